@@ -1,0 +1,152 @@
+"""The trace record: one JSON object a line, plain or gzipped, checked key by key when read.
+
+Knows nothing of markers: a completion is text here, linear or tagged.
+"""
+
+import gzip
+import io
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from pbranch.errors import DataError
+
+SCHEMA = 1
+KEYS: dict[str, tuple[type, ...]] = {
+    "id": (str,),
+    "messages": (list,),
+    "completion": (str,),
+    "answer": (str, type(None)),
+    "answer_ok": (bool, type(None)),
+    "source": (str,),
+    "meta": (dict,),
+    "schema": (int,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A prompt (`messages`: role and content) and its completion."""
+
+    id: str
+    messages: tuple[dict[str, str], ...]
+    completion: str
+    answer: str | None = None
+    answer_ok: bool | None = None
+    source: str = ""
+    meta: dict[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    @classmethod
+    def from_json(cls, row: Any) -> "Record":
+        """A record of a parsed JSON object. Raises DataError naming the missing or wrong key."""
+        if not isinstance(row, dict):
+            raise DataError(f"expected a JSON object, found {type(row).__name__}")
+        for key, kinds in KEYS.items():
+            if key not in row:
+                raise DataError(f"missing key {key!r}; a record has {', '.join(KEYS)}")
+            if not isinstance(row[key], kinds):
+                names = " or ".join("null" if k is type(None) else k.__name__ for k in kinds)
+                raise DataError(f"key {key!r}: expected {names}, found {row[key]!r:.60}")
+        unknown = [key for key in row if key not in KEYS]
+        if unknown:
+            raise DataError(f"unknown key {unknown[0]!r}; a record has {', '.join(KEYS)}")
+        if row["schema"] != SCHEMA:
+            raise DataError(f"key 'schema': expected {SCHEMA}, found {row['schema']}")
+        _check_messages(row["messages"])
+        return cls(**{**row, "messages": tuple(row["messages"])})
+
+    def to_json(self) -> dict[str, Any]:
+        row = {key: getattr(self, key) for key in KEYS}
+        return {**row, "messages": list(self.messages)}
+
+
+def _check_messages(messages: list[Any]) -> None:
+    if not messages:
+        raise DataError("key 'messages': expected at least one message, found none")
+    for i, message in enumerate(messages):
+        for key in ("role", "content"):
+            if not isinstance(message, dict) or not isinstance(message.get(key), str):
+                raise DataError(f"key 'messages': message {i} has no text under {key!r}")
+
+
+def dump_line(record: Record) -> str:
+    """One line of JSON with its line break."""
+    return json.dumps(record.to_json(), ensure_ascii=False) + "\n"
+
+
+@contextmanager
+def open_writer(path: str | Path) -> Iterator[IO[str]]:
+    """A text file that appears whole under `path`, or not at all; `.gz` compresses, `-` is stdout.
+
+    The same text gives the same bytes, compressed or not.
+    """
+    if str(path) == "-":
+        yield sys.stdout
+        return
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        with open(part, "wb") as raw:
+            # no file name and no time in the header
+            packed = gzip.GzipFile("", "wb", 6, raw, mtime=0) if path.suffix == ".gz" else raw
+            with io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as out:  # type: ignore[type-var]
+                yield out
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_jsonl(path: str | Path, records: Iterable[Record]) -> int:
+    """Write `records`; returns how many."""
+    count = 0
+    with open_writer(path) as out:
+        for record in records:
+            out.write(dump_line(record))
+            count += 1
+    return count
+
+
+def read_records(path: str | Path) -> Iterator[tuple[int, Record | DataError]]:
+    """(line number from 1, record or what is wrong with the line); `-` is stdin.
+
+    Raises DataError when the file cannot be read at all; empty lines are skipped.
+    """
+    with _open_reader(path) as lines:
+        number = 0
+        while True:
+            number += 1
+            try:
+                line = lines.readline()
+            except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as e:
+                raise DataError(f"{path}:{number}: cannot read ({e})") from e
+            if not line:
+                return
+            if line.strip():
+                yield number, _parse_line(line, f"{path}:{number}")
+
+
+def _open_reader(path: str | Path) -> IO[str]:
+    if str(path) == "-":
+        return open(sys.stdin.fileno(), encoding="utf-8", closefd=False)
+    try:
+        if str(path).endswith(".gz"):
+            return gzip.open(path, "rt", encoding="utf-8")
+        return open(path, encoding="utf-8")
+    except OSError as e:
+        raise DataError(f"{path}: cannot read ({e.strerror})") from e
+
+
+def _parse_line(line: str, where: str) -> Record | DataError:
+    try:
+        return Record.from_json(json.loads(line))
+    except json.JSONDecodeError as e:
+        return DataError(f"{where}: not JSON: {e.msg} (column {e.colno})")
+    except DataError as e:
+        return DataError(f"{where}: {e}")

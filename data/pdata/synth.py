@@ -1,0 +1,143 @@
+"""Writes linear traces of the synthetic tasks: endless, seeded, the same for any worker count.
+
+`mix` is what a base model is trained on: traces of all tasks, single steps asked for on their own,
+traces in a stated order, and conclusions from given steps. Knows no tokenizer and no markers.
+"""
+
+import difflib
+import random
+import signal
+from collections.abc import Iterator
+from multiprocessing import get_context
+from pathlib import Path
+
+from pbranch.errors import DataError
+from pdata.record import Record, dump_line, open_writer
+from pdata.tasks import LEVELS, TASKS, Problem
+from pdata.tasks.words import SPLITS
+
+MIX = "mix"
+# kind of record in the mixture: weight
+KINDS = {"trace": 55, "single": 25, "ordered": 10, "given": 10}
+SINGLES = (
+    "Check only {t}.",
+    "Do just {t} and nothing else.",
+    "Only write the line for {t}.",
+)
+ORDERED = ("Go through them in this order: {l}.", "Take them in this order: {l}.")
+GIVEN = (
+    "This is what was found:\n{l}\nGive only the conclusion.",
+    "The steps are done:\n{l}\nWhat follows? Write just the last line.",
+)
+CHUNK = 500  # records a worker makes at a time
+
+
+def make_record(task: str, seed: int, index: int, level: int | None, split: str) -> Record:
+    """Record `index` of a run: a pure function of its arguments. `level` None draws 2 to 12.
+
+    Raises DataError on an unknown task, split or level.
+    """
+    _check(task, level, split)
+    rng = random.Random(f"{task}/{seed}/{index}/{level}/{split}")
+    kind, name = "trace", task
+    if task == MIX:
+        kind, name = rng.choices(tuple(KINDS), tuple(KINDS.values()))[0], rng.choice(tuple(TASKS))
+        if name == "chain" and kind == "ordered":  # a chain has one order only
+            kind = "trace"
+    steps = level if level is not None else rng.choice(LEVELS)
+    problem = TASKS[name](rng, steps, split, "shuffled" if kind == "ordered" else "varied")
+    prompt, completion, topics = _ask(rng, problem, kind)
+    meta = {
+        "task": name,
+        "steps": steps,
+        "level": steps,
+        "split": split,
+        "topics": topics,
+        "question": problem.question,
+        "kind": kind,
+    }
+    return Record(
+        id=f"{task}-s{seed}-{index:06d}",
+        messages=({"role": "user", "content": prompt},),
+        completion=completion,
+        answer=None if kind == "single" else problem.answer,
+        answer_ok=None if kind == "single" else True,
+        source=f"synth:{task}",
+        meta=meta,
+    )
+
+
+def _ask(rng: random.Random, problem: Problem, kind: str) -> tuple[str, str, list[str]]:
+    """The prompt and completion of one kind of record, and the topics the completion has."""
+    if kind == "single":
+        step = rng.choice(problem.steps)
+        request = rng.choice(SINGLES).format(t=step.topic)
+        if step.given:
+            request = f"Start from {step.given} and do only {step.topic}."
+        return f"{problem.prompt}\n{request}", step.text, [step.topic]
+    if kind == "ordered":
+        request = rng.choice(ORDERED).format(l=", ".join(problem.topics))
+        return f"{problem.prompt}\n{request}", problem.completion, problem.topics
+    if kind == "given":
+        lines = "\n".join(step.text for step in problem.steps)
+        return f"{problem.prompt}\n{rng.choice(GIVEN).format(l=lines)}", problem.tail, []
+    return problem.prompt, problem.completion, problem.topics
+
+
+def _check(task: str, level: int | None, split: str) -> None:
+    names = (*TASKS, MIX)
+    if task not in names:
+        near = difflib.get_close_matches(task, names, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise DataError(f"unknown task {task!r}; tasks: {', '.join(names)}{hint}")
+    if level is not None and level not in LEVELS:
+        raise DataError(f"level {level}: expected {LEVELS[0]} to {LEVELS[-1]} steps")
+    if split not in SPLITS:
+        raise DataError(f"unknown split {split!r}; splits: {', '.join(SPLITS)}")
+
+
+def synthesise(
+    task: str,
+    n: int,
+    seed: int,
+    out: str | Path,
+    level: int | None = None,
+    split: str = "train",
+    workers: int = 1,
+) -> None:
+    """Write `n` records to `out` (JSON lines; gzip when it ends in .gz; `-` is stdout)."""
+    _check(task, level, split)
+    if n < 0 or workers < 1:
+        raise DataError(f"n {n}, workers {workers}: expected n >= 0 and workers >= 1")
+    from rich.console import Console
+    from rich.progress import Progress
+
+    jobs = [
+        (task, seed, range(start, min(start + CHUNK, n)), level, split)
+        for start in range(0, n, CHUNK)
+    ]
+    with open_writer(out) as file, Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task(f"{task} ({split})", total=n)
+        for job, text in zip(jobs, _run(jobs, workers), strict=True):
+            file.write(text)
+            progress.advance(bar, len(job[2]))
+
+
+Job = tuple[str, int, range, int | None, str]
+
+
+def _run(jobs: list[Job], workers: int) -> Iterator[str]:
+    if workers == 1 or len(jobs) <= 1:
+        yield from map(_make_lines, jobs)
+        return
+    # spawn: workers inherit no threads; they ignore Ctrl-C, which the parent turns into an end
+    context = get_context("spawn")
+    with context.Pool(
+        min(workers, len(jobs)), signal.signal, (signal.SIGINT, signal.SIG_IGN)
+    ) as pool:
+        yield from pool.imap(_make_lines, jobs)
+
+
+def _make_lines(job: Job) -> str:
+    task, seed, indices, level, split = job
+    return "".join(dump_line(make_record(task, seed, i, level, split)) for i in indices)

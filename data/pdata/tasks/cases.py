@@ -1,0 +1,189 @@
+"""`cases`: a rule with two bounds, checked for every case; then a conclusion over all of them.
+
+Questions: how many hold (at most four do), which is the first on the list that fails, do all hold.
+"""
+
+import random
+from dataclasses import dataclass
+
+from pdata.tasks.problem import Order, Problem, Step, arrange
+from pdata.tasks.words import LEADS, draw_labels, split_of, write_list, write_prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What the cases are; a bound is "at most" unless the attribute is listed in `at_least`."""
+
+    noun: str
+    plural: str
+    first: str
+    second: str
+    at_least: tuple[str, ...]
+    verb: str  # what a case that satisfies both bounds does, in the singular
+    verbs: str  # the same in the plural
+
+
+STORIES = (
+    Story("Box", "boxes", "weight", "length", (), "can be sent", "can be sent"),
+    Story("Room", "rooms", "area", "rent", ("area",), "is suitable", "are suitable"),
+    Story("Machine", "machines", "load", "age", (), "may run", "may run"),
+    Story("Job", "jobs", "memory", "time", (), "is accepted", "are accepted"),
+    Story("Day", "days", "wind", "rain", (), "is fine", "are fine"),
+    Story("Case", "cases", "width", "depth", ("width", "depth"), "is valid", "are valid"),
+    Story("Team", "teams", "points", "games", ("points", "games"), "goes on", "go on"),
+)
+RULES = (
+    "One of the {p} {w} if its {x} is {xb} and its {y} is {yb}.",
+    "The rule: {x} {xb} and {y} {yb}, then it {w}.",
+    "To pass, the {x} must be {xb} and the {y} must be {yb}; then it {w}.",
+    "What {w} has {x} {xb} and {y} {yb}.",
+)
+QUESTIONS = {
+    "count": ("How many of the {p} {ws}?", "How many {ws}?", "Count the {p} that pass."),
+    "first": ("Which is the first on the list that fails?", "Name the first one that fails."),
+    "all": ("Is it true for all of the {p}?", "Do all {p} pass?", "Does every one of them pass?"),
+}
+# each: start, one comparison, glue, end when both hold, end otherwise
+STEPS = (
+    ("{t}: ", "{x} {a} is {ra} {b}, so that {ok}", "; ", ". {t} passes.", ". {t} fails."),
+    ("{t} has ", "{x} {a}, {ra} {b}, which {ok}", ", and ", ". So {t} passes.", ". So {t} fails."),
+    ("{t}: for the {x}, ", "{a} is {ra} {b} and {ok}", "; for the {y}, ", ". {t} is good.",
+     ". {t} is not good."),
+    ("{t} against the rule: ", "{x} {a} is {ra} {b}, {ok}", ", ", ", so {t} passes.",
+     ", so {t} does not pass."),
+    ("{t}. The {x} is {a}, ", "{ra} {b}, so it {ok}", ". The {y} is {c}, ", ". {t} is fine.",
+     ". {t} is not fine."),
+)  # fmt: skip
+VERDICTS = (("holds", "fails"), ("is fine", "is not fine"), ("is true", "is false"))
+TAILS = {
+    "count": ("Passing: {l}. answer: {a}", "Those that pass: {l}. answer: {a}"),
+    "first": ("The first to fail is {a}. name: {a}", "So the first that fails is {a}. name: {a}"),
+    "yes": ("Each of them passes. answer: yes", "So all of them pass. answer: yes"),
+    "no": ("At least one fails. answer: no", "So not all of them pass. answer: no"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A number and its direction."""
+
+    name: str
+    least: bool
+    value: int
+
+    def __str__(self) -> str:
+        return f"{'at least' if self.least else 'at most'} {self.value}"
+
+    def holds(self, number: int) -> bool:
+        return number >= self.value if self.least else number <= self.value
+
+    def relation(self, number: int) -> str:
+        """How a number stands to the bound, in words."""
+        if self.holds(number):
+            return "at least" if self.least else "at most"
+        return "less than" if self.least else "more than"
+
+
+def make(rng: random.Random, level: int, split: str, order: Order = "varied") -> Problem:
+    """A problem of `level` cases of one story."""
+    story = rng.choice(STORIES)
+    kind = rng.choice(("count", "first", "all"))
+    labels = [f"{story.noun} {label}" for label in draw_labels(rng, level, split)]
+    bounds = [
+        Bound(name, name in story.at_least, rng.randint(20, 79))
+        for name in (story.first, story.second)
+    ]
+    verdicts = _draw_verdicts(rng, level, kind)
+    numbers = _draw_numbers(rng, bounds, verdicts, split)
+    prompt = _write_prompt(rng, story, kind, bounds, labels, numbers)
+    template, words, lead = rng.choice(STEPS), rng.choice(VERDICTS), rng.choice(LEADS)
+    answer, form = _conclude(labels, verdicts, kind)
+    tail = rng.choice(TAILS[form])
+    rows = arrange(rng, list(zip(labels, numbers, verdicts, strict=True)), order)
+    steps = tuple(_step(template, words, t, pair, bounds) for t, pair, _ in rows)
+    # the list of those that pass, in the order of the trace, makes counting a matter of copying
+    passing = ", ".join(t for t, _, ok in rows if ok) or "none"
+    return Problem(prompt, lead, steps, tail.format(l=passing, a=answer), answer, kind)
+
+
+def _draw_verdicts(rng: random.Random, n: int, kind: str) -> list[bool]:
+    if kind == "all" and rng.random() < 0.5:
+        return [True] * n
+    holding = rng.randint(0, min(n, 4)) if kind == "count" else n - rng.randint(1, min(n, 4))
+    verdicts = [i < holding for i in range(n)]
+    rng.shuffle(verdicts)
+    return verdicts
+
+
+def _draw_numbers(
+    rng: random.Random, bounds: list[Bound], verdicts: list[bool], split: str
+) -> list[tuple[int, int]]:
+    pairs: dict[tuple[int, int], None] = {}
+    for verdict in verdicts:
+        while True:
+            holds = rng.choice(
+                ((True, True),) if verdict else ((True, False), (False, True), (False, False))
+            )
+            a, b = (_draw_number(rng, bound, ok) for bound, ok in zip(bounds, holds, strict=True))
+            if (a, b) not in pairs and split_of(f"{a},{b}") == split:
+                pairs[a, b] = None
+                break
+    return list(pairs)
+
+
+def _draw_number(rng: random.Random, bound: Bound, ok: bool) -> int:
+    if bound.least == ok:
+        return rng.randint(bound.value + (not ok), 99)
+    return rng.randint(2, bound.value - (not ok))
+
+
+def _write_prompt(
+    rng: random.Random,
+    story: Story,
+    kind: str,
+    bounds: list[Bound],
+    labels: list[str],
+    numbers: list[tuple[int, int]],
+) -> str:
+    first, second = bounds
+    words = {
+        "p": story.plural,
+        "w": story.verb,
+        "ws": story.verbs,
+        "x": first.name,
+        "y": second.name,
+    }
+    rule = rng.choice(RULES).format(**words, xb=first, yb=second)
+    question = rng.choice(QUESTIONS[kind]).format(**words)
+    bodies = [f"{first.name} {a}, {second.name} {b}" for a, b in numbers]
+    return write_prompt(rng, rule, write_list(rng, labels, bodies), question)
+
+
+def _step(
+    template: tuple[str, str, str, str, str],
+    verdict: tuple[str, str],
+    label: str,
+    pair: tuple[int, int],
+    bounds: list[Bound],
+) -> Step:
+    start, compare, glue, good, bad = template
+    words = {"t": label, "x": bounds[0].name, "y": bounds[1].name, "a": pair[0], "c": pair[1]}
+    parts = [
+        compare.format(
+            x=bound.name, a=number, ra=bound.relation(number), b=bound.value,
+            ok=verdict[0] if bound.holds(number) else verdict[1],
+        )
+        for number, bound in zip(pair, bounds, strict=True)
+    ]  # fmt: skip
+    end = good if all(b.holds(v) for v, b in zip(pair, bounds, strict=True)) else bad
+    text = start.format(**words) + glue.format(**words).join(parts) + end.format(**words)
+    return Step(label, text)
+
+
+def _conclude(labels: list[str], verdicts: list[bool], kind: str) -> tuple[str, str]:
+    """The answer, and which form of tail tells it."""
+    if kind == "count":
+        return str(sum(verdicts)), "count"
+    if kind == "first":
+        return labels[verdicts.index(False)], "first"
+    return ("yes", "yes") if all(verdicts) else ("no", "no")

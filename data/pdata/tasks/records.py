@@ -1,0 +1,178 @@
+"""`records`: which of several named records satisfies a range or a bound. Steps are independent.
+
+Exactly one record does, or, in one problem of twenty, none.
+"""
+
+import random
+from dataclasses import dataclass
+
+from pdata.tasks.problem import Order, Problem, Step, arrange
+from pdata.tasks.words import LEADS, draw_names, draw_word, write_list, write_prompt
+
+FIELDS = ("score", "rating", "weight", "price", "distance", "height")
+NONE_SHARE = 0.05
+INTROS = (
+    "Here are some records.",
+    "Look at this list.",
+    "These are the entries we have.",
+    "We have the following data.",
+    "Below is a small table.",
+)
+RANGE_QUESTIONS = (
+    "Who has a {f} between {lo} and {hi}?",
+    "Which one has a {f} from {lo} to {hi}?",
+    "Find the record with a {f} above {lo} and below {hi}.",
+    "Whose {f} lies between {lo} and {hi}?",
+    "Name the entry with a {f} in the range {lo} to {hi}.",
+)
+BOUND_QUESTIONS = (
+    "Who has a {f} {side} {b}?",
+    "Which one has a {f} {side} {b}?",
+    "Find the record with a {f} {side} {b}.",
+    "Whose {f} is {side} {b}?",
+    "Name the entry with a {f} {side} {b}.",
+)
+# each: start, then what follows for a value below, above and inside the range
+RANGE_STEPS = (
+    (
+        "{t} has a {f} of {v}. ",
+        "The range opens at {lo} and {v} is below that, so {t} is out.",
+        "The range closes at {hi} and {v} is above that, so {t} is out.",
+        "The range is {lo} to {hi} and {v} lies inside, so {t} is in.",
+    ),
+    (
+        "{t}: {f} {v}, wanted {lo} to {hi}. ",
+        "{v} is less than {lo}, so {t} does not fit.",
+        "{v} is more than {hi}, so {t} does not fit.",
+        "{v} is between the two ends, so {t} fits.",
+    ),
+    (
+        "{t} is listed with {v}. At least {lo} and at most {hi} is asked; ",
+        "{v} is under {lo}, which rules {t} out.",
+        "{v} is over {hi}, which rules {t} out.",
+        "{v} is inside, which keeps {t} in.",
+    ),
+    (
+        "{t}: the {f} is {v}. ",
+        "Compared with {lo} it is lower, which is not allowed, so {t} is no match.",
+        "Compared with {hi} it is higher, which is not allowed, so {t} is no match.",
+        "Compared with {lo} it is higher, with {hi} lower, so {t} is a match.",
+    ),
+    (
+        "{t} comes with a {f} of {v}; the limits are {lo} and {hi}. ",
+        "Since {v} < {lo}, {t} fails.",
+        "Since {v} > {hi}, {t} fails.",
+        "Since {lo} < {v} < {hi}, {t} passes.",
+    ),
+)
+# each: the step, then the verdict when the bound holds and when it does not
+BOUND_STEPS = (
+    ("{t} has a {f} of {v}. The bound is {b}, and {v} is {rel} {b}, so {t} is {ok}.", "in", "out"),
+    ("{t}: {f} {v} against {b}. As {v} is {rel} {b}, the condition on {t} {ok}.", "holds", "fails"),
+    ("{t} is listed with {v}; we ask for {side} {b}, and it is {rel} {b}, so {t} {ok}.",
+     "fits", "does not fit"),
+    ("{t}: the {f} is {v}. Compared with {b}, the number {v} is {rel} it, so {t} is {ok}.",
+     "a match", "no match"),
+    ("{t} comes with a {f} of {v}. That is {rel} {b} and {side} {b} is asked, so {t} {ok}.",
+     "passes", "fails"),
+)  # fmt: skip
+TAILS = (
+    "Only {a} is right. name: {a}",
+    "So it is {a}. name: {a}",
+    "That leaves {a}. name: {a}",
+    "The one we want is {a}. name: {a}",
+    "In the end it is {a}. name: {a}",
+)
+NONE_TAILS = ("Not one of them is right. name: none", "So there is none. name: none")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Bounds in hundredths; `kind` is range, above or below."""
+
+    kind: str
+    low: int
+    high: int
+
+
+def make(rng: random.Random, level: int, split: str, order: Order = "varied") -> Problem:
+    """A problem of `level` records; values, bounds and names are drawn for `split`."""
+    field = rng.choice(FIELDS)
+    names = draw_names(rng, level, split, parts=2 if rng.random() < 0.3 else 1)
+    none = rng.random() < NONE_SHARE
+    condition, values = _draw_values(rng, level, none)
+    bodies = _describe(rng, field, values, split)
+    words = {
+        "f": field,
+        "lo": _decimal(condition.low),
+        "hi": _decimal(condition.high),
+        "side": condition.kind,
+        "b": _decimal(condition.low if condition.kind == "above" else condition.high),
+    }
+    questions = RANGE_QUESTIONS if condition.kind == "range" else BOUND_QUESTIONS
+    question = rng.choice(questions).format(**words)
+    prompt = write_prompt(rng, rng.choice(INTROS), write_list(rng, names, bodies), question)
+    template = rng.randrange(len(RANGE_STEPS))
+    steps = [_step(template, n, v, condition, words) for n, v in zip(names, values, strict=True)]
+    found = [n for n, v in zip(names, values, strict=True) if condition.low < v < condition.high]
+    answer = found[0] if found else "none"
+    tail = rng.choice(TAILS if found else NONE_TAILS).format(a=answer)
+    lead = rng.choice(LEADS)
+    return Problem(
+        prompt, lead, tuple(arrange(rng, steps, order)), tail, answer, f"{condition.kind}"
+    )
+
+
+def _draw_values(rng: random.Random, n: int, none: bool) -> tuple[Condition, list[int]]:
+    """A condition and `n` distinct values in hundredths, of which one or none satisfies it."""
+    kind = rng.choice(("range", "range", "above", "below"))
+    inside = 0 if none else 1
+    while True:
+        values = sorted(rng.sample(range(100, 1000), n))
+        # the records inside are `inside` neighbours in rank, starting at `rank`
+        last = n - inside
+        rank = {"range": rng.randint(0, last), "above": last, "below": 0}[kind]
+        below = values[rank - 1] if rank > 0 else 30
+        above = values[rank + inside] if rank + inside < n else 999
+        first, final = (values[rank], values[rank + inside - 1]) if inside else (above, below)
+        if first - below > 3 and above - final > 3:
+            break
+    if inside:
+        low, high = rng.randint(below + 1, first - 1), rng.randint(final + 1, above - 1)
+    else:
+        low, high = sorted(rng.sample(range(below + 1, above), 2))
+    low, high = (low if kind != "below" else -1), (high if kind != "above" else 10_000)
+    rng.shuffle(values)
+    return Condition(kind, low, high), values
+
+
+def _describe(rng: random.Random, field: str, values: list[int], split: str) -> list[str]:
+    """The text of every record: the field that is asked for among none to two others."""
+    age, town = rng.random() < 0.5, rng.random() < 0.4
+    place = rng.randrange(3)
+    bodies = []
+    for value in values:
+        parts = [f"age {rng.randint(20, 69)}"] if age else []
+        parts += [f"town {draw_word(rng, split, 2)}"] if town else []
+        parts.insert(min(place, len(parts)), f"{field} {_decimal(value)}")
+        bodies.append(", ".join(parts))
+    return bodies
+
+
+def _step(
+    template: int, name: str, value: int, condition: Condition, words: dict[str, str]
+) -> Step:
+    holds = condition.low < value < condition.high
+    words = {**words, "t": name, "v": _decimal(value)}
+    if condition.kind == "range":
+        start, low, high, inside = RANGE_STEPS[template]
+        end = inside if holds else low if value <= condition.low else high
+        return Step(name, (start + end).format(**words))
+    text, ok, fail = BOUND_STEPS[template]
+    other = "below" if condition.kind == "above" else "above"
+    words |= {"rel": condition.kind if holds else other, "ok": ok if holds else fail}
+    return Step(name, text.format(**words))
+
+
+def _decimal(hundredths: int) -> str:
+    return f"{hundredths // 100}.{hundredths % 100:02d}"

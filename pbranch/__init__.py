@@ -1,0 +1,21 @@
+"""The branch format: markers, tree, tagged text, layout, visibility. Everything else builds on it."""
+
+from pbranch.errors import BranchError
+from pbranch.markers import FORMAT_VERSION, MARKERS, MarkerIds, Role
+from pbranch.text import parse, render
+from pbranch.tree import Fork, Segment, Trace, make_trace, plain_text
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MARKERS",
+    "BranchError",
+    "Fork",
+    "MarkerIds",
+    "Role",
+    "Segment",
+    "Trace",
+    "make_trace",
+    "parse",
+    "plain_text",
+    "render",
+]

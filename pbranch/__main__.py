@@ -1,0 +1,66 @@
+"""`python -m pbranch show FILE`: the tree, positions and mask of traces, drawn as characters."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pbranch import console
+from pbranch.errors import BranchError, DataError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def root() -> None:
+    """The branch format: inspect traces."""
+
+
+@app.command()
+def show(
+    file: Annotated[str, typer.Argument(help="a trace file (JSONL), tagged text, or - for stdin")],
+    line: Annotated[int, typer.Option(help="which line of a trace file")] = 1,
+    positions: Annotated[str, typer.Option(help="max or flat")] = "max",
+    outline: Annotated[str, typer.Option(help="all or own")] = "all",
+    tokenizer: Annotated[str | None, typer.Option(help="folder or Hub id; default: words")] = None,
+) -> None:
+    """Draw the tree of a trace, then one line a row: position, token, and what it sees."""
+    from pbranch.layout import LayoutOptions
+    from pbranch.show import show_trace
+    from pbranch.text import parse
+
+    text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    prompt, completion, separators = "", text, None
+    if file.endswith(".jsonl") or text.startswith('{"'):
+        lines = text.splitlines()
+        if not 1 <= line <= len(lines):
+            raise DataError(f"{file}: line {line} asked for, the file has {len(lines)}")
+        try:
+            record = json.loads(lines[line - 1])
+            completion = record["completion"]
+            prompt = "".join(m["content"] for m in record.get("messages", ()))
+            separators = record.get("meta", {}).get("separators")
+        except (ValueError, KeyError, TypeError) as e:
+            raise DataError(f"{file}:{line}: not a trace record ({e})") from e
+    loaded = None
+    if tokenizer is not None:
+        from transformers import AutoTokenizer
+
+        loaded = AutoTokenizer.from_pretrained(tokenizer)
+    options = LayoutOptions(
+        positions=_choice("positions", positions, ("max", "flat")),  # type: ignore[arg-type]
+        outline=_choice("outline", outline, ("all", "own")),  # type: ignore[arg-type]
+    )
+    print(show_trace(prompt, parse(completion, separators), options, loaded))
+
+
+def _choice(name: str, value: str, allowed: tuple[str, ...]) -> Literal["max", "flat", "all", "own"]:
+    if value not in allowed:
+        raise BranchError(f"--{name} {value}: expected {' or '.join(allowed)}")
+    return value  # type: ignore[return-value]
+
+
+if __name__ == "__main__":
+    console.run(app)

@@ -1,0 +1,65 @@
+"""Text of one segment <-> token ids, for any Hugging Face tokenizer. Knows no branches.
+
+A segment stands alone: nothing is tokenised across a marker or a header/body seam, no prefix space
+is added or lost, and a marker spelled in the text is ordinary text.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pbranch.errors import ModelError
+from pbranch.markers import MARKER_PATTERN
+
+_ANCHOR = "\n"  # text in front of a segment, so that no tokenizer takes it for the start of a text
+
+
+class SegmentCodec:
+    """Encodes and decodes segments of a text with `tokenizer`."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        if not getattr(tokenizer, "is_fast", False):
+            raise ModelError(f"{type(tokenizer).__name__}: a fast tokenizer is expected")
+        self.tokenizer = tokenizer
+        self._anchor = self._encode_run(_ANCHOR)
+        # tokenizers of the sentencepiece kind put a space before the first word of any text
+        pieces = tokenizer.convert_ids_to_tokens(self._encode_run("a"))
+        self._adds_space = pieces[0][:1] in ("▁", "Ġ", " ")
+
+    def _encode_run(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text` in the middle of a sequence; marker strings are split, then encoded."""
+        ids: list[int] = []
+        for run in split_markers(text):
+            if self._adds_space:
+                anchored = self._encode_run(_ANCHOR + run)
+                if anchored[: len(self._anchor)] == self._anchor:
+                    ids += anchored[len(self._anchor) :]
+                    continue
+            ids += self._encode_run(run)
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids` in the middle of a sequence; special tokens have no text."""
+        if not ids:
+            return ""
+        ids = list(ids)
+        if not self._adds_space:
+            return self._decode_run(ids)
+        return self._decode_run([*self._anchor, *ids])[len(_ANCHOR) :]
+
+    def _decode_run(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+
+
+def split_markers(text: str) -> list[str]:
+    """Runs of `text` none of which spells a marker: each marker is cut after its first two letters.
+
+    Joined, they are `text`; encoded one by one, no tokenizer finds a marker in them.
+    """
+    cuts = [m.start() + 2 for m in MARKER_PATTERN.finditer(text)]
+    bounds = [0, *cuts, len(text)]
+    return [text[a:b] for a, b in zip(bounds, bounds[1:], strict=False) if b > a]

@@ -1,0 +1,87 @@
+"""`branch_config.json`: what an adapter was trained for, stored beside its weights.
+
+A reader refuses what it does not match: silent drift of markers or layout costs a training run.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from pbranch.errors import AdapterError
+from pbranch.layout import LayoutOptions, Outline, Positions
+from pbranch.markers import FORMAT_VERSION, MARKERS, MarkerIds
+
+FILE_NAME = "branch_config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class BranchConfig:
+    """Markers, ids, format version, join, positions, outline and base of an adapter."""
+
+    marker_ids: dict[str, int]
+    base_model: str
+    base_fingerprint: str
+    join: Literal["keep"] = "keep"
+    positions: Positions = "max"
+    outline: Outline = "all"
+    format_version: int = FORMAT_VERSION
+    markers: dict[str, str] | None = None
+
+    @property
+    def ids(self) -> MarkerIds:
+        """Marker ids by role."""
+        return MarkerIds(**self.marker_ids)
+
+    @property
+    def layout_options(self) -> LayoutOptions:
+        """How rows were laid out in training."""
+        return LayoutOptions(positions=self.positions, outline=self.outline)
+
+    def save(self, folder: Path) -> None:
+        """Write `branch_config.json` into `folder`."""
+        stored = {**asdict(self), "markers": {r.value: t for r, t in MARKERS.items()}}
+        (folder / FILE_NAME).write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+
+
+def load_branch_config(folder: Path) -> BranchConfig:
+    """Read and check `branch_config.json`; AdapterError names the key that does not fit."""
+    path = folder / FILE_NAME
+    if not path.is_file():
+        raise AdapterError(f"{folder}: no {FILE_NAME}; expected an adapter made by ptrain")
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        version = stored["format_version"]
+        if version != FORMAT_VERSION:
+            raise AdapterError(
+                f"{path}: format_version {version}, this release reads {FORMAT_VERSION}"
+            )
+        known = {f.name for f in fields(BranchConfig)}
+        config = BranchConfig(**{k: v for k, v in stored.items() if k in known})
+        config.ids  # noqa: B018  (raises on a missing role)
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as e:
+        raise AdapterError(f"{path}: not a branch config ({e})") from e
+    if config.markers != {r.value: t for r, t in MARKERS.items()}:
+        raise AdapterError(f"{path}: markers {config.markers}, expected {dict(MARKERS)}")
+    choices = {"join": ("keep",), "positions": ("max", "flat"), "outline": ("all", "own")}
+    for key, allowed in choices.items():
+        if getattr(config, key) not in allowed:
+            raise AdapterError(
+                f"{path}: {key} is {getattr(config, key)!r}, expected {' or '.join(allowed)}"
+            )
+    return config
+
+
+def fingerprint(model: Any) -> str:
+    """Identifies a base model: its shape and a few of its weights, whatever dtype it is loaded in.
+
+    Weights are rounded to bfloat16 first, so a float32 and a bfloat16 load agree.
+    """
+    import torch
+
+    config = model.config.get_text_config()
+    shape = [config.model_type, config.hidden_size, config.num_hidden_layers]
+    rows = model.get_input_embeddings().weight[:4].detach()
+    sample = rows.to(torch.bfloat16).float().cpu().numpy().tobytes()
+    return hashlib.sha256(repr(shape).encode() + sample).hexdigest()[:16]

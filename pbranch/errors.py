@@ -1,0 +1,52 @@
+"""The one exception tree. A message says where, what was found and what was expected.
+
+BranchError
+├── MarkerError    a marker string clashes with the vocabulary, or ids are missing
+├── FormatError    tagged text or a trace breaks the branch format (carries the text offset)
+├── LayoutError    a trace cannot be laid out (length, tokens, dialect)
+├── RecipeError    a recipe: unknown key, wrong type, not a mapping
+├── DataError      a record or a data file is wrong (names file and line)
+├── ModelError     a model or tokenizer we cannot mask, load or trust
+├── AdapterError   an adapter that does not fit the model or this format version
+└── RequestError   a prompt or a sampling parameter that can never be served
+"""
+
+
+class BranchError(ValueError):
+    """Base of all errors that a user can cause; a CLI prints it as one line and exits with 1."""
+
+
+class MarkerError(BranchError):
+    """A marker string clashes with the vocabulary, or its id is missing."""
+
+
+class FormatError(BranchError):
+    """Tagged text breaks the format; `offset` is the character at which it does."""
+
+    def __init__(self, message: str, offset: int | None = None) -> None:
+        super().__init__(message if offset is None else f"{message} (at character {offset})")
+        self.offset = offset
+
+
+class LayoutError(BranchError):
+    """A trace cannot be laid out as a row of tokens."""
+
+
+class RecipeError(BranchError):
+    """A recipe has an unknown key, a value of the wrong type, or is not a mapping."""
+
+
+class DataError(BranchError):
+    """A record or a data file is wrong."""
+
+
+class ModelError(BranchError):
+    """A model or tokenizer that cannot be masked, loaded or trusted."""
+
+
+class AdapterError(BranchError):
+    """An adapter of another base model, format version or join."""
+
+
+class RequestError(BranchError):
+    """A prompt or parameter that can never be served."""

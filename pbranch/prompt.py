@@ -1,0 +1,95 @@
+"""Renders a prompt to token ids: one function for data, training and decoding.
+
+The model's chat template where it has one; BOS never doubled; marker strings in a prompt are text.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pbranch.codec import split_markers
+from pbranch.errors import FormatError, RequestError
+from pbranch.text import parse
+from pbranch.tree import plain_text
+
+Message = Mapping[str, Any]
+
+
+def render_prompt(
+    prompt: str | Sequence[Message],
+    tokenizer: Any,
+    system: str | None = None,
+    raw: bool = False,
+) -> list[int]:
+    """Token ids of a user message, or of a conversation that the assistant is to answer.
+
+    raw feeds text as it is (with BOS where the tokenizer adds one). Without a chat template a
+    text is fed raw, and messages or a system text are an error.
+    """
+    if raw or (isinstance(prompt, str) and not tokenizer.chat_template):
+        if not isinstance(prompt, str):
+            raise RequestError("a raw prompt must be a string, found messages")
+        if system:
+            raise RequestError("a system text needs a chat template; this prompt is fed raw")
+        return _encode(prompt, tokenizer, add_bos=True)
+    if not tokenizer.chat_template:
+        raise RequestError("messages need a chat template, and this tokenizer has none; use text")
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+    if system:
+        messages = [{"role": "system", "content": system}, *messages]
+    return _encode(_apply_template(messages, tokenizer), tokenizer, add_bos=False)
+
+
+def turn_end_id(tokenizer: Any) -> int:
+    """The token that ends an assistant's turn: what the chat template writes, else EOS.
+
+    Raises RequestError where the tokenizer has neither.
+    """
+    if tokenizer.chat_template:
+        answer = "pbranch-answer"
+        turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": answer}]
+        text = tokenizer.apply_chat_template(turns, tokenize=False)
+        rest = tokenizer.encode(text[text.rindex(answer) + len(answer) :], add_special_tokens=False)
+        special = set(tokenizer.added_tokens_decoder) | set(tokenizer.all_special_ids)
+        found = next((i for i in rest if i in special), None)
+        if found is not None:
+            return found
+    if tokenizer.eos_token_id is None:
+        raise RequestError("the tokenizer has no end-of-text token and no chat template")
+    return tokenizer.eos_token_id
+
+
+def _apply_template(messages: Sequence[Message], tokenizer: Any) -> str:
+    turns = []
+    for i, message in enumerate(messages):
+        if not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
+            raise RequestError(f"message {i + 1}: expected role and content as strings")
+        content = message["content"]
+        if message["role"] == "assistant":
+            content = _flatten(content)
+        turns.append({**message, "content": content})
+    try:
+        return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    except Exception as e:  # jinja's errors and a template's own raise_exception share no base
+        raise RequestError(f"the chat template refuses these messages: {e}") from e
+
+
+def _flatten(content: str) -> str:
+    """An earlier answer as plain text; text that only looks tagged stays as it is."""
+    try:
+        return plain_text(parse(content))
+    except FormatError:
+        return content
+
+
+def _encode(text: str, tokenizer: Any, add_bos: bool) -> list[int]:
+    bos = tokenizer.bos_token
+    add_bos = add_bos and not (bos and text.startswith(bos))
+    runs = split_markers(text)
+    ids: list[int] = []
+    for i, run in enumerate(runs):
+        ids += tokenizer.encode(run, add_special_tokens=add_bos and i == 0 and len(runs) == 1)
+    if add_bos and len(runs) != 1:
+        ids = [*(x for x in tokenizer.encode("") if x == tokenizer.bos_token_id), *ids]
+    if not ids:
+        raise RequestError("the prompt is empty")
+    return ids

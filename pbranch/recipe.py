@@ -1,0 +1,142 @@
+"""Reads a run's recipe: dataclass defaults, then one YAML page, then `key=value` overrides.
+
+Strict: an unknown key or a value of the wrong type is an error that names the nearest valid key.
+A recipe may be wrapped so that `accelerate launch recipe.yaml` runs it as Python; see `recipes/`.
+Knows nothing about training: a schema is any frozen dataclass, nested ones being sections.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from pbranch.errors import RecipeError
+
+T = TypeVar("T")
+LAUNCH_KEY = "ptrain"  # the polyglot first line `ptrain: r"""` is a key to YAML; it is dropped
+
+
+def load_recipe(schema: type[T], path: str | Path | None, overrides: Sequence[str] = ()) -> T:
+    """Merge defaults of `schema`, the YAML page at `path` and `overrides` (`a.b=value`).
+
+    Raises RecipeError on a missing or broken page, an unknown key, or a value of the wrong type.
+    """
+    page = {} if path is None else _read_page(Path(path))
+    origin = "defaults" if path is None else str(path)
+    recipe = _merge(schema, page, origin, "")
+    for item in overrides:
+        key, sep, text = item.partition("=")
+        if not sep:
+            raise RecipeError(f"override {item!r}: expected key=value")
+        nested: Any = _parse_scalar(text)
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        recipe = _merge(schema, nested, "command line", "", base=recipe)
+    return recipe
+
+
+def dump_recipe(recipe: Any) -> str:
+    """The merged recipe as YAML; `load_recipe` of it gives an equal recipe."""
+    return yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False, allow_unicode=True)
+
+
+def _read_page(path: Path) -> Mapping[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as e:
+        raise RecipeError(f"{path}: cannot read recipe ({e.strerror})") from e
+    try:
+        page = yaml.safe_load(text) or {}
+    except yaml.YAMLError as e:
+        mark = getattr(e, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise RecipeError(f"{path}{line}: not YAML: {getattr(e, 'problem', e)}") from e
+    if not isinstance(page, Mapping):
+        raise RecipeError(f"{path}: expected a mapping of keys, found {type(page).__name__}")
+    if str(page.get(LAUNCH_KEY, "")).startswith('r"""') and text.count('"""') != 2:
+        raise RecipeError(f'{path}: a recipe that accelerate can launch may not contain """')
+    return {k: v for k, v in page.items() if k != LAUNCH_KEY}
+
+
+def _parse_scalar(text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as e:
+        raise RecipeError(f"override value {text!r} is not YAML") from e
+    return text if isinstance(value, str) else value
+
+
+def _merge(schema: type[T], page: Any, origin: str, prefix: str, base: T | None = None) -> T:
+    if not isinstance(page, Mapping):
+        where = prefix.rstrip(".") or "recipe"
+        raise RecipeError(f"{origin}: {where}: expected a section of keys, found {page!r}")
+    fields = {f.name: f for f in dataclasses.fields(schema)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(schema)
+    changes: dict[str, Any] = {}
+    for key, value in page.items():
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), fields, n=1, cutoff=0.4)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"keys: {', '.join(fields)}"
+            raise RecipeError(f"{origin}: unknown key {prefix}{key}; {hint}")
+        kind = hints[key]
+        if dataclasses.is_dataclass(kind):
+            inner = getattr(base, key) if base is not None else None
+            changes[key] = _merge(kind, value, origin, f"{prefix}{key}.", inner)  # type: ignore[type-var]
+        else:
+            changes[key] = _convert(value, kind, origin, f"{prefix}{key}")
+    try:
+        return dataclasses.replace(base, **changes) if base is not None else schema(**changes)  # type: ignore[type-var]
+    except RecipeError as e:
+        raise RecipeError(f"{origin}: {e}") from e
+    except TypeError as e:
+        missing = [n for n, f in fields.items() if _required(f) and n not in changes]
+        raise RecipeError(f"{origin}: missing key {prefix}{missing[0] if missing else e}") from e
+
+
+def _required(field: dataclasses.Field) -> bool:
+    none = dataclasses.MISSING
+    return field.default is none and field.default_factory is none
+
+
+def _convert(value: Any, kind: Any, origin: str, key: str) -> Any:
+    """`value` as type `kind`; numbers may be written as YAML strings such as 1e-4."""
+    arms, form = typing.get_args(kind), typing.get_origin(kind)
+    if form in (typing.Union, types.UnionType):
+        if value is None and type(None) in arms:
+            return None
+        for arm in (a for a in arms if a is not type(None)):
+            try:
+                return _convert(value, arm, origin, key)
+            except RecipeError:
+                continue
+    elif form is Literal:
+        # YAML 1.1 reads a bare on/off as a boolean; where the choice is among those, take it so
+        if isinstance(value, bool) and {"on", "off"} <= set(arms):
+            value = "on" if value else "off"
+        if value in arms:
+            return value
+        near = difflib.get_close_matches(str(value), [str(a) for a in arms], n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        choices = ", ".join(map(str, arms))
+        raise RecipeError(f"{origin}: {key}: found {value!r}, expected one of {choices}{hint}")
+    elif form in (tuple, list) and isinstance(value, list | tuple):
+        return form(_convert(v, arms[0], origin, f"{key}[{i}]") for i, v in enumerate(value))
+    elif form is dict and isinstance(value, Mapping):
+        return {str(k): _convert(v, arms[1], origin, f"{key}.{k}") for k, v in value.items()}
+    elif kind is Any or (kind is bool and isinstance(value, bool)):
+        return value
+    elif kind in (int, float) and not isinstance(value, bool):
+        try:
+            if kind(value) == float(value):
+                return kind(value)
+        except (TypeError, ValueError):
+            pass
+    elif kind is str and isinstance(value, str | int | float):
+        return str(value)
+    name = getattr(kind, "__name__", str(kind))
+    raise RecipeError(f"{origin}: {key}: found {value!r}, expected {name}")

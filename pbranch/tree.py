@@ -1,0 +1,103 @@
+"""The tree of a trace: text segments and forks, nested to any depth. Knows no spelling, no tokens.
+
+Normal form, checked on construction: no empty and no adjacent segments, as many branches as
+topics, and branch i starts with topic i.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pbranch.errors import FormatError
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A run of ordinary text."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if not self.text:
+            raise FormatError("a segment is empty; leave it out")
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """A block of branches that do not see one another.
+
+    topics: what the outline announces; branches: one trace each, starting with its topic;
+    separator: what joins the branches in plain text.
+    """
+
+    topics: tuple[str, ...]
+    branches: tuple["Trace", ...]
+    separator: str = "\n"
+
+    def __post_init__(self) -> None:
+        if not self.topics:
+            raise FormatError("a fork has no topics; expected at least one")
+        if len(self.topics) != len(self.branches):
+            raise FormatError(
+                f"a fork has {len(self.topics)} topics and {len(self.branches)} branches"
+            )
+        for i, (topic, branch) in enumerate(zip(self.topics, self.branches, strict=True)):
+            if not branch.lead.startswith(topic):
+                raise FormatError(
+                    f"branch {i + 1} starts with {branch.lead[:40]!r}, expected topic {topic!r}"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What a model writes, the trunk or one branch: segments and forks in order."""
+
+    parts: tuple[Segment | Fork, ...]
+
+    def __post_init__(self) -> None:
+        for a, b in zip(self.parts, self.parts[1:], strict=False):
+            if isinstance(a, Segment) and isinstance(b, Segment):
+                raise FormatError("two segments follow one another; join them")
+
+    @property
+    def lead(self) -> str:
+        """Text before the first fork."""
+        first = self.parts[0] if self.parts else None
+        return first.text if isinstance(first, Segment) else ""
+
+    @property
+    def depth(self) -> int:
+        """Levels of nesting: 0 without a fork."""
+        return max((1 + max(b.depth for b in f.branches) for f in self.forks()), default=0)
+
+    def forks(self) -> Iterator[Fork]:
+        """Forks of this level, in order."""
+        return (p for p in self.parts if isinstance(p, Fork))
+
+    def all_forks(self) -> Iterator[Fork]:
+        """Forks of all levels, a fork before those inside its branches."""
+        for fork in self.forks():
+            yield fork
+            for branch in fork.branches:
+                yield from branch.all_forks()
+
+
+def make_trace(*parts: str | Segment | Fork) -> Trace:
+    """A trace in normal form: strings become segments, neighbours are joined, empty ones dropped."""
+    merged: list[Segment | Fork] = []
+    for part in parts:
+        part = part if not isinstance(part, str) else Segment(part) if part else None  # type: ignore[assignment]
+        if part is None:
+            continue
+        if isinstance(part, Segment) and merged and isinstance(merged[-1], Segment):
+            merged[-1] = Segment(merged[-1].text + part.text)
+        else:
+            merged.append(part)  # type: ignore[arg-type]
+    return Trace(tuple(merged))
+
+
+def plain_text(trace: Trace) -> str:
+    """What a reader wants: outlines and markers dropped, branches joined by their separator."""
+    return "".join(
+        p.text if isinstance(p, Segment) else p.separator.join(map(plain_text, p.branches))
+        for p in trace.parts
+    )

@@ -1,0 +1,67 @@
+"""The visibility rule and its spellings: a predicate, a dense mask, a FlexAttention mask_mod, and
+the 3-D integer tensor that carries a layout through `attention_mask`. The one file that knows it.
+
+Shapes: B rows of a batch, L tokens of a row, D levels of nesting.
+Channels of the tensor (B, 2 + 2 D, L): doc, position, then from and until of each level.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from pbranch.layout import Layout
+
+PADDING = -1  # doc of padding rows, which see themselves alone
+
+
+def sees(layout: Layout, q: int, k: int) -> bool:
+    """Whether row q attends to row k."""
+    hidden = any(level[k][0] <= q < level[k][1] for level in layout.hidden)
+    return layout.doc[q] == layout.doc[k] and k <= q and not hidden
+
+
+def layout_tensor(layouts: Sequence[Layout], length: int | None = None) -> Tensor:
+    """Integer tensor (B, 2 + 2 D, L) of a batch, padded on the right to `length`."""
+    length = length or max(len(x) for x in layouts)
+    depth = max((len(x.hidden) for x in layouts), default=0)
+    out = torch.zeros(len(layouts), 2 + 2 * depth, length, dtype=torch.int32)
+    out[:, 0] = PADDING
+    for row, layout in zip(out, layouts, strict=True):
+        n = len(layout)
+        row[0, :n] = torch.tensor(layout.doc, dtype=torch.int32)
+        row[1, :n] = torch.tensor(layout.position_ids, dtype=torch.int32)
+        for d, level in enumerate(layout.hidden):
+            row[2 + 2 * d : 4 + 2 * d, :n] = torch.tensor(level, dtype=torch.int32).T
+    return out
+
+
+def dense_mask(tensor: Tensor, window: int | None = None) -> Tensor:
+    """Bool (B, 1, L, L), True where row q (dim 2) sees row k (dim 3).
+
+    window: sliding window in positions, as branches share positions: pos[q] - pos[k] < window.
+    """
+    doc, pos, row = tensor[:, 0], tensor[:, 1], torch.arange(tensor.shape[2], device=tensor.device)
+    q = row[:, None]
+    mask = (doc[:, :, None] == doc[:, None, :]) & (q >= row)
+    for start, until in tensor[:, 2:].unflatten(1, (-1, 2)).unbind(1) if tensor.shape[1] > 2 else ():
+        mask &= ~((start[:, None] <= q) & (q < until[:, None]))
+    if window is not None:
+        mask &= pos[:, :, None] - pos[:, None, :] < window
+    padding = (doc == PADDING)[:, :, None]
+    mask = torch.where(padding, torch.eye(len(row), dtype=torch.bool, device=doc.device), mask)
+    return mask[:, None]
+
+
+def mask_mod(tensor: Tensor, window: int | None = None) -> Callable[..., Tensor]:
+    """The same rule as a FlexAttention `mask_mod(b, h, q, k)`."""
+
+    def branch_visibility(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        mask = (tensor[b, 0, q] == tensor[b, 0, k]) & (k <= q)
+        for d in range(2, tensor.shape[1], 2):
+            mask = mask & ~((tensor[b, d, k] <= q) & (q < tensor[b, d + 1, k]))
+        if window is not None:
+            mask = mask & (tensor[b, 1, q] - tensor[b, 1, k] < window)
+        return torch.where(tensor[b, 0, q] == PADDING, q == k, mask)
+
+    return branch_visibility

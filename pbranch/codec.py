@@ -10,7 +10,9 @@ from typing import Any
 from pbranch.errors import ModelError
 from pbranch.markers import MARKER_PATTERN
 
-_ANCHOR = "\n"  # text in front of a segment, so that no tokenizer takes it for the start of a text
+# Text in front of a segment, so that no tokenizer takes it for the start of a text; the others are
+# for tokenizers that merge the first one with what follows.
+_ANCHORS = ("\n", ".", "0", "\x01")
 
 
 class SegmentCodec:
@@ -20,7 +22,8 @@ class SegmentCodec:
         if not getattr(tokenizer, "is_fast", False):
             raise ModelError(f"{type(tokenizer).__name__}: a fast tokenizer is expected")
         self.tokenizer = tokenizer
-        self._anchor = self._encode_run(_ANCHOR)
+        self._anchors = [(text, self._encode_run(text)) for text in _ANCHORS]
+        self._anchor_text = self._decode_run(self._anchors[0][1])
         # tokenizers of the sentencepiece kind put a space before the first word of any text
         pieces = tokenizer.convert_ids_to_tokens(self._encode_run("a"))
         self._adds_space = pieces[0][:1] in ("▁", "Ġ", " ")
@@ -32,13 +35,15 @@ class SegmentCodec:
         """Ids of `text` in the middle of a sequence; marker strings are split, then encoded."""
         ids: list[int] = []
         for run in split_markers(text):
-            if self._adds_space:
-                anchored = self._encode_run(_ANCHOR + run)
-                if anchored[: len(self._anchor)] == self._anchor:
-                    ids += anchored[len(self._anchor) :]
-                    continue
-            ids += self._encode_run(run)
+            ids += self._encode_inside(run) if self._adds_space else self._encode_run(run)
         return ids
+
+    def _encode_inside(self, run: str) -> list[int]:
+        for text, anchor in self._anchors:
+            anchored = self._encode_run(text + run)
+            if anchored[: len(anchor)] == anchor:
+                return anchored[len(anchor) :]
+        return self._encode_run(run)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids` in the middle of a sequence; special tokens have no text."""
@@ -47,7 +52,7 @@ class SegmentCodec:
         ids = list(ids)
         if not self._adds_space:
             return self._decode_run(ids)
-        return self._decode_run([*self._anchor, *ids])[len(_ANCHOR) :]
+        return self._decode_run([*self._anchors[0][1], *ids])[len(self._anchor_text) :]
 
     def _decode_run(self, ids: list[int]) -> str:
         return self.tokenizer.decode(

@@ -81,7 +81,7 @@ def add_markers(tokenizer: Any) -> MarkerIds:
 
     tokens = [AddedToken(t, normalized=False, special=True) for t in MARKERS.values()]
     tokenizer.add_special_tokens(
-        {"additional_special_tokens": tokens}, replace_additional_special_tokens=False
+        {"extra_special_tokens": tokens}, replace_extra_special_tokens=False
     )
     return find_markers(tokenizer)
 

@@ -6,12 +6,13 @@ The model's chat template where it has one; BOS never doubled; marker strings in
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pbranch.codec import split_markers
+from pbranch.codec import SegmentCodec, split_markers
 from pbranch.errors import FormatError, RequestError
 from pbranch.text import parse
 from pbranch.tree import plain_text
 
 Message = Mapping[str, Any]
+_FIELDS = ("role", "content")
 
 
 def render_prompt(
@@ -61,7 +62,8 @@ def turn_end_id(tokenizer: Any) -> int:
 def _apply_template(messages: Sequence[Message], tokenizer: Any) -> str:
     turns = []
     for i, message in enumerate(messages):
-        if not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
+        fields = [message.get(k) if isinstance(message, Mapping) else None for k in _FIELDS]
+        if not all(isinstance(f, str) for f in fields):
             raise RequestError(f"message {i + 1}: expected role and content as strings")
         content = message["content"]
         if message["role"] == "assistant":
@@ -85,11 +87,13 @@ def _encode(text: str, tokenizer: Any, add_bos: bool) -> list[int]:
     bos = tokenizer.bos_token
     add_bos = add_bos and not (bos and text.startswith(bos))
     runs = split_markers(text)
-    ids: list[int] = []
-    for i, run in enumerate(runs):
-        ids += tokenizer.encode(run, add_special_tokens=add_bos and i == 0 and len(runs) == 1)
-    if add_bos and len(runs) != 1:
-        ids = [*(x for x in tokenizer.encode("") if x == tokenizer.bos_token_id), *ids]
+    alone = len(runs) == 1
+    ids = tokenizer.encode(runs[0], add_special_tokens=add_bos and alone) if runs else []
+    if not alone:
+        for run in runs[1:]:
+            ids += SegmentCodec(tokenizer).encode(run)
+        if add_bos:
+            ids = [*(x for x in tokenizer.encode("") if x == tokenizer.bos_token_id), *ids]
     if not ids:
         raise RequestError("the prompt is empty")
     return ids

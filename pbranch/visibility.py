@@ -44,8 +44,8 @@ def dense_mask(tensor: Tensor, window: int | None = None) -> Tensor:
     doc, pos, row = tensor[:, 0], tensor[:, 1], torch.arange(tensor.shape[2], device=tensor.device)
     q = row[:, None]
     mask = (doc[:, :, None] == doc[:, None, :]) & (q >= row)
-    for start, until in tensor[:, 2:].unflatten(1, (-1, 2)).unbind(1) if tensor.shape[1] > 2 else ():
-        mask &= ~((start[:, None] <= q) & (q < until[:, None]))
+    for d in range(2, tensor.shape[1], 2):
+        mask &= ~((tensor[:, d, None] <= q) & (q < tensor[:, d + 1, None]))
     if window is not None:
         mask &= pos[:, :, None] - pos[:, None, :] < window
     padding = (doc == PADDING)[:, :, None]

@@ -96,7 +96,7 @@ def open_writer(path: str | Path) -> Iterator[IO[str]]:
         with open(part, "wb") as raw:
             # no file name and no time in the header
             packed = gzip.GzipFile("", "wb", 6, raw, mtime=0) if path.suffix == ".gz" else raw
-            with io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as out:  # type: ignore[type-var]
+            with io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as out:
                 yield out
         os.replace(part, path)
     finally:

@@ -30,20 +30,21 @@ STORIES = (
     Story("Job", "jobs", "memory", "time", (), "is accepted", "are accepted"),
     Story("Day", "days", "wind", "rain", (), "is fine", "are fine"),
     Story("Case", "cases", "width", "depth", ("width", "depth"), "is valid", "are valid"),
-    Story("Team", "teams", "points", "games", ("points", "games"), "goes on", "go on"),
+    Story("Team", "teams", "score", "speed", ("score", "speed"), "qualifies", "qualify"),
 )
 RULES = (
     "One of the {p} {w} if its {x} is {xb} and its {y} is {yb}.",
     "The rule: {x} {xb} and {y} {yb}, then it {w}.",
     "To pass, the {x} must be {xb} and the {y} must be {yb}; then it {w}.",
-    "What {w} has {x} {xb} and {y} {yb}.",
+    "A {n} {w} when its {x} is {xb} and its {y} is {yb}.",
+    "Every {n} with {x} {xb} and {y} {yb} {w}.",
 )
 QUESTIONS = {
     "count": ("How many of the {p} {ws}?", "How many {ws}?", "Count the {p} that pass."),
     "first": ("Which is the first on the list that fails?", "Name the first one that fails."),
     "all": ("Is it true for all of the {p}?", "Do all {p} pass?", "Does every one of them pass?"),
 }
-# each: start, one comparison, glue, end when both hold, end otherwise
+# one a rule; each: start, one comparison, glue, end when both hold, end otherwise
 STEPS = (
     ("{t}: ", "{x} {a} is {ra} {b}, so that {ok}", "; ", ". {t} passes.", ". {t} fails."),
     ("{t} has ", "{x} {a}, {ra} {b}, which {ok}", ", and ", ". So {t} passes.", ". So {t} fails."),
@@ -54,7 +55,14 @@ STEPS = (
     ("{t}. The {x} is {a}, ", "{ra} {b}, so it {ok}", ". The {y} is {c}, ", ". {t} is fine.",
      ". {t} is not fine."),
 )  # fmt: skip
-VERDICTS = (("holds", "fails"), ("is fine", "is not fine"), ("is true", "is false"))
+# one a rule: what is said of a comparison
+VERDICTS = (
+    ("holds", "fails"),
+    ("is fine", "is not fine"),
+    ("is true", "is false"),
+    ("fine", "not fine"),
+    ("holds", "does not hold"),
+)
 TAILS = {
     "count": ("Passing: {l}. answer: {a}", "Those that pass: {l}. answer: {a}"),
     "first": ("The first to fail is {a}. name: {a}", "So the first that fails is {a}. name: {a}"),
@@ -95,12 +103,13 @@ def make(rng: random.Random, level: int, split: str, order: Order = "varied") ->
     ]
     verdicts = _draw_verdicts(rng, level, kind)
     numbers = _draw_numbers(rng, bounds, verdicts, split)
-    prompt = _write_prompt(rng, story, kind, bounds, labels, numbers)
-    template, words, lead = rng.choice(STEPS), rng.choice(VERDICTS), rng.choice(LEADS)
+    wording = rng.randrange(len(RULES))
+    prompt = _write_prompt(rng, RULES[wording], story, kind, bounds, labels, numbers)
+    lead = rng.choice(LEADS)
     answer, form = _conclude(labels, verdicts, kind)
     tail = rng.choice(TAILS[form])
     rows = arrange(rng, list(zip(labels, numbers, verdicts, strict=True)), order)
-    steps = tuple(_step(template, words, t, pair, bounds) for t, pair, _ in rows)
+    steps = tuple(_step(wording, t, pair, bounds) for t, pair, _ in rows)
     # the list of those that pass, in the order of the trace, makes counting a matter of copying
     passing = ", ".join(t for t, _, ok in rows if ok) or "none"
     return Problem(prompt, lead, steps, tail.format(l=passing, a=answer), answer, kind)
@@ -139,6 +148,7 @@ def _draw_number(rng: random.Random, bound: Bound, ok: bool) -> int:
 
 def _write_prompt(
     rng: random.Random,
+    template: str,
     story: Story,
     kind: str,
     bounds: list[Bound],
@@ -153,25 +163,24 @@ def _write_prompt(
         "x": first.name,
         "y": second.name,
     }
-    rule = rng.choice(RULES).format(**words, xb=first, yb=second)
+    rule = template.format(**words, n=story.noun.lower(), xb=first, yb=second)
     question = rng.choice(QUESTIONS[kind]).format(**words)
     bodies = [f"{first.name} {a}, {second.name} {b}" for a, b in numbers]
     return write_prompt(rng, rule, write_list(rng, labels, bodies), question)
 
 
 def _step(
-    template: tuple[str, str, str, str, str],
-    verdict: tuple[str, str],
+    wording: int,
     label: str,
     pair: tuple[int, int],
     bounds: list[Bound],
 ) -> Step:
-    start, compare, glue, good, bad = template
+    start, compare, glue, good, bad = STEPS[wording]
     words = {"t": label, "x": bounds[0].name, "y": bounds[1].name, "a": pair[0], "c": pair[1]}
     parts = [
         compare.format(
             x=bound.name, a=number, ra=bound.relation(number), b=bound.value,
-            ok=verdict[0] if bound.holds(number) else verdict[1],
+            ok=VERDICTS[wording][not bound.holds(number)],
         )
         for number, bound in zip(pair, bounds, strict=True)
     ]  # fmt: skip

@@ -1,6 +1,7 @@
 """What a task generator returns: a prompt, steps in the order of the trace, and a conclusion.
 
 Knows the text form of a linear trace (lead, one line a step, tail), and nothing of any one task.
+Steps that do not see each other cannot agree on a wording, so it follows from that of the prompt.
 """
 
 import random

@@ -32,7 +32,7 @@ BOUND_QUESTIONS = (
     "Whose {f} is {side} {b}?",
     "Name the entry with a {f} {side} {b}.",
 )
-# each: start, then what follows for a value below, above and inside the range
+# one a question; each: start, then what follows for a value below, above and inside the range
 RANGE_STEPS = (
     (
         "{t} has a {f} of {v}. ",
@@ -65,7 +65,7 @@ RANGE_STEPS = (
         "Since {lo} < {v} < {hi}, {t} passes.",
     ),
 )
-# each: the step, then the verdict when the bound holds and when it does not
+# one a question; each: the step, then the verdict when the bound holds and when it does not
 BOUND_STEPS = (
     ("{t} has a {f} of {v}. The bound is {b}, and {v} is {rel} {b}, so {t} is {ok}.", "in", "out"),
     ("{t}: {f} {v} against {b}. As {v} is {rel} {b}, the condition on {t} {ok}.", "holds", "fails"),
@@ -110,17 +110,15 @@ def make(rng: random.Random, level: int, split: str, order: Order = "varied") ->
         "b": _decimal(condition.low if condition.kind == "above" else condition.high),
     }
     questions = RANGE_QUESTIONS if condition.kind == "range" else BOUND_QUESTIONS
-    question = rng.choice(questions).format(**words)
+    template = rng.randrange(len(questions))
+    question = questions[template].format(**words)
     prompt = write_prompt(rng, rng.choice(INTROS), write_list(rng, names, bodies), question)
-    template = rng.randrange(len(RANGE_STEPS))
     steps = [_step(template, n, v, condition, words) for n, v in zip(names, values, strict=True)]
     found = [n for n, v in zip(names, values, strict=True) if condition.low < v < condition.high]
     answer = found[0] if found else "none"
     tail = rng.choice(TAILS if found else NONE_TAILS).format(a=answer)
     lead = rng.choice(LEADS)
-    return Problem(
-        prompt, lead, tuple(arrange(rng, steps, order)), tail, answer, f"{condition.kind}"
-    )
+    return Problem(prompt, lead, tuple(arrange(rng, steps, order)), tail, answer, condition.kind)
 
 
 def _draw_values(rng: random.Random, n: int, none: bool) -> tuple[Condition, list[int]]:

@@ -28,7 +28,7 @@ QUESTIONS = {
     "equal": ("Which one is equal to {x}?", "Which comes to {x}?", "Find the one that gives {x}."),
     "total": ("What is the total?", "What do they add up to?", "Find the sum of all of them."),
 }
-# each: start, first partial result, further ones, end
+# one an intro; each: start, first partial result, further ones, end
 STEPS = (
     ("{t}: ", "{a} {s} {b} = {c}", ", then {a} {s} {b} = {c}", ", so {t} is {v}."),
     ("{t} starts with ", "{a} {s} {b} = {c}", "; next {a} {s} {b} = {c}", ". So {t} = {v}."),
@@ -76,17 +76,25 @@ def make(rng: random.Random, level: int, split: str, order: Order = "varied") ->
     labels = draw_names(rng, level, split) if rng.random() < 0.4 else draw_labels(rng, level, split)
     if labels[0].isdigit():  # a bare number would read as an operand
         labels = [f"No {label}" for label in labels]
-    pick = {"largest": max, "smallest": min, "equal": rng.choice, "total": sum}[kind](values)
+    pick = _pick(rng, kind, values)
     question = rng.choice(QUESTIONS[kind]).format(x=pick)
     listing = write_list(rng, labels, [str(s) for s in sums])
-    prompt = write_prompt(rng, rng.choice(INTROS), listing, question)
-    template, tail, lead = rng.choice(STEPS), rng.choice(TAILS[kind]), rng.choice(LEADS)
+    intro, template = rng.choice(tuple(zip(INTROS, STEPS, strict=True)))
+    prompt = write_prompt(rng, intro, listing, question)
+    tail, lead = rng.choice(TAILS[kind]), rng.choice(LEADS)
     pairs = arrange(rng, list(zip(labels, sums, strict=True)), order)
     steps = tuple(_step(template, label, item) for label, item in pairs)
     winner = "" if kind == "total" else labels[values.index(pick)]
     working = _running_total([item.partials[-1] for _, item in pairs]) if kind == "total" else ""
     tail = tail.format(a=winner, x=pick, w=working)
     return Problem(prompt, lead, steps, tail, winner or str(pick), kind)
+
+
+def _pick(rng: random.Random, kind: str, values: list[int]) -> int:
+    """The value that the question is about."""
+    if kind == "equal":
+        return rng.choice(values)
+    return sum(values) if kind == "total" else max(values) if kind == "largest" else min(values)
 
 
 def _draw_sums(rng: random.Random, n: int, split: str, kind: str) -> list[Sum]:

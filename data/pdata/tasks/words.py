@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from zlib import crc32
 
 SPLITS = ("train", "heldout")
-# 55 syllables: few enough for a small vocabulary to hold each of them as one token
-SYLLABLES = tuple(c + v for c in "bdfklmnrstv" for v in "aeiou")
+# few enough for a vocabulary of some 1,200 entries to write every syllable of a name as one token
+SYLLABLES = tuple(c + v for c in "bdklmnrstv" for v in "aeiou")
 # ordinary words that the syllables can spell; as names they would read as part of the wording
 RESERVED = frozenset(
     "base bode case date dike dole done fate fine kite lake late life like line live made make "
@@ -40,13 +40,18 @@ def draw_word(rng: random.Random, split: str, syllables: int) -> str:
             return word.capitalize()
 
 
-def draw_names(rng: random.Random, n: int, split: str, parts: int = 1) -> list[str]:
-    """`n` names of one or two words, no two with the same first syllable."""
+def draw_names(
+    rng: random.Random, n: int, split: str, parts: int = 1, short: bool = False
+) -> list[str]:
+    """`n` names of one or two words, no two with the same first syllable or second word."""
     names: dict[str, str] = {}
+    second: set[str] = set()
     while len(names) < n:
-        first = draw_word(rng, split, 2 if parts == 2 or rng.random() < 0.6 else 3)
-        if first[:2] not in names:
-            names[first[:2]] = f"{first} {draw_word(rng, split, 2)}" if parts == 2 else first
+        first = draw_word(rng, split, 2 if parts == 2 or short or rng.random() < 0.6 else 3)
+        last = draw_word(rng, split, 2) if parts == 2 else ""
+        if first[:2] not in names and last not in second:
+            names[first[:2]] = f"{first} {last}".rstrip()
+            second |= {last} if last else set()
     return list(names.values())
 
 
@@ -57,13 +62,13 @@ def draw_labels(rng: random.Random, n: int, split: str) -> list[str]:
         return sorted(rng.sample("ABCDEFGHJKLMNPQRSTUVWXYZ", n))
     if style < 0.6:
         return [str(i + 1) for i in range(n)]
-    return draw_names(rng, n, split)
+    return draw_names(rng, n, split, short=True)
 
 
 def write_list(rng: random.Random, heads: Sequence[str], bodies: Sequence[str]) -> str:
     """The items of a prompt in one of a few layouts."""
     form, glue = rng.choice(
-        (("{}: {}", "\n"), ("- {}: {}", "\n"), ("{} - {}", "\n"), ("{}: {}", "; "))
+        (("{}: {}", "\n"), ("- {}: {}", "\n"), ("* {}: {}", "\n"), ("{}: {}", "; "))
     )
     return glue.join(form.format(h, b) for h, b in zip(heads, bodies, strict=True))
 

@@ -1,0 +1,187 @@
+"""Whether the steps of a block need one another, told from their words and numbers alone.
+
+Evidence: a phrase that points back, an earlier step's label, a number or name that first came up
+in an earlier step. In doubt the block stays linear. Knows no model; what is measured comes later.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pdata.labels import Kind, Prompt
+from pdata.steps import Block, Step
+
+_NUMBER = re.compile(r"(?<![\w.,])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w])")
+_OPERATOR = re.compile(r"(?:\s*%|\s*[a-z]+)?\s*(?:[+*×·/÷^−–-]|\\times|\\div|\btimes\b)\s*")
+_STATES = re.compile(
+    r"(?:[=≈→:]|\b(?:is|are|was|were|gives?|get|gets|makes?|equals?|leaves?|leaving|becomes?|"
+    r"comes to|amounts to|adds up to|yields?|obtain|totals?))[^\w.]*$"
+)
+# phrases that point at what was said in another step
+_POINTERS = re.compile(
+    r"\b(previous(?:ly)?|preceding|so far|up to here|up to now|until now|as above|from above|"
+    r"the above|similarly|likewise|as before|before (?:it|that|this)|the one before|"
+    r"the last (?:step|result|one)|earlier|same (?:way|reasoning|argument|method) as|"
+    r"carr(?:y|ied) (?:on|over)|(?:result|value|answer|number|total|sum) (?:of|from) (?:step|the "
+    r"(?:first|second|last))|(?:add|subtract|multiply|divide|use|using|with|from|by|to|take|apply) "
+    r"(?:this|that|these|those|the (?:result|total|sum|difference|product|answer)))\b"
+    r"|同上|同理|上一步|如上",
+    re.IGNORECASE,
+)
+# a step that opens with one of these follows on the step before it
+_OPENERS = re.compile(
+    r"[\s:：.)*–—-]*(then|next|now|also|finally|afterwards|after (?:that|this)|therefore|thus|so|"
+    r"hence|consequently|lastly|because of (?:that|this))\b",
+    re.IGNORECASE,
+)
+_NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b")
+_NO_NAMES = frozenset(("true", "false", "yes", "none", "not"))
+
+Role = Literal["operand", "result", "stated", "plain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A number in a step: what it is there for, and which run of operators it stands in."""
+
+    number: str
+    role: Role
+    run: int
+
+
+def find_dependence(block: Block, prompt: Prompt) -> str | None:
+    """Why a later step of `block` seems to need an earlier one; None when nothing says so."""
+    bodies = [_without(step.text, _names(step)) for step in block.steps]
+    known = Prompt(f"{prompt.text}\n{block.lead}")
+    given = _given_numbers(block, prompt)
+    introduced: set[str] = set()
+    names: set[str] = set()
+    for j, (step, body) in enumerate(zip(block.steps, bodies, strict=True)):
+        opening = body if block.kind is not Kind.named else ""
+        pointer = j and (_points_back(body, known) or _OPENERS.match(opening))
+        if pointer:
+            return f"step {j + 1} says {pointer[1].lower()!r}"
+        if mentioned := next((n for s in block.steps[:j] for n in _mentions(body, s)), None):
+            return f"step {j + 1} mentions {mentioned!r}"
+        open_numbers, new = _trace_numbers(body, given[j])
+        if shared := sorted(open_numbers & introduced):
+            return f"step {j + 1} uses {shared[0]} of an earlier step"
+        new_names = {n for n in _NAME.findall(body) if n.lower() not in known.words | _NO_NAMES}
+        if again := sorted(new_names & names):
+            return f"step {j + 1} uses {again[0]!r} of an earlier step"
+        introduced |= new
+        names |= new_names
+        del step
+    return None
+
+
+def _points_back(body: str, known: Prompt) -> re.Match[str] | None:
+    """A pointing phrase that is not just the prompt's own wording."""
+    text = known.text.lower()
+    return next((m for m in _POINTERS.finditer(body) if m[1].lower() not in text), None)
+
+
+def _names(step: Step) -> list[str]:
+    """What a step may be called in another step, the longest first."""
+    text = re.sub(r"^[-*•+\s]+|\*\*|[:：.)\s]+$", "", step.label.text)
+    found = {text, step.label.subject, step.label.text}
+    return sorted((n for n in found if n), key=len, reverse=True)
+
+
+def _without(body: str, names: Sequence[str]) -> str:
+    for name in names:
+        body = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "", body)
+    return body
+
+
+def _mentions(body: str, earlier: Step) -> Iterator[str]:
+    for name in _names(earlier):
+        if not re.search(r"[^\W\d_]", name) or name in ("a", "I"):
+            continue
+        # "A" may be the article, any other single letter is a label
+        ahead = r"(?!\w|\s+[a-z])" if name == "A" else r"(?!\w)"
+        if re.search(rf"(?<!\w){re.escape(name)}{ahead}", body):
+            yield name
+
+
+def _given_numbers(block: Block, prompt: Prompt) -> list[Counter[str]]:
+    """By step: numbers of its own item in the prompt, and those outside of all items.
+
+    An item runs from a mention of the step's subject to the next mention or the end of the line.
+    A step whose subject the prompt does not know is given every number.
+    """
+    subjects = [step.label.subject for step in block.steps]
+    starts = sorted(
+        (m.start(), i) for i, s in enumerate(subjects) if s for m in prompt.mentions(s)
+    )
+    own: list[Counter[str]] = [Counter() for _ in subjects]
+    shared, cursor, text = Counter(_numbers(block.lead)), 0, prompt.text
+    for k, (start, i) in enumerate(starts):
+        if start < cursor:  # inside a longer name
+            continue
+        line_end = text.find("\n", start)
+        ends = [starts[k + 1][0]] if k + 1 < len(starts) else []
+        end = min([*ends, line_end if line_end >= 0 else len(text)])
+        shared.update(_numbers(text[cursor:start]))
+        own[i].update(_numbers(_without(text[start:end], [subjects[i]])))
+        cursor = end
+    shared.update(_numbers(text[cursor:]))
+    everything = Counter(_numbers(text)) + Counter(_numbers(block.lead))
+    found = {i for _, i in starts}
+    return [own[i] + shared if i in found else everything for i in range(len(subjects))]
+
+
+def _numbers(text: str) -> list[str]:
+    return [_value(m[0]) for m in _NUMBER.finditer(text)]
+
+
+def _value(digits: str) -> str:
+    digits = digits.replace(",", "")
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
+
+
+def _trace_numbers(body: str, given: Counter[str]) -> tuple[set[str], set[str]]:
+    """(numbers that neither the prompt nor this step explains, numbers that this step introduces).
+
+    Operands are counted within one expression: 27 - 27 needs two of them.
+    """
+    unexplained: set[str] = set()
+    derived: set[str] = set()
+    introduced: set[str] = set()
+    spent: Counter[tuple[int, str]] = Counter()
+    for n, use in enumerate(_uses(body)):
+        number = use.number
+        if use.role == "result":
+            derived.add(number)
+            introduced.add(number)
+            continue
+        spent[use.run, number] += 1
+        needed = spent[use.run, number] if use.role == "operand" else 1
+        explained = number in derived or given[number] >= needed
+        if use.role == "stated":
+            introduced.add(number)
+            explained = explained or n > 0  # a statement that follows from what was said before it
+        if not explained:
+            unexplained.add(number)
+    return unexplained, introduced
+
+
+def _uses(body: str) -> Iterator[Use]:
+    text = re.sub(r"[()\[\]$€£\\{}]", "", body)
+    found = list(_NUMBER.finditer(text))
+    gaps = [text[a.end() : b.start()] for a, b in zip(found, found[1:], strict=False)]
+    joined = [bool(_OPERATOR.fullmatch(gap)) for gap in gaps]
+    run = 0
+    for k, match in enumerate(found):
+        before, after = k > 0 and joined[k - 1], k < len(gaps) and joined[k]
+        ahead = gaps[k - 1] if k else text[: match.start()]
+        run += not before
+        role: Role = "plain"
+        if before or after:
+            role = "operand"
+        elif _STATES.search(ahead):
+            worked_out = k > 1 and joined[k - 2] and not re.search(r"[.;]\s", ahead)
+            role = "result" if worked_out else "stated"
+        yield Use(_value(match[0]), role, run)

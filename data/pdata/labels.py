@@ -1,0 +1,173 @@
+"""What a line of a trace starts with: a counted label, a title, a name that the prompt knows.
+
+Only reads one line at a time against the prompt; which lines form a block is decided in steps.py.
+"""
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+MAX_WORDS = 8
+# an opening word that is no name, whatever the prompt holds
+COMMON = frozenset(
+    "a an and as at all also but by each every final finally first for from given hence here he "
+    "how however i if in is it its let next no not now of on one only or our out second she since "
+    "so some such take that the their then there therefore these they this those thus to two we "
+    "what when where which while who with you".split()
+)
+# titles of a conclusion, not of a step
+CLOSINGS = frozenset(
+    "answer answers name conclusion result results total summary note notes question reason "
+    "reasoning output solution therefore".split()
+)
+_BULLET = r"(?:[-*•+][ \t]+)?"
+_BOLD = r"(?:\*\*)?"
+# the end of a label, which is not part of it
+_STOP = r"(?=\s*[:：]|[.)](?:\s|$)|\s[-–—]\s)"
+_COUNTED = re.compile(rf"{_BULLET}{_BOLD}([A-Z][A-Za-z]+) (?:\d+|[A-Z]|[IVX]+){_STOP}")
+_NUMBERED = re.compile(
+    rf"{_BULLET}{_BOLD}(?:\d{{1,3}}[.)]|\(\w\)|\(\d\d\)|[A-Za-z]\)|[A-Z]\.)(?=\s)"
+)
+_TITLE = re.compile(rf"{_BULLET}({_BOLD})([^\n:：]{{1,90}}?)(?:\*\*)?(?=\s*[:：])")
+_BOLD_LEAD = re.compile(r"(?:[-*•+][ \t]+)?\*\*([^*\n]{1,90})\*\*")
+_NUMBER_TITLE = re.compile(rf"\s+{_BOLD}[^\n:：.]{{1,90}}?(?:\*\*)?(?=\s*[:：])")
+_NAME = re.compile(
+    rf"{_BULLET}((?:[A-Z]|No\b)[\w'’.-]*(?: (?:[A-Z0-9][\w'’-]*|of|de|van|von|the))*)"
+)
+_TAIL = re.compile(r"(?:['’]s|['’]|[.,;]| (?:of|de|van|von|the))+$")
+
+
+class Kind(StrEnum):
+    """How the steps of a block are recognised; the earlier one wins where both fit."""
+
+    marked = "marked"  # ####title: body
+    counted = "counted"  # Case 3: …, 2. …, (b) …
+    titled = "titled"  # a title that holds something of the prompt
+    named = "named"  # a name of the prompt and then a sentence
+    bold = "bold"  # - **Title**: …
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The topic that a line starts with.
+
+    subject: the part of it that the prompt knows; frame: what is left around the subject.
+    """
+
+    text: str
+    subject: str = ""
+    frame: tuple[str, str] = ("", "")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The prompt's text, with look-up of names in it."""
+
+    text: str
+    _known: dict[str, bool] = field(default_factory=dict)
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Its words in lower case."""
+        return frozenset(re.findall(r"\w+", self.text.lower()))
+
+    def mentions(self, name: str) -> list[re.Match[str]]:
+        """Where `name` stands as whole words."""
+        return list(re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", self.text))
+
+    def knows(self, name: str) -> bool:
+        """Whether `name` stands there as the name of something."""
+        if name not in self._known:
+            self._known[name] = bool(name) and self._is_name(name)
+        return self._known[name]
+
+    def _is_name(self, name: str) -> bool:
+        found = self.mentions(name) if name in self.text else []
+        if not found or name.split()[0].lower() not in COMMON:
+            return bool(found)
+        # a common word is a name where it heads an item: "A: 3 + 4", "No 5: ..."
+        return any(re.match(r"\s*[:：=]", self.text[m.end() :]) for m in found)
+
+
+def find_labels(line: str, prompt: Prompt) -> dict[Kind, list[Label]]:
+    """The labels that `line` may start with, by kind; for titles, every reading of the subject."""
+    found: dict[Kind, list[Label]] = {}
+    if match := _COUNTED.match(line):
+        found[Kind.counted] = [Label(match[0], _subject(match[0], prompt), (match[1], ""))]
+    elif match := _NUMBERED.match(line):
+        title = _NUMBER_TITLE.match(line, match.end())
+        text = title and line[: title.end()]
+        text = text if text and count_words(text) <= MAX_WORDS else match[0]
+        found[Kind.counted] = [Label(text, frame=("#", ""))]
+    title = _TITLE.match(line)
+    if title and 0 < count_words(title[2]) <= MAX_WORDS and not _closes(title[2]):
+        found[Kind.titled] = _readings(title, prompt)
+    if name := _name(line, prompt):
+        found[Kind.named] = [name]
+    bold = _BOLD_LEAD.match(line)
+    if bold and count_words(bold[1]) <= MAX_WORDS and not _closes(bold[1].rstrip(":： ")):
+        found[Kind.bold] = [Label(bold[0], _subject(bold[1], prompt))]
+    return found
+
+
+def title_of(line: str, prompt: Prompt) -> Label:
+    """The title of a marked line: what precedes the colon, or the whole line."""
+    match = _TITLE.match(line)
+    text = match[0].rstrip() if match else line.rstrip()
+    return Label(text, _subject(text, prompt))
+
+
+def count_words(text: str) -> int:
+    return len(re.findall(r"\w[\w'’.-]*", text))
+
+
+def _closes(title: str) -> bool:
+    """Whether a title announces the conclusion."""
+    words = re.findall(r"\w+", title.lower())
+    return not words or words[-1] in CLOSINGS
+
+
+def _readings(title: re.Match[str], prompt: Prompt) -> list[Label]:
+    """The whole title, or its longest known end, its longest known beginning, and none of it.
+
+    A title that begins with what the prompt knows is cut after it: "Box 3 against the rule".
+    """
+    words, text = title[2].split(), title[0].rstrip()
+    if prompt.knows(" ".join(words)):
+        return [Label(text, " ".join(words))]
+    readings = []
+    for n in range(len(words) - 1, 0, -1):
+        if prompt.knows(end := " ".join(words[-n:])):
+            readings.append(Label(text, end, (" ".join(words[:-n]), "")))
+            break
+    for n in range(len(words) - 1, 0, -1):
+        if prompt.knows(start := " ".join(words[:n])):
+            end_at = text.find(start) + len(start)
+            cut = text[:end_at] if start in text and not title[1] else text
+            readings.append(Label(cut, start, ("", " ".join(words[n:]))))
+            break
+    return [*readings, Label(text, "", (" ".join(words), "?"))]
+
+
+def _subject(text: str, prompt: Prompt) -> str:
+    """The longest end of `text`, or else the longest beginning, that the prompt knows."""
+    words = re.sub(r"^[-*•+\s]+|\*\*", "", text).split()
+    ends = [words[i:] for i in range(len(words))]
+    starts = [words[:i] for i in range(len(words) - 1, 0, -1)]
+    return next((s for s in map(" ".join, [*ends, *starts]) if prompt.knows(s)), "")
+
+
+def _name(line: str, prompt: Prompt) -> Label | None:
+    """A name at the start: capitalised words and numbers that the prompt knows as they stand."""
+    match = _NAME.match(line)
+    if not match:
+        return None
+    name = _TAIL.sub("", match[1])
+    while name and not prompt.knows(name):
+        shorter, _, last = name.rpartition(" ")
+        name = _TAIL.sub("", shorter) if last[:1].isdigit() else ""
+    if not name or count_words(name) > MAX_WORDS:
+        return None
+    end = match.start(1) + len(name)
+    return Label(line[:end], name) if line[end:].strip(" :.") else None

@@ -1,0 +1,234 @@
+"""Finds the block of a linear trace: a run of lines or paragraphs that are steps, by their form.
+
+A step may go on over several lines. Whether the steps need one another is independence.py's.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from pdata.labels import Kind, Label, Prompt, find_labels, title_of
+
+MARK = re.compile(r"####[ \t]*(?=[^#%\s])")
+CLOSE = re.compile(r"#*%{4,}[ \t]*")
+_LEAD_MARK = re.compile(r"^####[ \t]*(?![#%])", re.MULTILINE)
+_CONTINUES = re.compile(r"[ \t]+\S|[-*•+][ \t]")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the trace; `start` is where its text begins, after a mark."""
+
+    start: int
+    end: int
+    text: str
+    marked: bool
+
+    @property
+    def blank(self) -> bool:
+        return not self.text.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The text of one branch and the label it starts with."""
+
+    label: Label
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A trace in three: `lead` + steps joined by `separator` + `tail`."""
+
+    kind: Kind
+    lead: str
+    steps: tuple[Step, ...]
+    separator: str
+    tail: str
+
+    @property
+    def flaw(self) -> str | None:
+        """Why these cannot be branches, None when they can."""
+        topics = [step.label.text for step in self.steps]
+        if len(topics) < 2:
+            return "one branch"
+        if len({" ".join(t.lower().split()) for t in topics}) < len(topics):
+            return "equal topics"
+        if any(not re.search(r"\w", s.text[len(s.label.text) :]) for s in self.steps):
+            return "empty body"
+        return None
+
+
+def find_blocks(text: str, prompt: Prompt) -> list[Block]:
+    """Candidates, the one with the most steps first; where they tie, in the order of `Kind`."""
+    lines, close = _split(text)
+    blocks = []
+    for kind, labels in _label_lines(lines, prompt).items():
+        for run in _runs(lines, labels, kind):
+            if len(run) >= 2:
+                blocks.append(_cut(text, lines, labels, run, kind, close))
+    order = list(Kind)
+    return sorted(blocks, key=lambda b: (-len(b.steps), order.index(b.kind)))
+
+
+def _split(text: str) -> tuple[list[Line], tuple[int, int] | None]:
+    """Lines up to the close mark, and where that mark stands."""
+    lines: list[Line] = []
+    for match in re.finditer(r"[^\n]*\n?", text):
+        if not match[0]:
+            break
+        close = CLOSE.match(match[0])
+        if close:
+            return lines, (match.start(), match.start() + close.end())
+        mark = MARK.match(match[0])
+        start = match.start() + (mark.end() if mark else 0)
+        body = text[start : match.end()].rstrip("\n")
+        lines.append(Line(start, start + len(body), body, mark is not None))
+    return lines, None
+
+
+def _label_lines(lines: list[Line], prompt: Prompt) -> dict[Kind, dict[int, Label]]:
+    """By kind: the label of every line that may be a step."""
+    found: dict[Kind, dict[int, list[Label]]] = {kind: {} for kind in Kind}
+    for i, line in enumerate(lines):
+        if not line.blank:
+            for kind, labels in find_labels(line.text, prompt).items():
+                found[kind][i] = labels
+    chosen = {kind: {i: l[0] for i, l in found[kind].items()} for kind in Kind}
+    chosen[Kind.titled] = _agree(found[Kind.titled])
+    chosen[Kind.marked] = _marked(lines, prompt, chosen[Kind.titled])
+    return chosen
+
+
+def _agree(readings: dict[int, list[Label]]) -> dict[int, Label]:
+    """One reading of each title: whole, or with a frame that other lines share.
+
+    A title that the prompt does not know counts where it has the others' frame, or where it stands
+    alone between two that count.
+    """
+    counts = Counter(label.frame for labels in readings.values() for label in labels)
+    chosen = {i: max(l, key=lambda label: counts[label.frame]) for i, l in readings.items()}
+    kept = {
+        i: l
+        for i, l in chosen.items()
+        if l.subject and (l.frame == ("", "") or counts[l.frame] > 1)
+    }
+    starts = tuple(f"{frame[0]} " for frame in {l.frame for l in kept.values()} if frame[0])
+    alone = len(kept) > 2 and all(j - i < 3 for i, j in pairwise(sorted(kept)))
+    for i, labels in readings.items():
+        text = labels[-1].text
+        between = alone and i - 1 in kept and i + 1 in kept
+        if i not in kept and (between or (starts and text.startswith(starts))):
+            kept[i] = Label(text)
+    return kept
+
+
+def _marked(lines: list[Line], prompt: Prompt, titled: dict[int, Label]) -> dict[int, Label]:
+    """Marked lines; a first one that is unlike all others, or says nothing, is a heading."""
+    marked = [i for i, line in enumerate(lines) if line.marked]
+    if len(marked) > 2:
+        first, others = marked[0], marked[1:]
+        title = title_of(lines[first].text, prompt).text
+        empty = not lines[first].text[len(title) :].strip(" :：") and others[0] == first + 1
+        if empty or (first not in titled and all(i in titled for i in others)):
+            marked = others
+    return {i: titled.get(i) or title_of(lines[i].text, prompt) for i in marked}
+
+
+def _runs(lines: list[Line], labels: dict[int, Label], kind: Kind) -> list[list[int]]:
+    """Step lines that follow one another with nothing between them but what belongs to a step."""
+    runs: list[list[int]] = []
+    for i in sorted(labels):
+        last = runs[-1][-1] if runs else None
+        if last is None or not (kind is Kind.marked or _joined(lines, last, i)):
+            runs.append([i])
+        elif kind is Kind.counted and labels[last].frame != labels[i].frame:
+            runs.append([i])
+        else:
+            runs[-1].append(i)
+    return [_trim(lines, labels, run) for run in runs]
+
+
+def _joined(lines: list[Line], a: int, b: int) -> bool:
+    """Whether the lines between two steps all belong to the first of them."""
+    return not any(
+        not lines[i].blank and lines[i - 1].blank and not _CONTINUES.match(lines[i].text)
+        for i in range(a + 1, b)
+    )
+
+
+def _trim(lines: list[Line], labels: dict[int, Label], run: list[int]) -> list[int]:
+    """Without a heading before and a conclusion that takes up an earlier label after."""
+    texts = [labels[i].text for i in run]
+    while len(run) > 2 and texts[-1] in texts[:-1]:
+        run, texts = run[:-1], texts[:-1]
+    first = lines[run[0]].text[len(texts[0]) :].strip(" :：*")
+    heads = not first and all(line.blank for line in lines[run[0] + 1 : run[1]])
+    return run[1:] if len(run) > 2 and heads else run
+
+
+def _cut(
+    text: str,
+    lines: list[Line],
+    labels: dict[int, Label],
+    run: list[int],
+    kind: Kind,
+    close: tuple[int, int] | None,
+) -> Block:
+    """The block of the step lines `run`."""
+    starts = [lines[i].start for i in run]
+    # where the text before the next step ends, without that step's mark
+    ends = [lines[i - 1].end for i in run[1:]]
+    ends.append(_last_end(lines, run, close is not None))
+    texts = [text[a:b].rstrip() for a, b in zip(starts, ends, strict=True)]
+    gaps = [text[a + len(t) : b] for a, t, b in zip(starts, texts, starts[1:], strict=False)]
+    end = starts[-1] + len(texts[-1])
+    lead, tail = text[: starts[0]], text[end:]
+    if kind is Kind.marked or lines[run[0]].marked:
+        lead = _LEAD_MARK.sub("", lead)
+    if close is not None:
+        tail = _drop_close(text, end, close)
+    own = _own_subjects([labels[i] for i in run])
+    steps = tuple(Step(label, t) for label, t in zip(own, texts, strict=True))
+    return Block(kind, lead, steps, Counter(gaps).most_common(1)[0][0], tail)
+
+
+def _own_subjects(labels: list[Label]) -> list[Label]:
+    """Labels without a subject that another label holds as well: it tells nothing apart."""
+    texts = [f" {label.text} " for label in labels]
+    return [
+        replace(label, subject="") if sum(f" {label.subject} " in t for t in texts) > 1 else label
+        for label in labels
+    ]
+
+
+def _drop_close(text: str, end: int, close: tuple[int, int]) -> str:
+    """The tail without the close mark; a line that held nothing else goes with it."""
+    before, after = text[end : close[0]], text[close[1] :]
+    if before.endswith("\n") and after.startswith("\n"):
+        after = after[1:]
+    return before + after
+
+
+def _last_end(lines: list[Line], run: list[int], closed: bool) -> int:
+    """Where the last step ends: at the close mark, or by the form of the steps before it."""
+    rest = lines[run[-1] + 1 :]
+    if closed:
+        kept = [line.end for line in rest if not line.blank]
+        # the close mark ends the block, unless a new paragraph came before it
+        gap = any(a.blank and not b.blank for a, b in pairwise(rest))
+        if kept and not gap:
+            return kept[-1]
+    listed, plain = False, True
+    for a, b in pairwise(run):
+        between = [line.text for line in lines[a + 1 : b] if not line.blank]
+        listed |= any(_CONTINUES.match(t) for t in between)
+        plain &= any(not _CONTINUES.match(t) for t in between)
+    end = lines[run[-1]].end
+    for line in rest:
+        if line.blank or not (listed if _CONTINUES.match(line.text) else plain):
+            break
+        end = line.end
+    return end

@@ -1,0 +1,278 @@
+"""What a drawn token does to a request: append, fork, end, join, and the limits that stop it.
+
+Host logic over small values; no tensors, no model, no clock. Every path leaves well-formed text:
+whatever stops a lane, `close` injects what the grammar still wants.
+"""
+
+from dataclasses import dataclass
+
+from pbranch.layout import Outline, Positions, join_extent
+from pbranch.markers import MarkerIds, Role
+from pbranch.stream import LaneState, next_state
+from pinfer.lane import Block, Lane, Path, Request, Row, Status
+from pinfer.params import SamplingParams
+
+# rows from a fork to its join at the least, and the end of the branch that holds them
+_SMALLEST_BLOCK = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a model brings: markers, the ids that end a text, context in positions, and how it was
+    taught to place a join and to see an outline."""
+
+    markers: MarkerIds | None
+    end_of_text: frozenset[int]
+    context: int
+    positions: Positions = "max"
+    outline: Outline = "all"
+
+    def role(self, token: int) -> Role | None:
+        """The marker that `token` is, if any."""
+        return self.markers.role(token) if self.markers else None
+
+    def id(self, role: Role) -> int:
+        """Token of a marker."""
+        return getattr(self.markers, role.value)
+
+
+def open_request(number: int, prompt: list[int], params: SamplingParams, rules: Rules) -> Request:
+    """A request with its prompt queued."""
+    request = Request(number, prompt, params)
+    trunk = Lane(
+        request, (), None, 0, rules.context - 1, params.max_new_tokens, LaneState.TRUNK_FLAT
+    )
+    request.trunk = trunk
+    request.lanes.append(trunk)
+    trunk.status, request.live = Status.LIVE, 1
+    for token in prompt:
+        _feed(trunk, token)
+    trunk.state = next_state(
+        LaneState.TRUNK, None, in_branch=False, may_fork=may_fork(trunk, rules)
+    )
+    return request
+
+
+def accept(lane: Lane, token: int, rules: Rules) -> None:
+    """Take the token drawn for `lane`, or what a limit puts in its place."""
+    request = lane.request
+    lane.drawn, lane.used, lane.budget = lane.drawn + 1, lane.used + 1, lane.budget - 1
+    if token in rules.end_of_text and not lane.state.in_outline:
+        if not lane.in_branch:
+            lane.items.append((token, False))
+            finish(request, "stop")
+            return
+        request.note("eos_in_branch")
+        _push(lane, rules.id(Role.END), True, rules)
+        return
+    limit = _outline_limit(lane, token, rules) if lane.state.in_outline else None
+    if limit:
+        request.note(limit)
+        _push(lane, rules.id(Role.SPAWN), True, rules)
+    else:
+        _push(lane, token, False, rules)
+    if lane.status is Status.LIVE and request.finish_reason is None:
+        _check_room(lane, rules)
+
+
+def finish(request: Request, reason: str) -> None:
+    """End a request; nothing more is fed."""
+    request.finish_reason = reason
+    request.queue.clear()
+    request.waiting.clear()
+    request.live = 0
+
+
+def stop(request: Request, reason: str, limit: str, rules: Rules) -> None:
+    """End a request from outside (timeout, error): its text is closed, well-formed."""
+    request.note(limit)
+    close(request.trunk, rules)
+    finish(request, reason)
+
+
+def close(lane: Lane, rules: Rules) -> None:
+    """Inject what ends `lane` here: the rest of an outline, its branches, `end` in a branch."""
+    if lane.status is Status.WAITING:
+        lane.request.waiting.remove(lane)
+        _start(lane, rules)
+    if lane.status is Status.JOINING:
+        for child in lane.block.lanes:
+            if child.status is not Status.CLOSED:
+                close(child, rules)
+    if lane.status is Status.CLOSED or lane.request.finish_reason is not None:
+        return
+    if lane.state is LaneState.OPEN:
+        _push(lane, rules.id(Role.TOPIC), True, rules)
+    if lane.state.in_outline:
+        _push(lane, rules.id(Role.SPAWN), True, rules)
+        close(lane, rules)
+    elif lane.in_branch:
+        _push(lane, rules.id(Role.END), True, rules)
+
+
+def may_fork(lane: Lane, rules: Rules) -> bool:
+    """Whether a fork is allowed as the lane's next token."""
+    params = lane.request.params
+    return (
+        rules.markers is not None
+        and params.mode != "linear"
+        and len(lane.path) < params.max_depth
+        and lane.position + _SMALLEST_BLOCK <= lane.last_position
+    )
+
+
+def sees(q: Path, k: Path) -> bool:
+    """Whether rows of a lane at path `q` see *earlier* rows of a lane at path `k`.
+
+    They part at some block: k's must have been joined before q's began. Where one path leads on
+    from the other, k is an ancestor, or a branch that q has joined.
+    """
+    for a, b in zip(q, k, strict=False):
+        if a != b:
+            return b[0] < a[0]
+    return True
+
+
+def admit(request: Request, rules: Rules) -> None:
+    """Let waiting branches in while the request has places; their headers join the queue."""
+    width = request.params.width
+    while request.waiting and (width is None or request.live < width):
+        lane = min(request.waiting, key=lambda x: x.path)
+        request.waiting.remove(lane)
+        _start(lane, rules)
+
+
+def _start(lane: Lane, rules: Rules) -> None:
+    lane.status = Status.LIVE
+    lane.request.live += 1
+    for item in lane.items[: lane.header]:
+        _feed(lane, item[0])  # type: ignore[index]
+    if lane.budget <= 0:
+        lane.request.note(lane.budget_name)
+        close(lane, rules)
+
+
+def _feed(lane: Lane, token: int, draws: bool = True) -> Row:
+    if lane.tail is not None:
+        lane.tail.draws = False
+    lane.tail = Row(lane, lane.outline or lane, token, lane.position, draws)
+    lane.request.queue.append(lane.tail)
+    lane.position += 1
+    return lane.tail
+
+
+def _push(lane: Lane, token: int, forced: bool, rules: Rules) -> None:
+    """Append a token to a live lane: to its text, and to the rows to be fed."""
+    role = rules.role(token)
+    lane.items.append((token, forced))
+    if role is Role.FORK and rules.outline == "own":
+        lane.outline = _hidden_outline(lane)
+    row = _feed(lane, token, draws=role not in (Role.SPAWN, Role.END))
+    row.joins = role is Role.JOIN
+    if role is Role.FORK:
+        lane.topics = []
+    elif role is Role.TOPIC:
+        lane.topics.append([])
+    elif lane.state.in_outline and role is None:
+        lane.topics[-1].append(token)
+    forkable = may_fork(lane, rules)
+    lane.state = next_state(lane.state, role, in_branch=lane.in_branch, may_fork=forkable)
+    if role is Role.SPAWN:
+        _spawn(lane, row.position, rules)
+    elif role is Role.END:
+        lane.status = Status.CLOSED
+        lane.request.live -= 1
+        _join_when_done(lane.parent, rules)  # type: ignore[arg-type]
+
+
+def _spawn(lane: Lane, spawn: int, rules: Rules) -> None:
+    """Open the block that the outline announces; its branches wait for places."""
+    request, params = lane.request, lane.request.params
+    block = Block(spawn, lane.topics, outline=lane.outline)
+    lane.outline = None
+    lane.items.append(block)
+    lane.status = Status.JOINING
+    request.live -= 1
+    n = len(block.topics)
+    share, name = lane.budget // n, lane.budget_name
+    if params.max_branch_tokens is not None and params.max_branch_tokens < share:
+        share, name = params.max_branch_tokens, "max_branch_tokens"
+    last = lane.last_position - lane.in_branch - 1
+    if rules.positions == "flat":
+        last = spawn + (last - spawn) // n
+    for i, topic in enumerate(block.topics):
+        path = (*lane.path, (lane.blocks, i))
+        child = Lane(request, path, lane, spawn + 1, last, share, LaneState.BRANCH, name)
+        child.items = [(token, True) for token in (rules.id(Role.BRANCH), *topic)]
+        child.header = len(child.items)
+        child.state = next_state(
+            child.state, None, in_branch=True, may_fork=_child_may_fork(child, rules)
+        )
+        block.lanes.append(child)
+        request.lanes.append(child)
+        request.waiting.append(child)
+    lane.blocks += 1
+    admit(request, rules)
+
+
+def _hidden_outline(lane: Lane) -> Lane:
+    """What holds the rows of an outline that the branches are not to see."""
+    path = (*lane.path, (lane.blocks, -1))
+    outline = Lane(lane.request, path, lane, 0, 0, 0, lane.state, status=Status.CLOSED)
+    lane.request.outlines.append(outline)
+    return outline
+
+
+def _child_may_fork(child: Lane, rules: Rules) -> bool:
+    """`may_fork` once the header is fed."""
+    child.position += child.header
+    allowed = may_fork(child, rules)
+    child.position -= child.header
+    return allowed
+
+
+def _join_when_done(lane: Lane, rules: Rules) -> None:
+    block = lane.block
+    if any(child.status is not Status.CLOSED for child in block.lanes):
+        admit(lane.request, rules)
+        return
+    used = sum(child.used for child in block.lanes)
+    lane.used, lane.budget = lane.used + used, lane.budget - used
+    extents = [child.position - 1 - block.spawn for child in block.lanes]
+    lane.position = block.spawn + 1 + join_extent(extents, rules.positions)
+    lane.status = Status.LIVE
+    lane.request.live += 1
+    _push(lane, rules.id(Role.JOIN), True, rules)
+    _check_room(lane, rules)
+
+
+def _check_room(lane: Lane, rules: Rules) -> None:
+    """Stop a live lane that may draw no further token."""
+    limit = None
+    if lane.budget <= 0:
+        limit = lane.budget_name
+    elif lane.position + lane.in_branch > lane.last_position:
+        limit = "context"
+    if limit is None:
+        return
+    lane.request.note(limit)
+    close(lane, rules)
+    if not lane.in_branch and lane.request.finish_reason is None:
+        finish(lane.request, "length")
+
+
+def _outline_limit(lane: Lane, token: int, rules: Rules) -> str | None:
+    """The limit that `token` would break in an outline, which is then closed instead."""
+    params, role = lane.request.params, rules.role(token)
+    if role is Role.SPAWN or lane.state is LaneState.OPEN:
+        return None
+    if role is Role.TOPIC and len(lane.topics) >= params.max_topics:
+        return "max_topics"
+    if role is None and len(lane.topics[-1]) >= params.max_topic_tokens:
+        return "max_topic_tokens"
+    # after this token: spawn, then branch + topic + end of each, then the join
+    lengths = [len(t) for t in lane.topics]
+    lengths = [*lengths, 1] if role is Role.TOPIC else [*lengths[:-1], lengths[-1] + 1]
+    extent = join_extent([max(lengths) + 2] * len(lengths), rules.positions)
+    join = lane.position + 1 + 1 + extent
+    return "context" if join + lane.in_branch > lane.last_position else None

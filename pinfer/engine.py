@@ -1,0 +1,105 @@
+"""The engine: prompts in, answers out, the branches of all of them decoded side by side."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from pbranch.codec import SegmentCodec
+from pbranch.prompt import Message, render_prompt
+from pbranch.stream import legal_table
+from pinfer.attention import get_backend
+from pinfer.commit import Rules
+from pinfer.lane import Request
+from pinfer.load import Loaded, load
+from pinfer.params import EngineLimits, SamplingParams
+from pinfer.probe import probe
+from pinfer.result import Generation, make_generation
+from pinfer.runner import Runner
+from pinfer.sampler import Sampler
+from pinfer.scheduler import Scheduler
+
+Prompt = str | Sequence[Message] | Mapping[str, list[int]]
+log = logging.getLogger("pinfer")
+
+
+class Engine:
+    """Decodes requests in shared passes. `from_pretrained` is the usual way to one."""
+
+    def __init__(
+        self, loaded: Loaded, attention: str = "auto", limits: EngineLimits | None = None
+    ) -> None:
+        """Raises ModelError where the probe finds that the model would decode wrongly."""
+        backend = get_backend(attention)
+        self.tokenizer, self.branch_config = loaded.tokenizer, loaded.branch_config
+        self.codec = SegmentCodec(loaded.tokenizer)
+        self.rules = loaded.rules
+        probe(loaded.model, backend)
+        self.runner = Runner(loaded.model, backend)
+        self.scheduler = Scheduler(self.rules, limits or EngineLimits())
+        size = loaded.model.get_output_embeddings().weight.shape[0]
+        table = legal_table(
+            self.rules.markers, self.rules.end_of_text, size, min(size, len(loaded.tokenizer))
+        )
+        self.sampler = Sampler(torch.from_numpy(table).to(self.runner.device))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | None = None,
+        adapter: str | None = None,
+        *,
+        dtype: str | None = None,
+        device: str | None = None,
+        attention: str = "auto",
+        limits: EngineLimits | None = None,
+    ) -> "Engine":
+        """A base and an adapter, by folder or Hub id. Neither: the shipped ones. Adapter `none`:
+        the bare model, which decodes in mode linear only."""
+        return cls(load(model, adapter, dtype, device), attention, limits)
+
+    def add(
+        self,
+        prompt: Prompt,
+        params: SamplingParams,
+        *,
+        system: str | None = None,
+        raw: bool = False,
+    ) -> Request:
+        """Queue a prompt: text, messages, or {"token_ids": […]} as it is."""
+        if isinstance(prompt, Mapping):
+            ids = list(prompt["token_ids"])
+        else:
+            ids = render_prompt(prompt, self.tokenizer, system, raw)
+        return self.scheduler.add(ids, params)
+
+    def step(self) -> list[Request]:
+        """One pass; returns the requests that it has finished."""
+        batch = self.scheduler.schedule()
+        logits = self.runner.run(batch) if batch.rows else None
+        choices = self.sampler(logits, batch.lanes) if logits is not None else []
+        finished = self.scheduler.commit(batch, choices)
+        for request in finished:
+            self.runner.release(request)
+        return finished
+
+    def run(self) -> Iterator[tuple[Request, Generation]]:
+        """Step until nothing is left; yields each request as it finishes."""
+        while self.scheduler.busy:
+            for request in self.step():
+                yield request, make_generation(request, self.rules, self.codec)
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        params: SamplingParams | None = None,
+        *,
+        system: str | None = None,
+        raw: bool = False,
+    ) -> list[Generation]:
+        """Answers in the order of the prompts, decoded as one batch."""
+        params = params or SamplingParams()
+        requests = [self.add(p, params, system=system, raw=raw) for p in prompts]
+        done: dict[int, Any] = {request.number: answer for request, answer in self.run()}
+        return [done[request.number] for request in requests]

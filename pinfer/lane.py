@@ -1,0 +1,131 @@
+"""The state of a request while it is decoded: lanes, blocks, and rows waiting to be fed.
+
+A lane is the trunk or one branch. Plain state: what happens to it is in `commit.py`. No tensors.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from pbranch.stream import LaneState
+from pinfer.params import SamplingParams
+
+Path = tuple[tuple[int, int], ...]  # ((block, branch), …) from the trunk down
+
+
+class Status(Enum):
+    """Life of a lane."""
+
+    WAITING = auto()  # for a place among the lanes decoded at once
+    LIVE = auto()
+    JOINING = auto()  # its branches are being decoded
+    CLOSED = auto()
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """One token to be fed: its lane, its position, and whether the lane's next token is drawn
+    from what the model says there. `home` holds the row: the lane, or its hidden outline."""
+
+    lane: "Lane"
+    home: "Lane"
+    token: int
+    position: int
+    draws: bool = True
+    joins: bool = False  # a join row: from it on, the lane sees the branches it closes
+
+
+@dataclass(slots=True, eq=False)
+class Block:
+    """A fork's branches; `spawn` is the position of its spawn row; `outline` holds the rows of an
+    outline that the branches do not see (branch 0 .. n-1 are lanes, the outline is branch -1)."""
+
+    spawn: int
+    topics: list[list[int]]
+    lanes: list["Lane"] = field(default_factory=list)
+    outline: "Lane | None" = None
+
+    @property
+    def hidden(self) -> list["Lane"]:
+        """All whose rows the lane sees again from the join on."""
+        return self.lanes if self.outline is None else [self.outline, *self.lanes]
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One line of text being decoded, in the order `items`: (token, forced) pairs and blocks."""
+
+    request: "Request"
+    path: Path
+    parent: "Lane | None"
+    position: int  # of the next row
+    last_position: int  # that its last row may take, so that all joins stay within the context
+    budget: int  # tokens that may still be drawn in it and below it
+    state: LaneState
+    budget_name: str = "max_new_tokens"
+    status: Status = Status.WAITING
+    items: list["tuple[int, bool] | Block"] = field(default_factory=list)
+    header: int = 0  # leading items that are a branch's marker and topic
+    topics: list[list[int]] = field(default_factory=list)  # of the outline being written
+    outline: "Lane | None" = None  # holds the rows of that outline where branches do not see it
+    used: int = 0  # tokens drawn in it and below it
+    drawn: int = 0  # tokens drawn in it
+    blocks: int = 0
+    tail: Row | None = None  # the newest row
+    segment: int = -1  # where the arena keeps its rows
+
+    @property
+    def in_branch(self) -> bool:
+        """Not the trunk."""
+        return self.parent is not None
+
+    @property
+    def block(self) -> Block:
+        """The newest block."""
+        return next(i for i in reversed(self.items) if isinstance(i, Block))
+
+    def critical_path(self) -> int:
+        """Drawn tokens that had to wait for one another."""
+        blocks = (i for i in self.items if isinstance(i, Block))
+        return self.drawn + sum(max(c.critical_path() for c in b.lanes) for b in blocks)
+
+    def tokens(self) -> Iterator[tuple[int, bool]]:
+        """(token, forced) in text order, branches included."""
+        for item in self.items:
+            if isinstance(item, Block):
+                for lane in item.lanes:
+                    yield from lane.tokens()
+            else:
+                yield item
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One prompt being answered. `queue`: rows to feed, in an order in which each row's
+    visible rows come before it."""
+
+    number: int
+    prompt: list[int]
+    params: SamplingParams
+    trunk: Lane = None  # type: ignore[assignment]
+    queue: deque[Row] = field(default_factory=deque)
+    lanes: list[Lane] = field(default_factory=list)  # all that were opened, in order of opening
+    outlines: list[Lane] = field(default_factory=list)  # hidden ones, see `Block.outline`
+    waiting: list[Lane] = field(default_factory=list)
+    live: int = 0
+    finish_reason: str | None = None
+    limits: list[str] = field(default_factory=list)
+    interventions: int = 0
+    prefilled: int = 0  # prompt rows fed
+    passes: int = 0
+    rows: int = 0
+    widest: int = 0
+    started: float = 0.0
+    first_token: float = 0.0
+    finished: float = 0.0
+
+    def note(self, limit: str) -> None:
+        """Name a limit that changed the text."""
+        if limit not in self.limits:
+            self.limits.append(limit)

@@ -1,0 +1,165 @@
+"""Loads a base and its adapter, and refuses what cannot be decoded branch by branch.
+
+Folders and Hub ids alike. The adapter is merged into the weights; its tokenizer and its
+`branch_config.json` come with it.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pbranch.config import BranchConfig, fingerprint, load_branch_config
+from pbranch.config import FILE_NAME as BRANCH_CONFIG
+from pbranch.errors import AdapterError, ModelError, RequestError
+from pbranch.markers import find_markers
+from pbranch.prompt import turn_end_id
+from pbranch.shipped import shipped
+from pinfer.commit import Rules
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+log = logging.getLogger("pinfer")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model ready to be driven, its tokenizer, and the rules that its requests follow."""
+
+    model: Any
+    tokenizer: Any
+    rules: Rules
+    branch_config: BranchConfig | None = None
+
+
+def load(
+    model: str | None = None,
+    adapter: str | None = None,
+    dtype: str | None = None,
+    device: str | None = None,
+) -> Loaded:
+    """Load by folder or Hub id; see `Engine.from_pretrained`. dtype: float32 on a CPU, bfloat16
+    on a GPU by default. Raises ModelError or AdapterError with what does not fit."""
+    import torch
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
+    if dtype not in DTYPES:
+        raise RequestError(f"dtype {dtype!r}: expected {', '.join(DTYPES)}")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise RequestError(f"device {device!r}: no CUDA device here; use cpu")
+    if model is None and adapter is None:
+        model, adapter = str(shipped("base")), str(shipped("adapter"))
+        log.warning("no --model given: using the shipped tiny model and adapter")
+    folder = _local(adapter) if adapter not in (None, "none") else None
+    config = load_branch_config(folder) if folder else None
+    if model is None:
+        model = config.base_model if config else str(shipped("base"))
+    base = load_base(model, getattr(torch, dtype))
+    merged = Path(model) / BRANCH_CONFIG
+    if folder is None and adapter is None and merged.is_file():
+        config = load_branch_config(merged.parent)
+    tokenizer = _tokenizer(folder or model)
+    if folder is not None and config is not None:
+        base = merge_adapter(base, tokenizer, folder, config)
+    return Loaded(base.to(device).eval(), tokenizer, make_rules(base, tokenizer, config), config)
+
+
+def load_base(model: str, dtype: Any) -> Any:
+    """A causal LM whose key/value cache can be masked; ModelError names what is in the way."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(model)
+        refuse_unmaskable(config)
+        return AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
+    except (OSError, KeyError) as e:
+        raise ModelError(f"{model}: cannot be loaded as a model ({_first_line(e)})") from e
+    except ModelError:
+        raise
+    except ValueError as e:
+        raise ModelError(f"{model}: {_first_line(e)}") from e
+
+
+def refuse_unmaskable(config: Any) -> None:
+    """Raise ModelError for a model that cannot hide one branch from another."""
+    name, text = config.model_type, config.get_text_config()
+    layers = set(getattr(text, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
+    if layers:
+        raise ModelError(
+            f"{name} is a hybrid model: its {', '.join(sorted(layers))} layers keep a state that "
+            "cannot be masked; expected full or sliding attention in all layers"
+        )
+    if getattr(config, "is_encoder_decoder", False):
+        raise ModelError(f"{name} is an encoder-decoder; expected a decoder-only model")
+    if getattr(text, "kv_lora_rank", None):
+        raise ModelError(f"{name} compresses its cache (MLA), which is not supported")
+    if getattr(text, "num_attention_heads", None) is None or hasattr(text, "state_size"):
+        raise ModelError(f"{name} is recurrent or has no attention; its state cannot be masked")
+    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    kinds = {r.get("rope_type") for r in (rope, *rope.values()) if isinstance(r, dict)}
+    if kinds & {"dynamic", "longrope"}:
+        raise ModelError(
+            f"{name} has {', '.join(kinds & {'dynamic', 'longrope'})} rotary frequencies, which "
+            "change with the batch: cached rows would not keep their meaning"
+        )
+
+
+def merge_adapter(base: Any, tokenizer: Any, folder: Path, config: BranchConfig) -> Any:
+    """The base with the adapter's weights merged in; AdapterError where it is another's."""
+    from peft import PeftModel
+
+    found = fingerprint(base)
+    if found != config.base_fingerprint:
+        raise AdapterError(
+            f"{folder}: made for base {config.base_model} ({config.base_fingerprint}), "
+            f"this base is another one ({found})"
+        )
+    if find_markers(tokenizer).as_dict() != config.marker_ids:
+        raise AdapterError(f"{folder}: the tokenizer's marker ids differ from {BRANCH_CONFIG}")
+    rows = base.get_input_embeddings().weight.shape[0]
+    if max(config.marker_ids.values()) >= rows:
+        base.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=64, mean_resizing=False)
+    try:
+        return PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
+    except (ValueError, RuntimeError, KeyError, OSError) as e:
+        raise AdapterError(f"{folder}: does not fit the base ({_first_line(e)})") from e
+
+
+def make_rules(model: Any, tokenizer: Any, config: BranchConfig | None) -> Rules:
+    """Markers, end-of-text ids and context of a loaded model."""
+    ends = getattr(model.generation_config, "eos_token_id", None)
+    ends = set(ends if isinstance(ends, list) else [ends] if ends is not None else ())
+    return Rules(
+        markers=config.ids if config else None,
+        end_of_text=frozenset(ends | {turn_end_id(tokenizer)}),
+        context=model.config.get_text_config().max_position_embeddings,
+        positions=config.positions if config else "max",
+        outline=config.outline if config else "all",
+    )
+
+
+def _tokenizer(source: str | Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(source))
+    except (OSError, ValueError, KeyError) as e:
+        raise ModelError(f"{source}: no usable tokenizer ({_first_line(e)})") from e
+
+
+def _local(adapter: str | None) -> Path:
+    """The adapter's folder; fetched first where it is a Hub id."""
+    path = Path(str(adapter))
+    if path.is_dir():
+        return path
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(str(adapter)))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as e:
+        raise AdapterError(f"{adapter}: no such folder, and not found on the Hub") from e
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,75 @@
+"""Refuses, at load time, a model that would decode branches wrongly.
+
+A short fork is driven through the engine's own passes; each branch must give the logits that the
+model's plain forward gives for the same text in one line. Knows no particular architecture.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pbranch.errors import ModelError
+from pbranch.markers import MarkerIds
+from pinfer.attention import Backend
+from pinfer.commit import Rules
+from pinfer.params import EngineLimits, SamplingParams
+from pinfer.runner import Runner
+from pinfer.scheduler import Choice, Scheduler
+
+_PROMPT, _TOPICS, _BODIES = [11, 7, 9], ([12], [8]), ([10, 13, 14], [15, 16])
+
+
+def probe(model: Any, backend: Backend) -> None:
+    """Raise ModelError unless branches decode as they would alone. Leaves the model driven by
+    transformers' own attention."""
+    markers = MarkerIds(fork=0, topic=1, spawn=2, branch=3, end=4, join=5)
+    before = model.config._attn_implementation
+    lines = [_line(markers, i) for i in range(len(_BODIES))]
+    plain = [_plain_logits(model, line) for line in lines]
+    try:
+        found, arena = _engine_logits(model, backend, markers)
+    finally:
+        model.set_attn_implementation(before)
+    name = type(model).__name__
+    if any(keys is None for keys in arena.keys):
+        raise ModelError(f"{name}: some layers keep no keys and values, so they cannot be masked")
+    half = plain[0].dtype in (torch.bfloat16, torch.float16)
+    for i, (one, many) in enumerate(zip(plain, found, strict=True)):
+        gap = (one.double() - many.double()).abs().max() / one.double().abs().max()
+        if not gap <= (0.15 if half else 1e-3):
+            raise ModelError(
+                f"{name}: branch {i + 1} of a probe differs from plain decoding by {gap:.1e} of "
+                "its logits; this architecture is not supported"
+            )
+
+
+def _line(m: MarkerIds, branch: int) -> list[int]:
+    """What branch `branch` sees, up to its last word."""
+    outline = [m.fork, *(t for topic in _TOPICS for t in (m.topic, *topic)), m.spawn]
+    return [*_PROMPT, *outline, m.branch, *_TOPICS[branch], *_BODIES[branch]]
+
+
+@torch.inference_mode()
+def _plain_logits(model: Any, tokens: list[int]) -> Tensor:
+    ids = torch.tensor([tokens], device=model.get_input_embeddings().weight.device)
+    return model(input_ids=ids, use_cache=False).logits[0, -1]
+
+
+def _engine_logits(model: Any, backend: Backend, m: MarkerIds) -> tuple[list[Tensor], Any]:
+    """Logits behind each branch's last word, and the arena, from passes over a scripted fork."""
+    runner = Runner(model, backend)
+    scheduler = Scheduler(Rules(m, frozenset(), 1024), EngineLimits())
+    scheduler.add(list(_PROMPT), SamplingParams(max_new_tokens=100))
+    outline = [m.fork, *(t for topic in _TOPICS for t in (m.topic, *topic)), m.spawn]
+    scripts = {(): [*outline, 6]}
+    scripts |= {((0, i),): [*body, m.end] for i, body in enumerate(_BODIES)}
+    last: dict[Any, Tensor] = {}
+    while scripts[()]:
+        batch = scheduler.schedule()
+        logits = runner.run(batch)
+        for lane, row in zip(batch.lanes, logits, strict=True):
+            last[lane.path] = row
+        choices = [Choice(scripts[lane.path].pop(0), True) for lane in batch.lanes]
+        scheduler.commit(batch, choices)
+    return [last[((0, i),)] for i in range(len(_BODIES))], runner.arena

@@ -1,0 +1,152 @@
+"""The readable decoder: one request, no cache, one dense mask, one row at a time. It defines what
+is right: the engine gives the same greedy tokens.
+
+Every token is a full forward over all rows so far, branch after branch; who sees whom is read off
+the rows' paths. Limits on width, rows, time and context do not exist here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from pbranch.layout import LayoutOptions, join_extent
+from pbranch.markers import MarkerIds, Role
+from pbranch.stream import LaneState, legal_table, next_state
+from pinfer.params import SamplingParams
+
+Path = tuple[tuple[int, int], ...]
+
+
+def sees(q: Path, k: Path) -> bool:
+    """Row of path q sees an earlier row of path k: unless they lie in different branches of one
+    block, or k's block is not the earlier one."""
+    shared = next((i for i, (a, b) in enumerate(zip(q, k, strict=False)) if a != b), None)
+    return shared is None or k[shared][0] < q[shared][0]
+
+
+@dataclass
+class Reference:
+    """`model`: a plain transformers model (eager or sdpa attention); greedy decoding."""
+
+    model: Any
+    markers: MarkerIds
+    end_of_text: frozenset[int]
+    known: int  # vocabulary ids that have text
+    options: LayoutOptions = field(default_factory=LayoutOptions)
+
+    def generate(self, prompt: Sequence[int], params: SamplingParams) -> list[int]:
+        """Generated tokens in text order, injected ones included."""
+        self.params = params
+        size = self.model.get_output_embeddings().weight.shape[0]
+        self.legal = torch.from_numpy(
+            legal_table(self.markers, self.end_of_text, size, self.known)
+        )
+        self.rows: list[tuple[int, int, Path]] = [(t, i, ()) for i, t in enumerate(prompt)]
+        out, _, _ = self.decode((), len(prompt), params.max_new_tokens, [])
+        return out
+
+    def decode(
+        self, path: Path, position: int, budget: int, header: list[int]
+    ) -> tuple[list[int], int, int]:
+        """Decode a lane whose next row is at `position`. Returns its tokens with all branches in
+        text order, its budget left, and the position behind its last row."""
+        p, m, out = self.params, self.markers, []
+        in_branch, blocks, topics, home = bool(path), 0, [], path
+
+        def feed(token: int) -> None:
+            nonlocal position
+            self.rows.append((token, position, home))
+            out.append(token)
+            position += 1
+
+        def flat(state: LaneState, role: Role | None) -> LaneState:
+            may_fork = p.mode != "linear" and len(path) < p.max_depth
+            return next_state(state, role, in_branch=in_branch, may_fork=may_fork)
+
+        for token in header:
+            feed(token)
+        state = flat(LaneState.TRUNK, None)
+        while True:
+            if budget <= 0 and state is LaneState.OPEN:
+                token, topics = m.topic, [[]]
+            elif budget <= 0 and state.in_outline:
+                token = m.spawn
+            elif budget <= 0 and in_branch:
+                token = m.end
+            elif budget <= 0:
+                return out, budget, position
+            else:
+                token, budget = self.draw(state), budget - 1
+                role = m.role(token)
+                if token in self.end_of_text:
+                    if not in_branch:
+                        return [*out, token], budget, position
+                    token = m.end
+                elif state.in_outline and self.full(topics, role):
+                    token = m.spawn
+                elif role is Role.TOPIC:
+                    topics.append([])
+                elif role is None and state.in_outline:
+                    topics[-1].append(token)
+            if token == m.fork:
+                topics = []
+                home = (*path, (blocks, -1)) if self.options.outline == "own" else path
+            feed(token)
+            state = flat(state, m.role(token))
+            if token == m.end:
+                return out, budget, position
+            if token == m.spawn:
+                spawn, share, extents, home = position - 1, budget // len(topics), [], path
+                share = min(share, p.max_branch_tokens or share)
+                for i, topic in enumerate(topics):
+                    inner = (*path, (blocks, i))
+                    tokens, left, end = self.decode(inner, spawn + 1, share, [m.branch, *topic])
+                    out += tokens
+                    budget -= share - left
+                    extents.append(end - 1 - spawn)
+                blocks += 1
+                position = spawn + 1 + join_extent(extents, self.options.positions)
+                feed(m.join)
+                state = flat(state, Role.JOIN)
+
+    def full(self, topics: list[list[int]], role: Role | None) -> bool:
+        """Whether a topic marker or a word would make the outline too large."""
+        if role is Role.TOPIC:
+            return len(topics) >= self.params.max_topics
+        return role is None and len(topics[-1]) >= self.params.max_topic_tokens
+
+    @torch.inference_mode()
+    def draw(self, state: LaneState) -> int:
+        """The best legal token behind the newest row."""
+        logits = self.forward()[-1]
+        return int(logits.masked_fill(~self.legal[state], float("-inf")).argmax())
+
+    def forward(self) -> torch.Tensor:
+        """Logits (rows, vocabulary) of one forward over all rows under the dense mask."""
+        tokens = torch.tensor([[t for t, _, _ in self.rows]])
+        positions = torch.tensor([[x for _, x, _ in self.rows]])
+        n = len(self.rows)
+        allowed = torch.tensor(
+            [[k <= q and sees(self.rows[q][2], self.rows[k][2]) for k in range(n)] for q in range(n)]
+        )
+        near = allowed
+        config = self.model.config.get_text_config()
+        window = getattr(config, "sliding_window", None)
+        if window:
+            near = allowed & (positions[0, :, None] - positions[0, None] < window)
+        kinds = getattr(config, "layer_types", None) or ["sliding_attention" if window else ""]
+        masks = {
+            kind: self.additive(near if kind == "sliding_attention" else allowed)
+            for kind in set(kinds)
+        }
+        mask: Any = masks if len(masks) > 1 else masks[kinds[0]]
+        return self.model(
+            input_ids=tokens, position_ids=positions, attention_mask=mask, use_cache=False
+        ).logits[0]
+
+    def additive(self, allowed: torch.Tensor) -> torch.Tensor:
+        """Bool (rows, rows) as what transformers adds to scores, (1, 1, rows, rows)."""
+        low = torch.finfo(self.model.dtype).min
+        return torch.zeros_like(allowed, dtype=self.model.dtype).masked_fill(~allowed, low)[None, None]

@@ -1,0 +1,132 @@
+"""What a finished request becomes: text, tree, tokens and statistics."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pbranch.codec import SegmentCodec
+from pbranch.markers import Role
+from pbranch.text import render
+from pbranch.tree import Fork, Trace, make_trace, plain_text
+from pinfer.commit import Rules
+from pinfer.lane import Block, Lane, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts of one request. passes: forward passes after the prompt's prefill; rows: tokens fed
+    in them; critical_path_tokens: drawn tokens that had to wait for one another, so
+    `passes` = critical_path_tokens - 1 where no limit on width or rows holds; seconds are wall."""
+
+    mode: str
+    prompt_tokens: int
+    generated_tokens: int
+    injected_tokens: int
+    grammar_interventions: int
+    passes: int
+    critical_path_tokens: int
+    rows: int
+    blocks: int
+    branches: int
+    max_width: int
+    max_depth: int
+    kv_rows: int
+    prefill_seconds: float
+    decode_seconds: float
+    tokens_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One answer. `token_ids` are the generated rows in text order, `forced` those not drawn."""
+
+    prompt_token_ids: list[int]
+    trace: Trace
+    token_ids: list[int]
+    forced: list[bool]
+    finish_reason: str
+    limits: list[str]
+    stats: Stats
+
+    @property
+    def text(self) -> str:
+        """Plain text: what a reader wants."""
+        return plain_text(self.trace)
+
+    @property
+    def tagged_text(self) -> str:
+        """Native markers, parseable by pbranch."""
+        return render(self.trace)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object that `pinfer generate --json` prints, without the prompt's text."""
+        return {
+            "prompt_token_ids": self.prompt_token_ids,
+            "text": self.text,
+            "tagged_text": self.tagged_text,
+            "token_ids": self.token_ids,
+            "forced": self.forced,
+            "finish_reason": self.finish_reason,
+            "limits": self.limits,
+            "stats": asdict(self.stats),
+        }
+
+
+def make_generation(request: Request, rules: Rules, codec: SegmentCodec) -> Generation:
+    """The result of a finished request."""
+    tokens = list(request.trunk.tokens())
+    return Generation(
+        prompt_token_ids=request.prompt,
+        trace=lane_trace(request.trunk, rules, codec.decode),
+        token_ids=[t for t, _ in tokens],
+        forced=[f for _, f in tokens],
+        finish_reason=request.finish_reason or "error",
+        limits=list(request.limits),
+        stats=_stats(request, sum(not f for _, f in tokens), len(tokens)),
+    )
+
+
+def lane_trace(lane: Lane, rules: Rules, decode: Callable[[Sequence[int]], str]) -> Trace:
+    """The tree of a lane's items; header and body are decoded apart, as they were encoded."""
+    parts: list[str | Fork] = [decode([t for t, _ in lane.items[1 : lane.header]])]  # type: ignore[misc]
+    text: list[int] = []
+    in_outline = False
+    for item in lane.items[lane.header :]:
+        if isinstance(item, Block):
+            topics = tuple(decode(topic) for topic in item.topics)
+            branches = tuple(lane_trace(c, rules, decode) for c in item.lanes)
+            parts.append(Fork(topics, branches))
+            in_outline = False
+            continue
+        role = rules.role(item[0])
+        if role is None and not in_outline:
+            text.append(item[0])
+        else:
+            parts.append(decode(text))
+            text = []
+            in_outline = in_outline or role is Role.FORK
+    return make_trace(*parts, decode(text))
+
+
+def _stats(request: Request, drawn: int, total: int) -> Stats:
+    blocks = [i for lane in request.lanes for i in lane.items if isinstance(i, Block)]
+    first = request.first_token or request.finished
+    decode_seconds = max(request.finished - first, 0.0)
+    return Stats(
+        mode=request.params.mode,
+        prompt_tokens=len(request.prompt),
+        generated_tokens=drawn,
+        injected_tokens=total - drawn,
+        grammar_interventions=request.interventions,
+        passes=request.passes,
+        critical_path_tokens=request.trunk.critical_path(),
+        rows=request.rows,
+        blocks=len(blocks),
+        branches=sum(len(b.lanes) for b in blocks),
+        max_width=request.widest,
+        max_depth=max(len(lane.path) for lane in request.lanes),
+        kv_rows=len(request.prompt) + request.rows,
+        prefill_seconds=first - request.started,
+        decode_seconds=decode_seconds,
+        tokens_per_second=drawn / decode_seconds if decode_seconds else 0.0,
+    )

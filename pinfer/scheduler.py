@@ -1,0 +1,143 @@
+"""Decides which rows the next pass feeds, and gives drawn tokens back to their lanes.
+
+Requests wait until they fit, then share passes in order of arrival. Knows no tensors: a `Batch`
+is rows, and which of them are drawn from.
+"""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pbranch.errors import RequestError
+from pinfer.commit import Rules, accept, open_request, stop
+from pinfer.lane import Lane, Request, Row
+from pinfer.params import EngineLimits, SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One pass: rows grouped by request, in feeding order; `drawn` indexes those drawn from."""
+
+    rows: list[Row]
+    drawn: list[int]
+
+    @property
+    def lanes(self) -> list[Lane]:
+        """Lanes of the drawn rows."""
+        return [self.rows[i].lane for i in self.drawn]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A token drawn for a lane; `legal` is false where the model's own choice was not."""
+
+    token: int
+    legal: bool
+
+
+class Scheduler:
+    """Queues of one engine."""
+
+    def __init__(self, rules: Rules, limits: EngineLimits) -> None:
+        self.rules, self.limits = rules, limits
+        self.queued: deque[Request] = deque()
+        self.running: list[Request] = []
+        self._count = 0
+
+    def add(self, prompt: list[int], params: SamplingParams) -> Request:
+        """Queue a prompt. RequestError where it can never be served."""
+        if len(prompt) >= self.rules.context:
+            raise RequestError(
+                f"the prompt has {len(prompt)} tokens; the model's context holds "
+                f"{self.rules.context}, and an answer needs room"
+            )
+        if params.mode != "linear" and self.rules.markers is None:
+            raise RequestError(
+                f"mode {params.mode} needs an adapter that knows the markers; use mode linear"
+            )
+        if self.limits.max_kv_rows is not None:
+            most = kv_rows_at_most(len(prompt), params)
+            if most > self.limits.max_kv_rows:
+                raise RequestError(
+                    f"a prompt of {len(prompt)} tokens and {params.max_new_tokens} new ones may "
+                    f"need {most} cached rows; max_kv_rows is {self.limits.max_kv_rows}"
+                )
+        request = open_request(self._count, prompt, params, self.rules)
+        self._count += 1
+        request.started = time.monotonic()
+        self.queued.append(request)
+        return request
+
+    @property
+    def busy(self) -> bool:
+        """Whether any request is unfinished."""
+        return bool(self.queued or self.running)
+
+    def schedule(self) -> Batch:
+        """The next pass: each running request's rows in order, up to `max_rows` in all."""
+        self._stop_late()
+        self._start_queued()
+        rows: list[Row] = []
+        drawn: list[int] = []
+        for request in self.running:
+            take = min(len(request.queue), self.limits.max_rows - len(rows))
+            if not take:
+                continue
+            request.widest = max(request.widest, request.live)
+            if request.prefilled == len(request.prompt):
+                request.passes += 1
+                request.rows += take
+            else:
+                request.prefilled += take
+            for _ in range(take):
+                row = request.queue.popleft()
+                if row.draws:
+                    drawn.append(len(rows))
+                rows.append(row)
+        return Batch(rows, drawn)
+
+    def commit(self, batch: Batch, choices: Sequence[Choice]) -> list[Request]:
+        """Hand tokens to their lanes; returns the requests that this has finished."""
+        now = time.monotonic()
+        for lane, choice in zip(batch.lanes, choices, strict=True):
+            request = lane.request
+            if request.finish_reason is not None:
+                continue
+            request.first_token = request.first_token or now
+            request.interventions += not choice.legal
+            if not choice.legal and request.params.grammar == "off":
+                stop(request, "error", "grammar", self.rules)
+            else:
+                accept(lane, choice.token, self.rules)
+        return self._take_finished()
+
+    def _take_finished(self) -> list[Request]:
+        done = [r for r in self.running if r.finish_reason is not None]
+        if done:
+            self.running = [r for r in self.running if r.finish_reason is None]
+        for request in done:
+            request.finished = time.monotonic()
+        return done
+
+    def _stop_late(self) -> None:
+        now = time.monotonic()
+        for request in (*self.running, *self.queued):
+            limit = request.params.timeout_s
+            if limit is not None and now - request.started > limit:
+                stop(request, "timeout", "timeout", self.rules)
+
+    def _start_queued(self) -> None:
+        held = sum(kv_rows_at_most(len(r.prompt), r.params) for r in self.running)
+        while self.queued and len(self.running) < self.limits.max_requests:
+            most = kv_rows_at_most(len(self.queued[0].prompt), self.queued[0].params)
+            if self.limits.max_kv_rows is not None and held + most > self.limits.max_kv_rows:
+                break
+            held += most
+            self.running.append(self.queued.popleft())
+
+
+def kv_rows_at_most(prompt_tokens: int, params: SamplingParams) -> int:
+    """Bound on the cached rows of a request: each drawn token may bring at most three injected
+    ones (a topic marker: branch, end and a share of the join; a topic's word: its header copy)."""
+    return prompt_tokens + 4 * params.max_new_tokens

@@ -1,0 +1,51 @@
+"""The recipe of the tiny base: what `recipes/tiny_base.yaml` may say, and the defaults."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSection:
+    """Shape of a Qwen3 decoder; `vocab` counts the tokenizer's entries, `spare` the rows beyond."""
+
+    hidden: int = 256
+    layers: int = 4
+    heads: int = 4
+    kv_heads: int = 2
+    head_dim: int = 64
+    ffn: int = 768
+    vocab: int = 1264
+    spare: int = 16  # at least so many, for special tokens that are added later
+    context: int = 4096
+    rope_theta: float = 10_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSection:
+    """Sizes in tokens, intervals in steps; `dtype` is that of autocast, weights are float32."""
+
+    steps: int = 8000
+    batch_tokens: int = 65_536
+    row_length: int = 1024
+    lr: float = 2e-3
+    warmup: int = 200
+    weight_decay: float = 0.1
+    betas: tuple[float, ...] = (0.9, 0.95)
+    clip: float = 1.0
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False
+    save_every: int = 500
+    log_every: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainRecipe:
+    """`data`: glob patterns of trace records; `tokenizer_traces`: how many train the BPE."""
+
+    data: tuple[str, ...]
+    out: str = "runs/tiny_base"
+    tokenizer_traces: int = 20_000
+    model: ModelSection = field(default_factory=ModelSection)
+    train: TrainSection = field(default_factory=TrainSection)

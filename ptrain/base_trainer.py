@@ -1,0 +1,170 @@
+"""The training loop of the tiny base: batches, schedule, checkpoints. Knows no files of text.
+
+Everything that decides a weight hangs on the recipe and the step, so a resumed run equals an
+undisturbed one. Nothing in a step waits for the GPU but the lines of the log.
+"""
+
+import contextlib
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
+
+from pbranch.errors import RecipeError
+from ptrain.base_model import build_config
+from ptrain.base_recipe import PretrainRecipe, TrainSection
+from ptrain.corpus import Corpus
+
+
+@dataclass(slots=True)
+class Run:
+    """The state of one training run: what a checkpoint holds."""
+
+    model: Qwen3ForCausalLM
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+    loss: float = math.nan  # mean over the last log interval
+
+
+def start_run(recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerFast, device: str) -> Run:
+    """A new model and optimizer, or those of the last checkpoint."""
+    train = recipe.train
+    torch.manual_seed(train.seed)
+    model = Qwen3ForCausalLM(build_config(recipe.model, tokenizer))
+    model.to(torch.device(device))  # type: ignore[arg-type]
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(
+        groups,
+        lr=train.lr,
+        betas=(train.betas[0], train.betas[1]),
+        weight_decay=train.weight_decay,
+        fused=device == "cuda",
+    )
+    run = Run(model, optimizer)
+    _load_checkpoint(run, recipe, device)
+    return run
+
+
+def train_run(run: Run, recipe: PretrainRecipe, corpus: Corpus, device: str) -> None:
+    """Train to the last step, with a checkpoint every `save_every` steps and at the end."""
+    train = recipe.train
+    bf16 = train.dtype == "bfloat16" or (train.dtype == "auto" and device == "cuda")
+    autocast = torch.autocast(device, torch.bfloat16) if bf16 else contextlib.nullcontext()
+    forward: Any = torch.compile(run.model) if train.compile else run.model
+    batches = _batches(corpus, train, run.step, device)
+    total = torch.zeros((), device=device)  # summed on the device: reading it waits for the GPU
+    began, marked, counted = time.monotonic() - run.seconds, time.monotonic(), 0
+    run.model.train()
+    while run.step < train.steps:
+        ids, labels = next(batches)
+        for group in run.optimizer.param_groups:
+            group["lr"] = train.lr * schedule(run.step, train)
+        with autocast:
+            logits = forward(input_ids=ids, use_cache=False).logits
+        # plain causal attention over the whole row: documents of a row are unrelated, no harm done
+        loss = cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(run.model.parameters(), train.clip)
+        run.optimizer.step()
+        run.optimizer.zero_grad()
+        run.step += 1
+        run.seconds = time.monotonic() - began
+        total += loss.detach()
+        counted += 1
+        if run.step % train.log_every == 0 or run.step == train.steps:
+            run.loss = total.item() / counted
+            rate = counted * ids.numel() / (time.monotonic() - marked)
+            if not math.isfinite(run.loss):
+                raise RecipeError(f"step {run.step}: the loss is {run.loss}; lower train.lr")
+            log(f"step {run.step}/{train.steps}  loss {run.loss:.4f}  {rate:,.0f} tokens/s")
+            total.zero_()
+            marked, counted = time.monotonic(), 0
+        if run.step % train.save_every == 0 or run.step == train.steps:
+            _save_checkpoint(run, recipe)
+
+
+def schedule(step: int, train: TrainSection) -> float:
+    """Share of the learning rate: linear warm-up, then a cosine down to a hundredth."""
+    if step < train.warmup:
+        return (step + 1) / train.warmup
+    done = (step - train.warmup) / max(1, train.steps - train.warmup)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def rows_a_step(train: TrainSection, corpus: Corpus) -> int:
+    """Rows of a batch: no more than there are."""
+    return min(max(1, train.batch_tokens // train.row_length), len(corpus.ids))
+
+
+def _batches(
+    corpus: Corpus, train: TrainSection, step: int, device: str
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """(ids, labels) from batch `step` on, each (rows, length); the seed orders an epoch."""
+    ids = torch.from_numpy(corpus.ids.astype("int16")).to(device)
+    targets = torch.from_numpy(corpus.targets).to(device)
+    rows = rows_a_step(train, corpus)
+    per_epoch = len(ids) // rows
+    while True:
+        epoch, batch = divmod(step, per_epoch)
+        generator = torch.Generator().manual_seed(train.seed * 100_003 + epoch)
+        order = torch.randperm(len(ids), generator=generator).to(device)
+        for i in range(batch, per_epoch):
+            chosen = order[i * rows : (i + 1) * rows]
+            picked = ids[chosen].long()
+            yield picked, picked.masked_fill(targets[chosen] == 0, -100)
+            step += 1
+
+
+def _checkpoint_path(recipe: PretrainRecipe) -> Path:
+    return Path(recipe.out) / "state" / "checkpoint.pt"
+
+
+def _identity(recipe: PretrainRecipe) -> str:
+    """What a checkpoint must agree on: all of the recipe that changes the weights."""
+    train = {k: v for k, v in asdict(recipe.train).items() if k not in ("save_every", "log_every")}
+    return json.dumps({"data": recipe.data, "model": asdict(recipe.model), "train": train})
+
+
+def _save_checkpoint(run: Run, recipe: PretrainRecipe) -> None:
+    path = _checkpoint_path(recipe)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    state = {
+        "recipe": _identity(recipe),
+        "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "step": run.step,
+        "seconds": run.seconds,
+        "loss": run.loss,
+    }
+    torch.save(state, part)
+    os.replace(part, path)
+
+
+def _load_checkpoint(run: Run, recipe: PretrainRecipe, device: str) -> None:
+    path = _checkpoint_path(recipe)
+    if not path.exists():
+        return
+    state = torch.load(path, map_location=device, weights_only=True)
+    if state["recipe"] != _identity(recipe):
+        raise RecipeError(f"{path}: of another recipe; remove it or choose another out=")
+    run.model.load_state_dict(state["model"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.step, run.seconds, run.loss = state["step"], state["seconds"], state["loss"]
+
+
+def log(line: str) -> None:
+    """Progress goes to stderr."""
+    print(line, file=sys.stderr, flush=True)

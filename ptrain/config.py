@@ -1,0 +1,100 @@
+"""What a fine-tuning run can be told: the one home of its defaults. Knows no torch."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pbranch.errors import RecipeError
+from pbranch.layout import LayoutOptions, Outline, Positions
+
+
+@dataclass(frozen=True, slots=True)
+class LoraOptions:
+    """The adapter; the six marker rows are trained beside it in any case."""
+
+    r: int = 32
+    alpha: int = 64
+    dropout: float = 0.0
+    target_modules: str | list[str] = "all-linear"
+    use_rslora: bool = False
+    use_dora: bool = False
+
+    def __post_init__(self) -> None:
+        _at_least("lora.r", self.r, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """Optimisation. A row is one trace, or several with `packing`."""
+
+    steps: int | None = None  # optimiser steps; none: as many as `epochs` needs
+    epochs: float = 1.0
+    batch_rows: int = 32  # rows of one optimiser step, over all devices and micro-batches
+    micro_rows: int | None = None  # rows of one forward pass on one device; none: all of its share
+    lr: float = 2e-4
+    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
+    warmup: float = 0.03  # share of the steps
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    max_length: int = 4096  # tokens of a row; longer traces are left out, never cut
+    packing: bool = False
+    gradient_checkpointing: bool = False
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    logging_steps: int = 10
+    eval_steps: int = 0  # 0: at the end only
+    save_steps: int = 200
+    report_to: str = "none"
+
+    def __post_init__(self) -> None:
+        for key in ("batch_rows", "max_length", "logging_steps", "save_steps"):
+            _at_least(f"train.{key}", getattr(self, key), 1)
+        if self.steps is not None:
+            _at_least("train.steps", self.steps, 1)
+        if self.micro_rows is not None:
+            _at_least("train.micro_rows", self.micro_rows, 1)
+        if self.lr <= 0 or self.epochs <= 0:
+            raise RecipeError(f"train: lr {self.lr}, epochs {self.epochs}: expected more than 0")
+        if not 0 <= self.warmup < 1:
+            raise RecipeError(f"train.warmup: found {self.warmup}, expected a share in [0, 1)")
+
+
+@dataclass(frozen=True, slots=True)
+class BranchOptions:
+    """How traces are laid out (docs/how-it-works.md); an adapter records it."""
+
+    positions: Positions = "max"
+    outline: Outline = "all"
+    join: Literal["keep"] = "keep"
+
+    @property
+    def layout(self) -> LayoutOptions:
+        """As the layout builder takes it."""
+        return LayoutOptions(positions=self.positions, outline=self.outline)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One run of `ptrain sft`. `model`: a folder, a Hub id, or tiny (the shipped base)."""
+
+    data: list[str] | str  # JSONL files or globs, plain or gzipped
+    model: str = "tiny"
+    data_keep_wrong: bool = False  # keep traces whose answer is known to be wrong
+    eval_data: list[str] | str = field(default_factory=list)
+    eval_share: float = 0.02  # held out from `data` where `eval_data` is empty
+    out: str = "runs/sft"
+    resume: Literal["auto", "never"] = "auto"  # auto: go on from the last checkpoint in `out`
+    seed: int = 0
+    lora: LoraOptions = field(default_factory=LoraOptions)
+    train: TrainOptions = field(default_factory=TrainOptions)
+    branches: BranchOptions = field(default_factory=BranchOptions)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eval_share < 1:
+            raise RecipeError(f"eval_share: found {self.eval_share}, expected a share in [0, 1)")
+        if not self.data:
+            raise RecipeError("data: found none, expected files or globs")
+
+
+def _at_least(key: str, value: int, least: int) -> None:
+    if value < least:
+        raise RecipeError(f"{key}: found {value}, expected at least {least}")

@@ -1,0 +1,165 @@
+"""Trace files -> layouts, with the same prompt ids that decoding feeds.
+
+A line that cannot be used is set aside with its file, line and reason, and counted; the run goes
+on. Knows the keys of a trace record that training needs, and no tensors.
+"""
+
+import glob
+import gzip
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pbranch.codec import SegmentCodec
+from pbranch.errors import BranchError, DataError
+from pbranch.layout import Layout, LayoutOptions, build_layout
+from pbranch.markers import MarkerIds
+from pbranch.prompt import render_prompt, turn_end_id
+from pbranch.text import parse
+from ptrain.config import Recipe
+
+log = logging.getLogger(__name__)
+WARNINGS_SHOWN = 10  # of lines set aside; the rest are only counted
+
+
+@dataclass(slots=True)
+class Traces:
+    """Layouts, a key a layout that tells prompts apart, and what was left out, by reason."""
+
+    layouts: list[Layout] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+class Encoder:
+    """Record -> layout, for one tokenizer and one way to lay out."""
+
+    def __init__(self, tokenizer: Any, markers: MarkerIds, options: LayoutOptions) -> None:
+        self.tokenizer, self.markers, self.options = tokenizer, markers, options
+        self.codec = SegmentCodec(tokenizer)
+        self.end_id = turn_end_id(tokenizer)
+
+    def __call__(self, record: dict[str, Any]) -> Layout:
+        """Raises BranchError (of any kind) on a record that cannot be laid out."""
+        prompt = render_prompt(record["messages"], self.tokenizer)
+        trace = parse(record["completion"], (record.get("meta") or {}).get("separators"))
+        return build_layout(prompt, trace, self.codec, self.markers, self.end_id, self.options)
+
+
+def read_traces(
+    patterns: Sequence[str] | str,
+    encode: Encoder,
+    max_length: int,
+    keep_wrong: bool = False,
+    home: Path | None = None,
+) -> Traces:
+    """Layouts of all files that `patterns` name; see `find_files` for `home`.
+
+    Raises DataError where nothing remains, with the first reason.
+    """
+    traces, first = Traces(), ""
+    for path in find_files(patterns, home):
+        for number, line in _lines(path):
+            try:
+                record = _parse_record(line)
+                if record.get("answer_ok") is False and not keep_wrong:
+                    traces.left_out["wrong answer"] += 1
+                    continue
+                layout = encode(record)
+            except BranchError as e:
+                traces.left_out["broken"] += 1
+                first = first or f"{path}:{number}: {e}"
+                if traces.left_out["broken"] <= WARNINGS_SHOWN:
+                    log.warning("%s:%d: set aside: %s", path, number, e)
+                continue
+            if len(layout) > max_length:
+                traces.left_out[f"longer than {max_length} tokens"] += 1
+                continue
+            traces.layouts.append(layout)
+            traces.keys.append(json.dumps(record["messages"], sort_keys=True))
+    if not traces.layouts:
+        because = f"; {first}" if first else ""
+        raise DataError(f"{patterns}: no trace to train on, {count(traces.left_out)}{because}")
+    return traces
+
+
+def count(left_out: Counter[str]) -> str:
+    """`3 left out (2 broken, 1 wrong answer)`."""
+    reasons = ", ".join(f"{n} {reason}" for reason, n in left_out.items())
+    return f"{left_out.total()} left out" + (f" ({reasons})" if reasons else "")
+
+
+def find_files(patterns: Sequence[str] | str, home: Path | None = None) -> list[Path]:
+    """Files that `patterns` name from the current folder, else from `home`; sorted, each once.
+
+    Raises DataError naming the first pattern that matches nothing.
+    """
+    found: dict[Path, None] = {}
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        names = sorted(glob.glob(pattern, recursive=True))
+        if not names and home is not None:
+            names = sorted(glob.glob(str(home / pattern), recursive=True))
+        if not names:
+            raise DataError(f"data {pattern}: no such file here ({Path.cwd()}) or in {home}")
+        found |= dict.fromkeys(map(Path, names))
+    return list(found)
+
+
+def load_split(
+    recipe: Recipe, encode: Encoder, home: Path | None
+) -> tuple[list[Layout], list[Layout], Counter[str]]:
+    """Training layouts, held-out ones, and what was left out of both."""
+    longest, wrong = recipe.train.max_length, recipe.data_keep_wrong
+    traces = read_traces(recipe.data, encode, longest, wrong, home)
+    if not recipe.eval_data:
+        return *hold_out(traces, recipe.eval_share, recipe.seed), traces.left_out
+    held_out = read_traces(recipe.eval_data, encode, longest, wrong, home)
+    return traces.layouts, held_out.layouts, traces.left_out + held_out.left_out
+
+
+def hold_out(traces: Traces, share: float, seed: int) -> tuple[list[Layout], list[Layout]]:
+    """Training and held-out layouts. Which prompts are held out depends on them and `seed` alone;
+    traces of one prompt stay together, and at least one remains for training.
+    """
+    if not share:
+        return traces.layouts, []
+    ranks = [hashlib.sha256(f"{seed} {key}".encode()).digest() for key in traces.keys]
+    order = sorted(set(ranks))
+    count = min(max(1, round(share * len(order))), len(order) - 1)
+    out = set(order[:count])
+    train = [x for x, rank in zip(traces.layouts, ranks, strict=True) if rank not in out]
+    return train, [x for x, rank in zip(traces.layouts, ranks, strict=True) if rank in out]
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    opened = gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")
+    number = 0
+    with opened as lines:
+        try:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield number, line
+        except (EOFError, gzip.BadGzipFile) as e:
+            raise DataError(f"{path}:{number + 1}: cannot decompress ({e})") from e
+
+
+def _parse_record(line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError as e:  # UnicodeDecodeError is one
+        raise DataError(f"not a line of JSON ({e})") from e
+    if not isinstance(record, dict):
+        raise DataError(f"expected an object, found {type(record).__name__}")
+    for key, kind in (("messages", list), ("completion", str)):
+        if not isinstance(record.get(key), kind):
+            raise DataError(f"expected {key!r} as {kind.__name__}, found {record.get(key)!r:.60}")
+    if not all(isinstance(m, dict) for m in record["messages"]) or not record["messages"]:
+        raise DataError("expected 'messages' as a list of objects with role and content")
+    if not isinstance(record.get("meta") or {}, dict):
+        raise DataError(f"expected 'meta' as an object, found {record['meta']!r:.60}")
+    return record

@@ -1,0 +1,86 @@
+"""Trains the tiny base from scratch on linear traces: tokenizer, corpus, model, folder with card.
+
+`python -m ptrain.pretrain RECIPE key=value …`, on one process; a run that was stopped goes on where
+its last checkpoint stands. Needs torch and transformers alone; knows nothing of branches.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from pbranch import console
+from pbranch.errors import RecipeError
+from pbranch.recipe import dump_recipe, load_recipe
+from ptrain.base_model import save_base
+from ptrain.base_recipe import PretrainRecipe, TrainSection
+from ptrain.base_trainer import log, rows_a_step, start_run, train_run
+from ptrain.corpus import list_files, load_corpus, read_texts
+from ptrain.tokenizer import train_tokenizer
+
+
+def pretrain(recipe: PretrainRecipe) -> Path:
+    """Train, or go on training, and return the folder of the finished model."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RecipeError("pretraining runs on one process; launch it with --num_processes 1")
+    out, train = Path(recipe.out), recipe.train
+    out.mkdir(parents=True, exist_ok=True)
+    device = _choose_device(train)
+    files = list_files(recipe.data)
+    tokenizer = _load_tokenizer(recipe, out)
+    corpus = load_corpus(files, tokenizer, train.row_length, out / "state" / "corpus.npz")
+    run = start_run(recipe, tokenizer, device)
+    log(
+        f"{sum(p.numel() for p in run.model.parameters()):,} parameters on {device}; "
+        f"{corpus.documents:,} traces in {len(corpus.ids):,} rows of {train.row_length}"
+        f" ({corpus.dropped} longer than a row left out); from step {run.step}"
+    )
+    train_run(run, recipe, corpus, device)
+    facts = {
+        "seconds": round(run.seconds, 1),
+        "device": torch.cuda.get_device_name() if device == "cuda" else "CPU",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "parameters": sum(p.numel() for p in run.model.parameters()),
+        "traces": corpus.documents,
+        "tokens": run.step * rows_a_step(train, corpus) * train.row_length,
+        "steps": run.step,
+        "loss": round(run.loss, 4),
+    }
+    save_base(run.model, tokenizer, out, dump_recipe(recipe), facts)
+    log(f"saved {out}")
+    return out
+
+
+def _choose_device(train: TrainSection) -> str:
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    if train.device == "cuda" and found == "cpu":
+        raise RecipeError("train.device: found cuda, but this machine has no CUDA device; use cpu")
+    return found if train.device == "auto" else train.device
+
+
+def _load_tokenizer(recipe: PretrainRecipe, out: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of an earlier part of this run, else a new one."""
+    if (out / "tokenizer.json").exists():
+        return PreTrainedTokenizerFast.from_pretrained(out)
+    texts = read_texts(list_files(recipe.data), recipe.tokenizer_traces)
+    tokenizer = train_tokenizer(texts, recipe.model.vocab, recipe.model.context)
+    tokenizer.save_pretrained(out)
+    return PreTrainedTokenizerFast.from_pretrained(out)
+
+
+def main(path: str | None = None) -> None:
+    """`python -m ptrain.pretrain RECIPE key=value …`; a launched recipe passes its own `path`."""
+    arguments = sys.argv[1:]
+    if path is None:
+        if not arguments or arguments[0].startswith("-"):
+            print("usage: python -m ptrain.pretrain RECIPE [key=value …]", file=sys.stderr)
+            sys.exit(2)
+        path, *arguments = arguments
+    console.run(lambda: pretrain(load_recipe(PretrainRecipe, path, arguments)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""The start-up probe: on the model itself, do rows see what the layout says, and nothing else?
+
+Three small forward passes before a training run. Knows no trainer; works with LoRA in place.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pbranch.errors import ModelError
+from pbranch.layout import Layout, LayoutOptions, build_layout
+from pbranch.markers import MarkerIds
+from pbranch.tree import Fork, Trace, make_trace
+from pbranch.visibility import dense_mask, sees
+from ptrain.collator import collate
+
+LEAK = 1e-5  # of the largest logit: more movement than this is a leak
+PLAIN = {torch.float32: 1e-4}  # how far our attention may be from the model's own
+PLAIN_HALF = 5e-2
+
+
+class _Letters:
+    """A codec of letters as small token ids: the probe needs rows, not text."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def encode(self, text: str) -> list[int]:
+        return [7 * ord(letter) % self.size for letter in text]
+
+
+def probe(model: Any, markers: MarkerIds, options: LayoutOptions | None = None) -> None:
+    """Refuse (ModelError) a model whose rows see too much or too little."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            layout, branches = _small_fork(markers, options)
+            _check_plain(model, layout)
+            _check_moves(model, layout, branches)
+    except (TypeError, AttributeError, RuntimeError, IndexError) as e:
+        kind = model.config.model_type
+        raise ModelError(f"model ({kind}): cannot run with a branch mask: {e}") from e
+    finally:
+        model.train(was_training)
+
+
+def _small_fork(markers: MarkerIds, options: LayoutOptions | None) -> tuple[Layout, list[range]]:
+    """A block of three branches with text after it, and the rows of each branch."""
+    codec = _Letters(min(markers.as_dict().values()))
+    branches = tuple(map(make_trace, ("abcde", "bxyz", "cuvwst")))
+    trace = Trace((Fork(("a", "b", "c"), branches), *make_trace("done").parts))
+    layout = build_layout(codec.encode("go"), trace, codec, markers, options=options)  # type: ignore[arg-type]
+    starts = [r for r, token in enumerate(layout.token_ids) if token == markers.branch]
+    ends = [r + 1 for r, token in enumerate(layout.token_ids) if token == markers.end]
+    return layout, [range(a, b) for a, b in zip(starts, ends, strict=True)]
+
+
+def _logits(model: Any, layout: Layout, changed: int | None = None) -> Tensor:
+    """Logits (L, V) in float32; row `changed` is fed another token."""
+    batch = collate([layout])
+    ids = batch["input_ids"].clone()
+    if changed is not None:
+        ids[0, changed] = ids[0, 0] if ids[0, changed] != ids[0, 0] else ids[0, 1]
+    device = model.device
+    out = model(
+        input_ids=ids.to(device),
+        position_ids=batch["position_ids"].to(device),
+        attention_mask=batch["attention_mask"].to(device),
+        use_cache=False,
+    )
+    return out.logits[0].float().cpu()
+
+
+def _check_moves(model: Any, layout: Layout, branches: list[range]) -> None:
+    """Change one row at a time: rows that it cannot reach stay, the rows that follow it move."""
+    reach = dense_mask(collate([layout])["attention_mask"])[0, 0]
+    for _ in range(4):  # transitive: what a row sees has itself seen other rows
+        reach = (reach.float() @ reach.float()) > 0
+    before = _logits(model, layout)
+    start, body = branches[0][0], branches[0][2]
+    shared = max(k for k in range(start) if sees(layout, start, k))  # before the branches
+    for row, must_move in ((body, branches[:1]), (shared, branches)):
+        moved = (_logits(model, layout, row) - before).abs().amax(-1)
+        leak = moved[~reach[:, row]].max() / before.abs().max()
+        if not leak <= LEAK:
+            raise ModelError(
+                f"model ({model.config.model_type}): a changed row of one branch moves rows that "
+                f"must not see it by {leak:.1e} of the largest logit, expected at most {LEAK:.0e}"
+            )
+        for rows in must_move:
+            if not moved[[r for r in rows if r > row]].max() > 0:
+                raise ModelError(
+                    f"model ({model.config.model_type}): branch rows do not see the rows before "
+                    "them; the probe cannot vouch for this model"
+                )
+
+
+def _check_plain(model: Any, layout: Layout) -> None:
+    """On a row without a fork, our attention gives what the model's own gives.
+
+    Catches attention arguments that ours would ignore (sinks, caps).
+    """
+    own, ids = model.config._attn_implementation, layout.token_ids[:16]
+    linear = Layout(ids, list(range(16)), [-100] * 16, [0] * 16, [0] * 16)
+    ours = _logits(model, linear)
+    model.set_attn_implementation("eager")
+    try:
+        theirs = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits
+    finally:
+        model.set_attn_implementation(own)
+    error = (theirs[0].float().cpu() - ours).abs().max() / ours.abs().max()
+    allowed = PLAIN.get(model.dtype, PLAIN_HALF)
+    if not error <= allowed:
+        raise ModelError(
+            f"model ({model.config.model_type}): with the branch mask a plain text gives other "
+            f"logits than without ({error:.1e} of the largest, expected at most {allowed:.0e})"
+        )

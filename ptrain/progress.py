@@ -1,0 +1,40 @@
+"""Progress of a run, a line now and then on stderr. Knows only what the trainer logs."""
+
+import sys
+import time
+from typing import Any
+
+from transformers import TrainerCallback
+
+
+class Progress(TrainerCallback):
+    """Step, loss, seconds a step and time left; a line for each evaluation."""
+
+    def __init__(self) -> None:
+        self.started, self.first = 0.0, 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Note where the run starts: a resumed one has steps behind it."""
+        self.started, self.first = time.perf_counter(), state.global_step
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """One line for what has just been logged."""
+        if not state.is_world_process_zero or not logs:
+            return
+        if "eval_loss" in logs:
+            kinds = [f"{k[10:]} {v:.3f}" for k, v in logs.items() if k.startswith("eval_loss_")]
+            loss = logs["eval_loss"]
+            say(f"step {state.global_step}: held-out loss {loss:.4f} ({', '.join(kinds)})")
+        elif "loss" in logs:
+            done = state.global_step - self.first
+            seconds = (time.perf_counter() - self.started) / max(done, 1)
+            left = seconds * (state.max_steps - state.global_step)
+            say(
+                f"step {state.global_step}/{state.max_steps}  loss {logs['loss']:.4f}  "
+                f"lr {logs['learning_rate']:.1e}  {seconds:.2f} s/step  {left / 60:.1f} min left"
+            )
+
+
+def say(text: str) -> None:
+    """A line on stderr."""
+    print(text, file=sys.stderr, flush=True)

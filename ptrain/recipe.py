@@ -1,0 +1,34 @@
+"""What `accelerate launch recipes/sft.yaml`, `python -m ptrain` and `ptrain sft` have in common."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pbranch import console
+from pbranch.errors import BranchError
+from pbranch.recipe import load_recipe
+from ptrain.config import Recipe
+
+
+def main(path: str, overrides: Sequence[str] | None = None) -> None:
+    """Train by the recipe at `path`; `overrides` default to the command line's `key=value`s."""
+    console.run(lambda: run(path, sys.argv[1:] if overrides is None else overrides))
+
+
+def run(path: str | Path, overrides: Sequence[str]) -> None:
+    """Train, or raise a BranchError; with several processes the first speaks for all."""
+    try:
+        recipe = load_recipe(Recipe, path, overrides)
+        from ptrain.train import train
+
+        train(recipe, home_of(path))
+    except BranchError:
+        if os.environ.get("RANK", "0") != "0":  # all processes read the same and fail alike
+            sys.exit(1)
+        raise
+
+
+def home_of(path: str | Path) -> Path:
+    """The checkout of `recipes/NAME.yaml`: where data is looked for after the current folder."""
+    return Path(path).resolve().parent.parent

@@ -1,0 +1,108 @@
+"""One fine-tuning run from recipe to adapter folder, told in order. Knows no details."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pbranch.config import BranchConfig
+from pbranch.recipe import dump_recipe
+from ptrain.card import model_card
+from ptrain.config import Recipe
+from ptrain.dataset import Encoder, count, load_split
+from ptrain.model import Base, add_lora, choose_dtype, load_base
+from ptrain.probe import probe
+from ptrain.progress import say
+from ptrain.resume import find_checkpoint
+from ptrain.trainer import BranchSFTTrainer, make_trainer, use_cpu
+
+REPORT = "train_report.json"
+
+
+def train(recipe: Recipe, home: Path | None = None) -> Path:
+    """Train, or go on training, and return the adapter's folder.
+
+    home: where relative `data` files are looked for when the current folder has none.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    out = Path(recipe.out)
+    checkpoint = find_checkpoint(recipe)
+    device = "cpu" if use_cpu(recipe.train.device) else "auto"
+    base = load_base(recipe.model, choose_dtype(recipe.train.dtype, device), recipe.seed)
+    encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout)
+    traces, held_out, left_out = load_split(recipe, encode, home)
+    model = add_lora(base, recipe.lora, recipe.seed)
+    trainer = make_trainer(recipe, model, base.tokenizer, traces, held_out)
+    probe(trainer.model, base.markers, recipe.branches.layout)
+
+    main = trainer.is_world_process_zero()
+    if main:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+        say(f"{len(traces)} traces, {len(held_out)} held out, {count(left_out)} → {out}")
+        say(f"from {checkpoint}" if checkpoint else f"{trainer.args.max_steps} steps")
+    done = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    scores = trainer.evaluate() if held_out else {}
+    report = Report(len(traces), len(held_out), dict(left_out), done.metrics, scores)
+    if main:
+        save_adapter(out, trainer.model, base, recipe)
+        write_report(out, report.of(trainer))
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run was given and what it measured."""
+
+    traces: int
+    held_out: int
+    left_out: dict[str, int]
+    metrics: dict[str, float]
+    scores: dict[str, float]
+
+    def of(self, trainer: BranchSFTTrainer) -> dict[str, Any]:
+        """As stored. `seconds` are those since the last resume."""
+        losses = [x["loss"] for x in trainer.state.log_history if "loss" in x]
+        trainable = [p.numel() for p in trainer.model.parameters() if p.requires_grad]
+        return {
+            "steps": trainer.state.global_step,
+            "seconds": round(self.metrics["train_runtime"], 1),
+            "loss_first": losses[0] if losses else None,
+            "loss_last": losses[-1] if losses else None,
+            "trainable_params": sum(trainable),
+            "traces": self.traces,
+            "held_out": self.held_out,
+            "left_out": self.left_out,
+            **{k: round(v, 4) for k, v in self.scores.items() if k.startswith("eval_loss")},
+            "device": str(trainer.args.device),
+            "processes": trainer.args.world_size,
+            "torch": torch.__version__,
+        }
+
+
+def save_adapter(out: Path, model: Any, base: Base, recipe: Recipe) -> None:
+    """LoRA and marker rows, tokenizer, branch config and card."""
+    model.save_pretrained(out, save_embedding_layers=False)
+    base.tokenizer.save_pretrained(out)
+    BranchConfig(
+        marker_ids=base.markers.as_dict(),
+        base_model=base.name,
+        base_fingerprint=base.fingerprint,
+        join=recipe.branches.join,
+        positions=recipe.branches.positions,
+        outline=recipe.branches.outline,
+    ).save(out)
+    (out / "README.md").write_text(model_card(recipe, base.name), encoding="utf-8")
+
+
+def write_report(out: Path, report: dict[str, Any]) -> None:
+    """`train_report.json`, and the same as a table on stdout."""
+    (out / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    width = max(map(len, report))
+    print("\n".join(f"{key:<{width}}  {value}" for key, value in report.items()))
+    print(f"{'adapter':<{width}}  {out}")

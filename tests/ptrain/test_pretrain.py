@@ -1,0 +1,151 @@
+"""The tiny base: its tokenizer, the packing of its corpus, resuming, and the folder it leaves."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from pdata.synth import make_record, synthesise
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from pbranch.errors import DataError, RecipeError
+from pbranch.prompt import render_prompt, turn_end_id
+from pbranch.recipe import load_recipe
+from ptrain import base_trainer
+from ptrain.base_model import write_card
+from ptrain.base_recipe import ModelSection, PretrainRecipe, TrainSection
+from ptrain.corpus import list_files, load_corpus, read_texts
+from ptrain.pretrain import pretrain
+from ptrain.tokenizer import train_tokenizer
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "tiny_base.yaml"
+
+
+@pytest.fixture(scope="module")
+def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "mix.jsonl.gz"
+    synthesise("mix", 200, 1, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tokenizer(traces: Path):
+    return train_tokenizer(read_texts([traces], 200), 600, 4096)
+
+
+@pytest.fixture
+def recipe(traces: Path, tmp_path: Path) -> PretrainRecipe:
+    shape = ModelSection(hidden=32, layers=2, heads=2, kv_heads=1, head_dim=16, ffn=64, vocab=600)
+    train = TrainSection(
+        steps=6, batch_tokens=2048, warmup=2, save_every=3, log_every=4, device="cpu"
+    )
+    return PretrainRecipe((str(traces),), str(tmp_path / "run"), 200, shape, train)
+
+
+def test_tokenizer_splits_digits_and_returns_the_text(tokenizer) -> None:
+    for text in ("Lina Varo: 3.47, age 120\n", " a  b\t😀 – é ", "12345"):
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        assert tokenizer.decode(ids) == text
+        assert all(sum(c.isdigit() for c in tokenizer.decode([i])) <= 1 for i in ids)
+    assert [tokenizer.decode([i]) for i in tokenizer.encode("407")] == ["4", "0", "7"]
+    assert tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_start|>", "<|im_end|>"]) == [
+        0,
+        1,
+        2,
+    ]
+
+
+def test_chat_template_renders_and_agrees_with_render_prompt(tokenizer) -> None:
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]
+    text = tokenizer.apply_chat_template(turns, tokenize=False)
+    assert text == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nyo<|im_end|>\n"
+    asked = tokenizer.apply_chat_template(turns[:1], tokenize=False, add_generation_prompt=True)
+    assert asked.endswith("hi<|im_end|>\n<|im_start|>assistant\n")
+    assert render_prompt("hi", tokenizer) == tokenizer.encode(asked, add_special_tokens=False)
+    assert turn_end_id(tokenizer) == tokenizer.eos_token_id
+
+
+def test_corpus_holds_every_trace_whole_and_only_completions_as_targets(
+    traces: Path, tokenizer, tmp_path: Path
+) -> None:
+    cache = tmp_path / "corpus.npz"
+    corpus = load_corpus([traces], tokenizer, 1024, cache)
+    assert corpus.documents + corpus.dropped == 200 and corpus.dropped < 10
+    flat = [tokenizer.decode(row[row != tokenizer.pad_token_id]) for row in corpus.ids]
+    learned = [
+        tokenizer.decode(row[t == 1]) for row, t in zip(corpus.ids, corpus.targets, strict=True)
+    ]
+    whole = 0
+    for i in range(200):
+        record = make_record("mix", 1, i, None, "train")
+        text = tokenizer.apply_chat_template(
+            [*record.messages, {"role": "assistant", "content": record.completion}], tokenize=False
+        )
+        whole += any(text in row for row in flat)
+        assert not any(record.messages[0]["content"] in row for row in learned)
+    assert whole == corpus.documents
+    assert sum(row.count("<|im_end|>\n") for row in learned) == corpus.documents
+    assert not corpus.targets[corpus.ids == tokenizer.pad_token_id].any()
+    again = load_corpus([traces], tokenizer, 1024, cache)
+    assert np.array_equal(again.ids, corpus.ids) and again.documents == corpus.documents
+    assert load_corpus([traces], tokenizer, 512, cache).ids.shape[1] == 512
+
+
+def test_resume_equals_an_undisturbed_run(
+    recipe: PretrainRecipe, tmp_path: Path, monkeypatch
+) -> None:
+    whole = load_file(pretrain(recipe) / "model.safetensors")
+    broken = replace(recipe, out=str(tmp_path / "broken"))
+
+    def interrupt(line: str) -> None:
+        if line.startswith("step 4/"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(base_trainer, "log", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(broken)
+    assert not (tmp_path / "broken" / "model.safetensors").exists()
+    resumed = load_file(pretrain(broken) / "model.safetensors")
+    assert resumed.keys() == whole.keys()
+    assert all(torch.equal(resumed[k], whole[k]) for k in whole)
+    other = replace(broken, train=replace(broken.train, lr=1e-3))
+    with pytest.raises(RecipeError, match="of another recipe"):
+        pretrain(other)
+
+
+def test_folder_loads_generates_and_tells_its_scores(recipe: PretrainRecipe) -> None:
+    out = pretrain(recipe)
+    model = AutoModelForCausalLM.from_pretrained(out)
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    assert model.dtype == torch.float32
+    assert load_file(out / "model.safetensors")["model.norm.weight"].dtype == torch.bfloat16
+    assert model.config.vocab_size % 64 == 0 and model.config.vocab_size >= len(tokenizer) + 16
+    prompt = torch.tensor([render_prompt("Who has a score above 3.10?", tokenizer)])
+    output = model.generate(prompt, max_new_tokens=5, attention_mask=torch.ones_like(prompt))
+    assert output.shape[1] > prompt.shape[1]
+    assert "Not measured yet." in (out / "README.md").read_text()
+    (out / "scores.json").write_text(json.dumps({"sums": {"linear": 0.97}}))
+    write_card(out)
+    card = (out / "README.md").read_text()
+    assert "## Scores\n\n| task | linear |\n|---|---|\n| sums | 0.97 |" in card
+
+
+def test_shipped_recipe_is_yaml_and_python_and_names_real_keys() -> None:
+    recipe = load_recipe(PretrainRecipe, RECIPE, ["train.steps=20"])
+    assert recipe.train.steps == 20 and recipe.model == ModelSection()
+    compile(RECIPE.read_text(), str(RECIPE), "exec")
+    assert next(iter(yaml.safe_load(RECIPE.read_text()))) == "ptrain"
+
+
+def test_bad_data_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        list_files([str(tmp_path / "*.jsonl")])
+    path = tmp_path / "bad.jsonl"
+    path.write_text('{"messages": [], "completion": "x"}\n{"messages"\n')
+    with pytest.raises(DataError, match=r"bad\.jsonl:2"):
+        list(read_texts([path], 5))

@@ -5,7 +5,8 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pbranch.errors import BranchError
@@ -31,3 +32,30 @@ def fail(message: str) -> None:
     """Print `message` on one line of stderr and exit with 1."""
     print("error: " + " ".join(message.split()), file=sys.stderr)
     sys.exit(1)
+
+
+def quiet_libraries() -> None:
+    """Keep progress bars and chatter of the model libraries off stderr; our own log stays."""
+    import logging
+    import warnings
+
+    from transformers.utils import logging as chatter
+
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[], None]]:
+    """A progress bar on stderr, where that is a terminal and there is anything to count."""
+    if not total or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda: bar.advance(task)

@@ -83,10 +83,10 @@ def _merge(schema: type[T], page: Any, origin: str, prefix: str, base: T | None 
             near = difflib.get_close_matches(str(key), fields, n=1, cutoff=0.4)
             hint = f"did you mean {prefix}{near[0]}?" if near else f"keys: {', '.join(fields)}"
             raise RecipeError(f"{origin}: unknown key {prefix}{key}; {hint}")
-        kind = hints[key]
+        kind: Any = hints[key]
         if dataclasses.is_dataclass(kind):
             inner = getattr(base, key) if base is not None else None
-            changes[key] = _merge(kind, value, origin, f"{prefix}{key}.", inner)  # type: ignore[type-var]
+            changes[key] = _merge(kind, value, origin, f"{prefix}{key}.", inner)
         else:
             changes[key] = _convert(value, kind, origin, f"{prefix}{key}")
     try:

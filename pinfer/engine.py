@@ -10,7 +10,6 @@ from pbranch.codec import SegmentCodec
 from pbranch.prompt import Message, render_prompt
 from pbranch.stream import legal_table
 from pinfer.attention import get_backend
-from pinfer.commit import Rules
 from pinfer.lane import Request
 from pinfer.load import Loaded, load
 from pinfer.params import EngineLimits, SamplingParams

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pbranch.config import BranchConfig, fingerprint, load_branch_config
 from pbranch.config import FILE_NAME as BRANCH_CONFIG
+from pbranch.config import BranchConfig, fingerprint, load_branch_config
 from pbranch.errors import AdapterError, ModelError, RequestError
 from pbranch.markers import find_markers
 from pbranch.prompt import turn_end_id
@@ -96,11 +96,12 @@ def refuse_unmaskable(config: Any) -> None:
     if getattr(text, "num_attention_heads", None) is None or hasattr(text, "state_size"):
         raise ModelError(f"{name} is recurrent or has no attention; its state cannot be masked")
     rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
-    kinds = {r.get("rope_type") for r in (rope, *rope.values()) if isinstance(r, dict)}
-    if kinds & {"dynamic", "longrope"}:
+    kinds = {str(r.get("rope_type")) for r in (rope, *rope.values()) if isinstance(r, dict)}
+    moving = kinds & {"dynamic", "longrope"}
+    if moving:
         raise ModelError(
-            f"{name} has {', '.join(kinds & {'dynamic', 'longrope'})} rotary frequencies, which "
-            "change with the batch: cached rows would not keep their meaning"
+            f"{name} has {', '.join(moving)} rotary frequencies, which change with the batch: "
+            "cached rows would not keep their meaning"
         )
 
 

@@ -13,6 +13,7 @@ from pbranch.errors import ModelError
 from pbranch.markers import MarkerIds
 from pinfer.attention import Backend
 from pinfer.commit import Rules
+from pinfer.lane import Path
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.runner import Runner
 from pinfer.scheduler import Choice, Scheduler
@@ -62,9 +63,9 @@ def _engine_logits(model: Any, backend: Backend, m: MarkerIds) -> tuple[list[Ten
     scheduler = Scheduler(Rules(m, frozenset(), 1024), EngineLimits())
     scheduler.add(list(_PROMPT), SamplingParams(max_new_tokens=100))
     outline = [m.fork, *(t for topic in _TOPICS for t in (m.topic, *topic)), m.spawn]
-    scripts = {(): [*outline, 6]}
+    scripts: dict[Path, list[int]] = {(): [*outline, 6]}
     scripts |= {((0, i),): [*body, m.end] for i, body in enumerate(_BODIES)}
-    last: dict[Any, Tensor] = {}
+    last: dict[Path, Tensor] = {}
     while scripts[()]:
         batch = scheduler.schedule()
         logits = runner.run(batch)

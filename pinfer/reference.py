@@ -40,9 +40,7 @@ class Reference:
         """Generated tokens in text order, injected ones included."""
         self.params = params
         size = self.model.get_output_embeddings().weight.shape[0]
-        self.legal = torch.from_numpy(
-            legal_table(self.markers, self.end_of_text, size, self.known)
-        )
+        self.legal = torch.from_numpy(legal_table(self.markers, self.end_of_text, size, self.known))
         self.rows: list[tuple[int, int, Path]] = [(t, i, ()) for i, t in enumerate(prompt)]
         out, _, _ = self.decode((), len(prompt), params.max_new_tokens, [])
         return out
@@ -50,10 +48,11 @@ class Reference:
     def decode(
         self, path: Path, position: int, budget: int, header: list[int]
     ) -> tuple[list[int], int, int]:
-        """Decode a lane whose next row is at `position`. Returns its tokens with all branches in
-        text order, its budget left, and the position behind its last row."""
-        p, m, out = self.params, self.markers, []
-        in_branch, blocks, topics, home = bool(path), 0, [], path
+        """Decode a lane: its tokens in text order, the budget left, the position behind it."""
+        p, m = self.params, self.markers
+        in_branch, blocks, home = bool(path), 0, path
+        out: list[int] = []
+        topics: list[list[int]] = []
 
         def feed(token: int) -> None:
             nonlocal position
@@ -129,7 +128,10 @@ class Reference:
         positions = torch.tensor([[x for _, x, _ in self.rows]])
         n = len(self.rows)
         allowed = torch.tensor(
-            [[k <= q and sees(self.rows[q][2], self.rows[k][2]) for k in range(n)] for q in range(n)]
+            [
+                [k <= q and sees(self.rows[q][2], self.rows[k][2]) for k in range(n)]
+                for q in range(n)
+            ]
         )
         near = allowed
         config = self.model.config.get_text_config()
@@ -148,5 +150,5 @@ class Reference:
 
     def additive(self, allowed: torch.Tensor) -> torch.Tensor:
         """Bool (rows, rows) as what transformers adds to scores, (1, 1, rows, rows)."""
-        low = torch.finfo(self.model.dtype).min
-        return torch.zeros_like(allowed, dtype=self.model.dtype).masked_fill(~allowed, low)[None, None]
+        mask = torch.zeros_like(allowed, dtype=self.model.dtype)
+        return mask.masked_fill_(~allowed, torch.finfo(mask.dtype).min)[None, None]

@@ -66,7 +66,7 @@ class View:
         return View(self.arena, self.slots, self.positions, parts, groups)
 
     def _cut(self, part: Part, window: int) -> Part | None:
-        """A slice of the part; rows of joined branches overlap in position, so it may need a mask."""
+        """A slice of the part, masked where joined branches overlap in position."""
         q = self.positions[part.rows.cpu()]
         k = self.arena.positions[part.start : part.start + part.length]
         near = q[:, None] - k[None] < window
@@ -122,7 +122,7 @@ def plan_pass(rows: Sequence[Row], arena: Arena) -> View:
 
 
 def finish_joins(rows: Sequence[Row], arena: Arena) -> None:
-    """After a pass: the branches that its join rows closed become rows of their parent's segment."""
+    """After a pass: branches closed by its join rows become rows of their parent's segment."""
     for row in rows:
         if row.joins:
             branches = row.lane.block.hidden

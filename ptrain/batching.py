@@ -49,7 +49,9 @@ def run_order(lengths: Sequence[int], batch_rows: int, steps: int, seed: int) ->
 
     Batches are of like length; within one, rows are sorted, longest first.
     """
-    rng, stream, out = random.Random(seed), [], []
+    rng = random.Random(seed)
+    stream: list[int] = []
+    out: list[int] = []
     while len(stream) < steps * batch_rows:
         epoch = list(range(len(lengths)))
         rng.shuffle(epoch)

@@ -9,12 +9,13 @@ def patch_token_wrapper() -> None:
     https://github.com/huggingface/peft/issues/3649 (seen in peft 0.21.2 with trl 1.16). A wrapper
     that has a `bias` of its own is left alone.
     """
-    from peft.utils.other import TrainableTokensWrapper
+    from peft.utils import other
 
-    if hasattr(TrainableTokensWrapper, "bias"):
+    wrapper: Any = other.TrainableTokensWrapper
+    if hasattr(wrapper, "bias"):
         return
 
     def bias(self: Any) -> Any:
         return getattr(self.token_adapter.get_base_layer(), "bias", None)
 
-    TrainableTokensWrapper.bias = property(bias)
+    wrapper.bias = property(bias)

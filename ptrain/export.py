@@ -1,6 +1,7 @@
 """Merges an adapter into its base: a plain model folder, with the markers in its vocabulary."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,7 +20,8 @@ def merge(adapter: Path, out: Path) -> Path:
 
     config = load_branch_config(adapter)
     try:
-        model = AutoModelForCausalLM.from_pretrained(locate(config.base_model), dtype="auto")
+        path = locate(config.base_model)
+        model: Any = AutoModelForCausalLM.from_pretrained(path, dtype="auto")
     except (OSError, ValueError) as e:
         raise ModelError(f"model {config.base_model}: cannot load: {e}") from e
     if fingerprint(model) != config.base_fingerprint:

@@ -17,7 +17,7 @@ from ptrain.model import Base, add_lora, choose_dtype, load_base
 from ptrain.probe import probe
 from ptrain.progress import say
 from ptrain.resume import find_checkpoint
-from ptrain.trainer import BranchSFTTrainer, make_trainer, use_cpu
+from ptrain.trainer import make_trainer, use_cpu
 
 REPORT = "train_report.json"
 
@@ -65,7 +65,7 @@ class Report:
     metrics: dict[str, float]
     scores: dict[str, float]
 
-    def of(self, trainer: BranchSFTTrainer) -> dict[str, Any]:
+    def of(self, trainer: Any) -> dict[str, Any]:
         """As stored. `seconds` are those since the last resume."""
         losses = [x["loss"] for x in trainer.state.log_history if "loss" in x]
         trainable = [p.numel() for p in trainer.model.parameters() if p.requires_grad]

@@ -73,10 +73,8 @@ class BranchSFTTrainer(SFTTrainer):
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """A checkpoint holds LoRA and marker rows; peft's default adds a resized vocabulary."""
         if self.args.should_save:
-            self.model.save_pretrained(
-                output_dir, state_dict=state_dict, save_embedding_layers=False
-            )
-            self.processing_class.save_pretrained(output_dir)
+            model: Any = self.model
+            model.save_pretrained(output_dir, state_dict=state_dict, save_embedding_layers=False)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Without trl's model card, which would describe a checkpoint as a finished model."""

@@ -58,7 +58,7 @@ def find_dependence(block: Block, prompt: Prompt) -> str | None:
     given = _given_numbers(block, prompt)
     introduced: set[str] = set()
     names: set[str] = set()
-    for j, (step, body) in enumerate(zip(block.steps, bodies, strict=True)):
+    for j, body in enumerate(bodies):
         opening = body if block.kind is not Kind.named else ""
         pointer = j and (_points_back(body, known) or _OPENERS.match(opening))
         if pointer:
@@ -73,7 +73,6 @@ def find_dependence(block: Block, prompt: Prompt) -> str | None:
             return f"step {j + 1} uses {again[0]!r} of an earlier step"
         introduced |= new
         names |= new_names
-        del step
     return None
 
 

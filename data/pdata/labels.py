@@ -25,7 +25,7 @@ _BULLET = r"(?:[-*•+][ \t]+)?"
 _BOLD = r"(?:\*\*)?"
 # the end of a label, which is not part of it
 _STOP = r"(?=\s*[:：]|[.)](?:\s|$)|\s[-–—]\s)"
-_COUNTED = re.compile(rf"{_BULLET}{_BOLD}([A-Z][A-Za-z]+) (?:\d+|[A-Z]|[IVX]+){_STOP}")
+_COUNTED = re.compile(rf"{_BULLET}{_BOLD}([A-Z]\w+(?: \w+){{0,4}}) (?:\d+|[A-Z]|[IVX]+){_STOP}")
 _NUMBERED = re.compile(
     rf"{_BULLET}{_BOLD}(?:\d{{1,3}}[.)]|\(\w\)|\(\d\d\)|[A-Za-z]\)|[A-Z]\.)(?=\s)"
 )

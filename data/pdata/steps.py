@@ -196,11 +196,12 @@ def _cut(
 
 
 def _own_subjects(labels: list[Label]) -> list[Label]:
-    """Labels without a subject that another label holds as well: it tells nothing apart."""
+    """Labels without a subject that most labels hold: it tells nothing apart."""
     texts = [f" {label.text} " for label in labels]
+    most = max(len(labels) // 2, 1)
     return [
-        replace(label, subject="") if sum(f" {label.subject} " in t for t in texts) > 1 else label
-        for label in labels
+        replace(l, subject="") if sum(f" {l.subject} " in t for t in texts) > most else l
+        for l in labels
     ]
 
 

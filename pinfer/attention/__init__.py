@@ -66,7 +66,9 @@ def view_attention(
     if branch_view is None or branch_backend is None:
         raise ModelError("this model is driven by pinfer; load it again for other use")
     layer = module.layer_idx
-    branch_view.arena.write(layer, branch_view.slots, key[0].transpose(0, 1), value[0].transpose(0, 1))
+    branch_view.arena.write(
+        layer, branch_view.slots, key[0].transpose(0, 1), value[0].transpose(0, 1)
+    )
     view = branch_view.within(sliding_window)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     out = branch_backend(query[0].transpose(0, 1), view, layer, scale, softcap)

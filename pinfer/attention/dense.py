@@ -8,7 +8,9 @@ from pinfer.view import View
 
 def visible_slots(view: View) -> Tensor:
     """Bool (R, slots): which slots each row of the pass sees."""
-    mask = torch.zeros(len(view.slots), view.arena.slots, dtype=torch.bool, device=view.slots.device)
+    mask = torch.zeros(
+        len(view.slots), view.arena.slots, dtype=torch.bool, device=view.slots.device
+    )
     for part in view.parts:
         seen = True if part.mask is None else part.mask
         mask[part.rows, part.start : part.start + part.length] = seen

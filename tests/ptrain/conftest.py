@@ -1,0 +1,146 @@
+"""Small random models of several families, a byte-level tokenizer, and traces to train on."""
+
+import copy
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    MistralConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+from pbranch import Fork, make_trace, render
+
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+WORDS = "low high fits not record value check then so all sum equals seven nine".split()
+
+
+def make_tokenizer(vocabulary: int = 320) -> PreTrainedTokenizerFast:
+    """Byte-level BPE with a chat template, trained on a few words."""
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    inner.train_from_iterator([" ".join(WORDS)] * 20, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        chat_template=TEMPLATE,
+    )
+
+
+SHAPE = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "head_dim": 8,
+}
+CONFIGS = {
+    "qwen2": lambda v: Qwen2Config(vocab_size=v, tie_word_embeddings=True, **SHAPE),
+    "qwen3": lambda v: Qwen3Config(vocab_size=v, tie_word_embeddings=True, **SHAPE),
+    "llama": lambda v: LlamaConfig(vocab_size=v, tie_word_embeddings=False, **SHAPE),
+    "mistral": lambda v: MistralConfig(
+        vocab_size=v, sliding_window=24, tie_word_embeddings=False, **SHAPE
+    ),
+    "gemma3": lambda v: Gemma3TextConfig(
+        vocab_size=v,
+        sliding_window=24,
+        layer_types=["sliding_attention", "full_attention"],
+        query_pre_attn_scalar=8,
+        tie_word_embeddings=True,
+        **SHAPE,
+    ),
+}
+FAMILIES = list(CONFIGS)
+
+
+def make_base(folder: Path, family: str = "qwen3", spare: int = 16) -> Path:
+    """A random base in `folder`, with `spare` vocabulary rows beyond its tokenizer."""
+    tokenizer = make_tokenizer()
+    config = copy.deepcopy(CONFIGS[family](len(tokenizer) + spare))
+    config.eos_token_id, config.pad_token_id, config.bos_token_id = 2, 0, None
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config)
+    for parameter in model.parameters():  # the usual 0.02 makes logits too flat to compare
+        if parameter.ndim > 1:
+            parameter.data.normal_(0, 0.15)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def random_trace(rng: random.Random, depth: int = 2):
+    """A trace with up to `depth` levels of forks, or none."""
+
+    def text(least: int = 1) -> str:
+        return " ".join(rng.choices(WORDS, k=rng.randint(least, 6)))
+
+    parts = [text() + ": "]
+    for _ in range(rng.randint(0, 2) if depth else 0):
+        topics = tuple(rng.sample(WORDS, rng.randint(1, 3)))
+        branches = tuple(
+            make_trace(topic + " " + text(), *random_trace(rng, depth - 1).parts)
+            for topic in topics
+        )
+        parts += [Fork(topics, branches), text()]
+    return make_trace(*parts)
+
+
+def make_records(n: int, seed: int = 0, depth: int = 2) -> list[dict]:
+    """Trace records, forked and not."""
+    rng = random.Random(seed)
+    return [
+        {
+            "id": str(i),
+            "messages": [{"role": "user", "content": f"{i} " + " ".join(rng.choices(WORDS, k=4))}],
+            "completion": render(random_trace(rng, depth)),
+            "answer": None,
+            "answer_ok": None,
+            "source": "test",
+            "meta": {},
+            "schema": 1,
+        }
+        for i in range(n)
+    ]
+
+
+def write_records(path: Path, records: list[dict]) -> Path:
+    """A trace file."""
+    path.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def bases(tmp_path_factory) -> dict[str, Path]:
+    """A base folder by family; `wide` has no spare vocabulary rows, so it must be resized."""
+    root = tmp_path_factory.mktemp("bases")
+    folders = {family: make_base(root / family, family) for family in FAMILIES}
+    folders["wide"] = make_base(root / "wide", "llama", spare=0)
+    return folders
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory) -> Path:
+    """A file of 40 traces."""
+    return write_records(tmp_path_factory.mktemp("data") / "traces.jsonl", make_records(40))

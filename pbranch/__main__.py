@@ -31,18 +31,21 @@ def show(
     from pbranch.show import show_trace
     from pbranch.text import parse
 
-    text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except UnicodeDecodeError as e:
+        raise DataError(f"{file}: not UTF-8 text ({e})") from e
     prompt, completion, separators = "", text, None
     if file.endswith(".jsonl") or text.startswith('{"'):
-        lines = text.splitlines()
+        lines = text.removesuffix("\n").split("\n")  # JSON may hold other line breaks as they are
         if not 1 <= line <= len(lines):
             raise DataError(f"{file}: line {line} asked for, the file has {len(lines)}")
         try:
             record = json.loads(lines[line - 1])
-            completion = record["completion"]
+            completion = record["completion"] + ""  # a TypeError unless it is a string
             prompt = "".join(m["content"] for m in record.get("messages", ()))
-            separators = record.get("meta", {}).get("separators")
-        except (ValueError, KeyError, TypeError) as e:
+            separators = (record.get("meta") or {}).get("separators")
+        except (ValueError, KeyError, TypeError, AttributeError) as e:
             raise DataError(f"{file}:{line}: not a trace record ({e})") from e
     loaded = None
     if tokenizer is not None:

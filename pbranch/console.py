@@ -18,14 +18,23 @@ def run(app: Callable[..., Any]) -> None:
         app()
     except BranchError as e:
         fail(str(e))
-    except BrokenPipeError:  # the reader went away (`| head`): not an error of ours
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except BrokenPipeError:
+        _reader_left()
+    except SystemExit as e:
+        if isinstance(e.__context__, BrokenPipeError):  # typer has made it a 1
+            _reader_left()
+        raise
     except OSError as e:
         fail(f"{e.filename}: {e.strerror}" if e.filename else str(e.strerror or e))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _reader_left() -> None:
+    """The reader went away (`| head`): not an error of ours."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
 
 
 def fail(message: str) -> None:

@@ -181,3 +181,17 @@ def concatenate(layouts: Sequence[Layout]) -> Layout:
     return out
 
 
+
+
+def critical_path(trace: Trace, codec: SegmentCodec, skip: str = "") -> int:
+    """Tokens of a trace that have to be drawn one after another: a fork's branches count as their
+    longest. Decoding takes as many passes: the end of text is drawn too, the first token is not."""
+    drawn = 0
+    for i, part in enumerate(trace.parts):
+        if isinstance(part, Segment):
+            drawn += len(codec.encode(part.text[len(skip) :] if i == 0 else part.text))
+            continue
+        drawn += 2 + sum(1 + len(codec.encode(topic)) for topic in part.topics)
+        pairs = zip(part.topics, part.branches, strict=True)
+        drawn += max(critical_path(b, codec, skip=topic) + 1 for topic, b in pairs)
+    return drawn

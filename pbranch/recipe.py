@@ -50,8 +50,11 @@ def _read_page(path: Path) -> Mapping[str, Any]:
         text = path.read_text(encoding="utf-8")
     except OSError as e:
         raise RecipeError(f"{path}: cannot read recipe ({e.strerror})") from e
+    except UnicodeDecodeError as e:
+        raise RecipeError(f"{path}: cannot read recipe ({e})") from e
     try:
-        page = yaml.safe_load(text) or {}
+        page = yaml.safe_load(text)
+        page = {} if page is None else page
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
@@ -132,9 +135,10 @@ def _convert(value: Any, kind: Any, origin: str, key: str) -> Any:
         return value
     elif kind in (int, float) and not isinstance(value, bool):
         try:
-            if kind(value) == float(value):
-                return kind(value)
-        except (TypeError, ValueError):
+            number = kind(value)
+            if number == (number if kind is float or isinstance(value, str) else value):
+                return number  # not a fraction for int, and no nan
+        except (TypeError, ValueError, OverflowError):
             pass
     elif kind is str and isinstance(value, str | int | float):
         return str(value)

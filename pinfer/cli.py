@@ -2,14 +2,12 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
 
 from pbranch import console
-from pbranch.errors import DataError, RequestError
+from pinfer.prompts import read_prompts, read_text
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -51,7 +49,7 @@ def generate(
     """Answer one prompt, or a file of prompts as one batch."""
     if (prompt is None) == (prompts is None):
         raise typer.BadParameter("give a PROMPT, or --prompts FILE")
-    jobs = list(_read_prompts(prompts)) if prompts else [{"prompt": _read_text(prompt or "")}]
+    jobs = read_prompts(prompts) if prompts is not None else [{"prompt": read_text(prompt or "")}]
     from pinfer.params import EngineLimits, SamplingParams
 
     params = SamplingParams(
@@ -114,31 +112,6 @@ def _print(generation: Any, job: dict, out: TextIO, as_json: bool) -> None:
             file=sys.stderr,
         )
     print(line, file=out, flush=True)
-
-
-def _read_text(prompt: str) -> str:
-    return sys.stdin.read() if prompt == "-" else prompt
-
-
-def _read_prompts(path: str) -> Iterator[dict]:
-    text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
-    found = False
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            job = json.loads(line)
-        except ValueError as e:
-            raise DataError(f"{path}:{number}: not JSON ({e})") from e
-        if not isinstance(job, dict) or not ({"prompt", "messages"} & set(job)):
-            raise DataError(f'{path}:{number}: expected an object with "prompt" or "messages"')
-        key, kind = ("messages", list) if "messages" in job else ("prompt", str)
-        if not isinstance(job[key], kind):
-            raise DataError(f'{path}:{number}: "{key}" is not a {kind.__name__}')
-        found = True
-        yield job
-    if not found:
-        raise RequestError(f"{path}: no prompts")
 
 
 def _open_output(path: str | None) -> Any:

@@ -54,9 +54,14 @@ def open_request(number: int, prompt: list[int], params: SamplingParams, rules: 
 
 
 def accept(lane: Lane, token: int, rules: Rules) -> None:
-    """Take the token drawn for `lane`, or what a limit puts in its place."""
-    request = lane.request
+    """Take the token drawn for `lane`, or what a limit puts in its place; then let branches in."""
     lane.drawn, lane.used, lane.budget = lane.drawn + 1, lane.used + 1, lane.budget - 1
+    _take(lane, token, rules)
+    admit(lane.request, rules)
+
+
+def _take(lane: Lane, token: int, rules: Rules) -> None:
+    request = lane.request
     if token in rules.end_of_text and not lane.state.in_outline:
         if not lane.in_branch:
             lane.items.append((token, False))
@@ -147,9 +152,7 @@ def _start(lane: Lane, rules: Rules) -> None:
     lane.request.live += 1
     for item in lane.items[: lane.header]:
         _feed(lane, item[0])  # type: ignore[index]
-    if lane.budget <= 0:
-        lane.request.note(lane.budget_name)
-        close(lane, rules)
+    _check_room(lane, rules)
 
 
 def _feed(lane: Lane, token: int, draws: bool = True) -> Row:
@@ -212,7 +215,6 @@ def _spawn(lane: Lane, spawn: int, rules: Rules) -> None:
         request.lanes.append(child)
         request.waiting.append(child)
     lane.blocks += 1
-    admit(request, rules)
 
 
 def _hidden_outline(lane: Lane) -> Lane:
@@ -234,7 +236,6 @@ def _child_may_fork(child: Lane, rules: Rules) -> bool:
 def _join_when_done(lane: Lane, rules: Rules) -> None:
     block = lane.block
     if any(child.status is not Status.CLOSED for child in block.lanes):
-        admit(lane.request, rules)
         return
     used = sum(child.used for child in block.lanes)
     lane.used, lane.budget = lane.used + used, lane.budget - used

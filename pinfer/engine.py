@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from pbranch.codec import SegmentCodec
+from pbranch.errors import BranchError
 from pbranch.prompt import Message, render_prompt
 from pbranch.stream import legal_table
 from pinfer.attention import get_backend
@@ -99,6 +100,12 @@ class Engine:
     ) -> list[Generation]:
         """Answers in the order of the prompts, decoded as one batch."""
         params = params or SamplingParams()
-        requests = [self.add(p, params, system=system, raw=raw) for p in prompts]
+        requests: list[Request] = []
+        try:
+            for prompt in prompts:
+                requests.append(self.add(prompt, params, system=system, raw=raw))
+        except BranchError:
+            self.scheduler.drop(requests)  # nothing of a refused call is left for the next one
+            raise
         done: dict[int, Any] = {request.number: answer for request, answer in self.run()}
         return [done[request.number] for request in requests]

@@ -45,6 +45,8 @@ def load(
     dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
     if dtype not in DTYPES:
         raise RequestError(f"dtype {dtype!r}: expected {', '.join(DTYPES)}")
+    if device.split(":")[0] not in ("cpu", "cuda"):
+        raise RequestError(f"device {device!r}: expected cpu or cuda")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise RequestError(f"device {device!r}: no CUDA device here; use cpu")
     if model is None and adapter is None:
@@ -59,6 +61,8 @@ def load(
     if folder is None and adapter is None and merged.is_file():
         config = load_branch_config(merged.parent)
     tokenizer = _tokenizer(folder or model)
+    if config is not None:
+        _check_markers(tokenizer, config, folder or merged.parent)
     if folder is not None and config is not None:
         base = merge_adapter(base, tokenizer, folder, config)
     return Loaded(base.to(device).eval(), tokenizer, make_rules(base, tokenizer, config), config)
@@ -66,13 +70,14 @@ def load(
 
 def load_base(model: str, dtype: Any) -> Any:
     """A causal LM whose key/value cache can be masked; ModelError names what is in the way."""
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
         config = AutoConfig.from_pretrained(model)
         refuse_unmaskable(config)
         return AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
-    except (OSError, KeyError) as e:
+    except (OSError, KeyError, RuntimeError, SafetensorError) as e:
         raise ModelError(f"{model}: cannot be loaded as a model ({_first_line(e)})") from e
     except ModelError:
         raise
@@ -108,6 +113,7 @@ def refuse_unmaskable(config: Any) -> None:
 def merge_adapter(base: Any, tokenizer: Any, folder: Path, config: BranchConfig) -> Any:
     """The base with the adapter's weights merged in; AdapterError where it is another's."""
     from peft import PeftModel
+    from safetensors import SafetensorError
 
     found = fingerprint(base)
     if found != config.base_fingerprint:
@@ -115,14 +121,12 @@ def merge_adapter(base: Any, tokenizer: Any, folder: Path, config: BranchConfig)
             f"{folder}: made for base {config.base_model} ({config.base_fingerprint}), "
             f"this base is another one ({found})"
         )
-    if find_markers(tokenizer).as_dict() != config.marker_ids:
-        raise AdapterError(f"{folder}: the tokenizer's marker ids differ from {BRANCH_CONFIG}")
     rows = base.get_input_embeddings().weight.shape[0]
     if max(config.marker_ids.values()) >= rows:
         base.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=64, mean_resizing=False)
     try:
         return PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
-    except (ValueError, RuntimeError, KeyError, OSError) as e:
+    except (ValueError, RuntimeError, KeyError, OSError, SafetensorError) as e:
         raise AdapterError(f"{folder}: does not fit the base ({_first_line(e)})") from e
 
 
@@ -137,6 +141,11 @@ def make_rules(model: Any, tokenizer: Any, config: BranchConfig | None) -> Rules
         positions=config.positions if config else "max",
         outline=config.outline if config else "all",
     )
+
+
+def _check_markers(tokenizer: Any, config: BranchConfig, folder: Path) -> None:
+    if find_markers(tokenizer).as_dict() != config.marker_ids:
+        raise AdapterError(f"{folder}: the tokenizer's marker ids differ from {BRANCH_CONFIG}")
 
 
 def _tokenizer(source: str | Path) -> Any:

@@ -39,7 +39,8 @@ class Sampler:
         for i, lane in enumerate(lanes):
             temperature = lane.request.params.temperature
             if temperature > 0:
-                mass = (logits[i].double() / temperature).softmax(-1).cumsum(-1)
+                row = logits[i].double()
+                mass = ((row - row.max()) / temperature).softmax(-1).cumsum(-1)
                 point = uniform(lane) * mass[-1]
                 tokens[i] = torch.searchsorted(mass, point, right=True).clamp(max=len(mass) - 1)
         return tokens

@@ -47,6 +47,8 @@ class Scheduler:
 
     def add(self, prompt: list[int], params: SamplingParams) -> Request:
         """Queue a prompt. RequestError where it can never be served."""
+        if not prompt:
+            raise RequestError("the prompt is empty; an answer needs at least one token before it")
         if len(prompt) >= self.rules.context:
             raise RequestError(
                 f"the prompt has {len(prompt)} tokens; the model's context holds "
@@ -68,6 +70,10 @@ class Scheduler:
         request.started = time.monotonic()
         self.queued.append(request)
         return request
+
+    def drop(self, requests: Sequence[Request]) -> None:
+        """Forget requests that still wait."""
+        self.queued = deque(r for r in self.queued if r not in requests)
 
     @property
     def busy(self) -> bool:

@@ -24,6 +24,10 @@ from ptrain.base_model import build_config
 from ptrain.base_recipe import PretrainRecipe, TrainSection
 from ptrain.corpus import Corpus
 
+# Masks already made, namely none: attention is causal over the whole row (its documents are
+# unrelated, no harm done), and transformers does not look for packed ones, which waits for the GPU.
+PLAIN_CAUSAL = {"full_attention": None}
+
 
 @dataclass(slots=True)
 class Run:
@@ -72,8 +76,7 @@ def train_run(run: Run, recipe: PretrainRecipe, corpus: Corpus, device: str) -> 
         for group in run.optimizer.param_groups:
             group["lr"] = train.lr * schedule(run.step, train)
         with autocast:
-            logits = forward(input_ids=ids, use_cache=False).logits
-        # plain causal attention over the whole row: documents of a row are unrelated, no harm done
+            logits = forward(input_ids=ids, attention_mask=PLAIN_CAUSAL, use_cache=False).logits
         loss = cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(run.model.parameters(), train.clip)

@@ -1,12 +1,18 @@
 """One fine-tuning run from recipe to adapter folder, told in order. Knows no details."""
 
+import errno
 import json
 import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
+from safetensors import SafetensorError
 
 from pbranch.config import BranchConfig
 from pbranch.recipe import dump_recipe
@@ -27,7 +33,7 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
 
     home: where relative `data` files are looked for when the current folder has none.
     """
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    quieten()
     out = Path(recipe.out)
     checkpoint = find_checkpoint(recipe)
     device = "cpu" if use_cpu(recipe.train.device) else "auto"
@@ -44,15 +50,36 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
         (out / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
         say(f"{len(traces)} traces, {len(held_out)} held out, {count(left_out)} → {out}")
         say(f"from {checkpoint}" if checkpoint else f"{trainer.args.max_steps} steps")
-    done = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with naming_files(out):
+        done = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     scores = trainer.evaluate() if held_out else {}
     report = Report(len(traces), len(held_out), dict(left_out), done.metrics, scores)
     if main:
-        save_adapter(out, trainer.model, base, recipe)
-        write_report(out, report.of(trainer))
+        with naming_files(out):
+            save_adapter(out, trainer.model, base, recipe)
+            write_report(out, report.of(trainer))
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
     return out
+
+
+def quieten() -> None:
+    """Leave stderr to the run's own lines: no loading bars, no notes on trl's deprecations."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    transformers.utils.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+
+
+@contextmanager
+def naming_files(out: Path) -> Iterator[None]:
+    """Errors of safetensors and torch about files in `out` (a full disk) as one OSError."""
+    try:
+        yield
+    except (SafetensorError, OSError, RuntimeError) as e:
+        if isinstance(e, RuntimeError) and "inline_container" not in str(e):
+            raise
+        number = (isinstance(e, OSError) and e.errno) or errno.EIO
+        raise OSError(number, f"cannot write ({str(e).splitlines()[0]})", str(out)) from e
 
 
 @dataclass(frozen=True, slots=True)

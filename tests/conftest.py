@@ -147,6 +147,9 @@ def marker_ids(marked_tokenizer: Any) -> Any:
 @pytest.fixture(scope="session")
 def make_model() -> Any:
     """The factory `make_model(kind, tokenizer, seed=0, std=0.3, **config)`; see `build_model`."""
+    import torch
+
+    torch.set_num_threads(1)  # models this small only lose by sharing their work
     return build_model
 
 

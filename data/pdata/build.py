@@ -215,7 +215,8 @@ def _grade(source: Source, found: Rewrite) -> tuple[bool | None, str]:
     block = found.block
     subjects = [s.label.subject for s in block.steps if s.label.subject] if block else []
     text = plain_text(found.trace)
-    return judge_answer(text, source.answer, block.tail if block else "", subjects)
+    verdict, by = judge_answer(text, source.answer, block.tail if block else "", subjects)
+    return (source.answer_ok, "") if verdict is None else (verdict, by)
 
 
 def _reject(line: RawLine, reason: str, detail: str) -> Result:

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from pdata.labels import Kind, Prompt
@@ -112,9 +113,7 @@ def _given_numbers(block: Block, prompt: Prompt) -> list[Counter[str]]:
     A step whose subject the prompt does not know is given every number.
     """
     subjects = [step.label.subject for step in block.steps]
-    starts = sorted(
-        (m.start(), i) for i, s in enumerate(subjects) if s for m in prompt.mentions(s)
-    )
+    starts = sorted((m.start(), i) for i, s in enumerate(subjects) if s for m in prompt.mentions(s))
     own: list[Counter[str]] = [Counter() for _ in subjects]
     shared, cursor, text = Counter(_numbers(block.lead)), 0, prompt.text
     for k, (start, i) in enumerate(starts):
@@ -168,9 +167,10 @@ def _trace_numbers(body: str, given: Counter[str]) -> tuple[set[str], set[str]]:
 
 
 def _uses(body: str) -> Iterator[Use]:
-    text = re.sub(r"[()\[\]$€£\\{}]", "", body)
+    text = re.sub(r"(?<=\d)\((?=\d)", "*", body)  # 2(8)
+    text = re.sub(r"[()\[\]$€£\\{}]", "", text)
     found = list(_NUMBER.finditer(text))
-    gaps = [text[a.end() : b.start()] for a, b in zip(found, found[1:], strict=False)]
+    gaps = [text[a.end() : b.start()] for a, b in pairwise(found)]
     joined = [bool(_OPERATOR.fullmatch(gap)) for gap in gaps]
     run = 0
     for k, match in enumerate(found):

@@ -24,7 +24,7 @@ CLOSINGS = frozenset(
 _BULLET = r"(?:[-*•+][ \t]+)?"
 _BOLD = r"(?:\*\*)?"
 # the end of a label, which is not part of it
-_STOP = r"(?=\s*[:：]|[.)](?:\s|$)|\s[-–—]\s)"
+_STOP = r"(?=\s*[:：]|[.)](?:\s|$)|\s[-–—]\s(?!\s*[\d$]))"
 _COUNTED = re.compile(rf"{_BULLET}{_BOLD}([A-Z]\w+(?: \w+){{0,4}}) (?:\d+|[A-Z]|[IVX]+){_STOP}")
 _NUMBERED = re.compile(
     rf"{_BULLET}{_BOLD}(?:\d{{1,3}}[.)]|\(\w\)|\(\d\d\)|[A-Za-z]\)|[A-Z]\.)(?=\s)"
@@ -93,16 +93,18 @@ class Prompt:
 def find_labels(line: str, prompt: Prompt) -> dict[Kind, list[Label]]:
     """The labels that `line` may start with, by kind; for titles, every reading of the subject."""
     found: dict[Kind, list[Label]] = {}
-    if match := _COUNTED.match(line):
+    match = _COUNTED.match(line)
+    if match and match[1].split()[0].lower() not in COMMON:
         found[Kind.counted] = [Label(match[0], _subject(match[0], prompt), (match[1], ""))]
     elif match := _NUMBERED.match(line):
         title = _NUMBER_TITLE.match(line, match.end())
         text = title and line[: title.end()]
-        text = text if text and count_words(text) <= MAX_WORDS else match[0]
+        text = _close_bold(line, text) if text and count_words(text) <= MAX_WORDS else match[0]
         found[Kind.counted] = [Label(text, frame=("#", ""))]
     title = _TITLE.match(line)
     if title and 0 < count_words(title[2]) <= MAX_WORDS and not _closes(title[2]):
-        found[Kind.titled] = _readings(title, prompt)
+        whole = _close_bold(line, title[0].rstrip())
+        found[Kind.titled] = _readings(title[2].split(), whole, prompt)
     if name := _name(line, prompt):
         found[Kind.named] = [name]
     bold = _BOLD_LEAD.match(line)
@@ -114,7 +116,7 @@ def find_labels(line: str, prompt: Prompt) -> dict[Kind, list[Label]]:
 def title_of(line: str, prompt: Prompt) -> Label:
     """The title of a marked line: what precedes the colon, or the whole line."""
     match = _TITLE.match(line)
-    text = match[0].rstrip() if match else line.rstrip()
+    text = _close_bold(line, match[0].rstrip()) if match else line.rstrip()
     return Label(text, _subject(text, prompt))
 
 
@@ -128,12 +130,17 @@ def _closes(title: str) -> bool:
     return not words or words[-1] in CLOSINGS
 
 
-def _readings(title: re.Match[str], prompt: Prompt) -> list[Label]:
+def _close_bold(line: str, text: str) -> str:
+    """`text`, the start of `line`, up to the end of the bold type that it opens."""
+    end = re.match(r"\s*[:：]?\*\*", line[len(text) :]) if text.count("**") % 2 else None
+    return text + end[0] if end else text
+
+
+def _readings(words: list[str], text: str, prompt: Prompt) -> list[Label]:
     """The whole title, or its longest known end, its longest known beginning, and none of it.
 
     A title that begins with what the prompt knows is cut after it: "Box 3 against the rule".
     """
-    words, text = title[2].split(), title[0].rstrip()
     if prompt.knows(" ".join(words)):
         return [Label(text, " ".join(words))]
     readings = []
@@ -144,7 +151,7 @@ def _readings(title: re.Match[str], prompt: Prompt) -> list[Label]:
     for n in range(len(words) - 1, 0, -1):
         if prompt.knows(start := " ".join(words[:n])):
             end_at = text.find(start) + len(start)
-            cut = text[:end_at] if start in text and not title[1] else text
+            cut = text[:end_at] if start in text and "**" not in text else text
             readings.append(Label(cut, start, ("", " ".join(words[n:]))))
             break
     return [*readings, Label(text, "", (" ".join(words), "?"))]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pbranch.tree import Fork, Segment, Trace, make_trace
 from pdata.independence import find_dependence
-from pdata.labels import Prompt
+from pdata.labels import Kind, Prompt
 from pdata.steps import Block, find_blocks
 
 
@@ -30,8 +30,9 @@ def rewrite(text: str, prompt: str) -> Rewrite:
     if not candidates:
         return Rewrite(linear, "no steps")
     block = next((b for b in candidates if b.flaw is None), None)
-    if block is None:
-        return Rewrite(linear, candidates[0].flaw or "")
+    if block is None or any(b.kind is Kind.marked and b.flaw for b in candidates):
+        # marks that do not hold are no ground for a second guess
+        return Rewrite(linear, next(b.flaw for b in candidates if b.flaw))
     dependence = find_dependence(block, known)
     if dependence is not None:
         return Rewrite(linear, "dependent steps", dependence, block)

@@ -10,9 +10,9 @@ from itertools import pairwise
 
 from pdata.labels import Kind, Label, Prompt, find_labels, title_of
 
-MARK = re.compile(r"####[ \t]*(?=[^#%\s])")
+MARK = re.compile(r"####(?=[^#%\s])")  # with a space it is a heading of Markdown
 CLOSE = re.compile(r"#*%{4,}[ \t]*")
-_LEAD_MARK = re.compile(r"^####[ \t]*(?![#%])", re.MULTILINE)
+_LEAD_MARK = re.compile(r"^####(?![#%\s])|####\Z", re.MULTILINE)
 _CONTINUES = re.compile(r"[ \t]+\S|[-*•+][ \t]")
 
 
@@ -96,7 +96,7 @@ def _label_lines(lines: list[Line], prompt: Prompt) -> dict[Kind, dict[int, Labe
         if not line.blank:
             for kind, labels in find_labels(line.text, prompt).items():
                 found[kind][i] = labels
-    chosen = {kind: {i: l[0] for i, l in found[kind].items()} for kind in Kind}
+    chosen = {kind: {i: labels[0] for i, labels in found[kind].items()} for kind in Kind}
     chosen[Kind.titled] = _agree(found[Kind.titled])
     chosen[Kind.marked] = _marked(lines, prompt, chosen[Kind.titled])
     return chosen
@@ -109,13 +109,15 @@ def _agree(readings: dict[int, list[Label]]) -> dict[int, Label]:
     alone between two that count.
     """
     counts = Counter(label.frame for labels in readings.values() for label in labels)
-    chosen = {i: max(l, key=lambda label: counts[label.frame]) for i, l in readings.items()}
-    kept = {
-        i: l
-        for i, l in chosen.items()
-        if l.subject and (l.frame == ("", "") or counts[l.frame] > 1)
+    chosen = {
+        i: max(labels, key=lambda label: counts[label.frame]) for i, labels in readings.items()
     }
-    starts = tuple(f"{frame[0]} " for frame in {l.frame for l in kept.values()} if frame[0])
+    kept = {
+        i: label
+        for i, label in chosen.items()
+        if label.subject and (label.frame == ("", "") or counts[label.frame] > 1)
+    }
+    starts = tuple(f"{frame[0]} " for frame in {k.frame for k in kept.values()} if frame[0])
     alone = len(kept) > 2 and all(j - i < 3 for i, j in pairwise(sorted(kept)))
     for i, labels in readings.items():
         text = labels[-1].text
@@ -142,27 +144,34 @@ def _runs(lines: list[Line], labels: dict[int, Label], kind: Kind) -> list[list[
     runs: list[list[int]] = []
     for i in sorted(labels):
         last = runs[-1][-1] if runs else None
-        if last is None or not (kind is Kind.marked or _joined(lines, last, i)):
+        if last is None or not (kind is Kind.marked or _joined(lines, last, i, kind)):
             runs.append([i])
         elif kind is Kind.counted and labels[last].frame != labels[i].frame:
             runs.append([i])
         else:
             runs[-1].append(i)
-    return [_trim(lines, labels, run) for run in runs]
+    return [_trim(lines, labels, run, kind) for run in runs]
 
 
-def _joined(lines: list[Line], a: int, b: int) -> bool:
-    """Whether the lines between two steps all belong to the first of them."""
+def _joined(lines: list[Line], a: int, b: int, kind: Kind) -> bool:
+    """Whether the lines between two steps all belong to the first of them.
+
+    List items do. Plain lines do up to a blank one, and under a title of the prompt's words only
+    where a blank one follows: else nobody could tell where the last step ends.
+    """
+    plain_too = kind in (Kind.counted, Kind.bold) or (kind is Kind.titled and lines[b - 1].blank)
     return not any(
-        not lines[i].blank and lines[i - 1].blank and not _CONTINUES.match(lines[i].text)
+        not lines[i].blank
+        and (lines[i - 1].blank or not plain_too)
+        and not _CONTINUES.match(lines[i].text)
         for i in range(a + 1, b)
     )
 
 
-def _trim(lines: list[Line], labels: dict[int, Label], run: list[int]) -> list[int]:
-    """Without a heading before and a conclusion that takes up an earlier label after."""
+def _trim(lines: list[Line], labels: dict[int, Label], run: list[int], kind: Kind) -> list[int]:
+    """Without a heading before, and a conclusion after that begins with an earlier name."""
     texts = [labels[i].text for i in run]
-    while len(run) > 2 and texts[-1] in texts[:-1]:
+    while kind is Kind.named and len(run) > 2 and texts[-1] in texts[:-1]:
         run, texts = run[:-1], texts[:-1]
     first = lines[run[0]].text[len(texts[0]) :].strip(" :：*")
     heads = not first and all(line.blank for line in lines[run[0] + 1 : run[1]])
@@ -181,7 +190,7 @@ def _cut(
     starts = [lines[i].start for i in run]
     # where the text before the next step ends, without that step's mark
     ends = [lines[i - 1].end for i in run[1:]]
-    ends.append(_last_end(lines, run, close is not None))
+    ends.append(_last_end(lines, run, close is not None and max(labels) == run[-1]))
     texts = [text[a:b].rstrip() for a, b in zip(starts, ends, strict=True)]
     gaps = [text[a + len(t) : b] for a, t, b in zip(starts, texts, starts[1:], strict=False)]
     end = starts[-1] + len(texts[-1])
@@ -200,8 +209,8 @@ def _own_subjects(labels: list[Label]) -> list[Label]:
     texts = [f" {label.text} " for label in labels]
     most = max(len(labels) // 2, 1)
     return [
-        replace(l, subject="") if sum(f" {l.subject} " in t for t in texts) > most else l
-        for l in labels
+        replace(own, subject="") if sum(f" {own.subject} " in t for t in texts) > most else own
+        for own in labels
     ]
 
 
@@ -222,14 +231,17 @@ def _last_end(lines: list[Line], run: list[int], closed: bool) -> int:
         gap = any(a.blank and not b.blank for a, b in pairwise(rest))
         if kept and not gap:
             return kept[-1]
-    listed, plain = False, True
-    for a, b in pairwise(run):
-        between = [line.text for line in lines[a + 1 : b] if not line.blank]
-        listed |= any(_CONTINUES.match(t) for t in between)
-        plain &= any(not _CONTINUES.match(t) for t in between)
+    between = [[line.text for line in lines[a + 1 : b] if not line.blank] for a, b in pairwise(run)]
+    listed = any(_CONTINUES.match(text) for texts in between for text in texts)
+    plain = [sum(not _CONTINUES.match(text) for text in texts) for texts in between]
+    # without blank lines between the steps, the last one has as many lines as the others
+    apart = all(lines[b - 1].blank for b in run[1:])
+    left = len(rest) if apart and min(plain) else min(plain) if len(set(plain)) == 1 else 0
     end = lines[run[-1]].end
     for line in rest:
-        if line.blank or not (listed if _CONTINUES.match(line.text) else plain):
+        continues = _CONTINUES.match(line.text)
+        if line.blank or (continues and not listed) or (not continues and not left):
             break
+        left -= not continues
         end = line.end
     return end

@@ -16,7 +16,14 @@ from pinfer.view import View
 ATTENTION_NAME = "pinfer_view"
 Backend = Callable[[Tensor, View, int, float, float | None], Tensor]
 # passed along by transformers' decoders, and without effect on what a row attends to
-_HARMLESS = {"position_ids", "use_cache", "cache_position", "is_causal", "output_attentions"}
+_HARMLESS = {
+    "position_ids",
+    "use_cache",
+    "cache_position",
+    "is_causal",
+    "output_attentions",
+    "output_router_logits",
+}
 
 
 def get_backend(name: str) -> Backend:
@@ -64,7 +71,10 @@ def view_attention(
     if strange:
         raise ModelError(f"{type(module).__name__}: unknown attention argument {strange[0]}")
     if branch_view is None or branch_backend is None:
-        raise ModelError("this model is driven by pinfer; load it again for other use")
+        raise ModelError(
+            f"{type(module).__name__} gets no view of a pass: its model's code drops keywords, or "
+            "the model was loaded by pinfer and is used for something else"
+        )
     layer = module.layer_idx
     branch_view.arena.write(
         layer, branch_view.slots, key[0].transpose(0, 1), value[0].transpose(0, 1)

@@ -4,6 +4,7 @@ Shares nothing with `pbranch.layout` but the tree; the tests hold the two equal.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from pbranch.markers import MarkerIds
 from pbranch.tree import Fork
@@ -87,6 +88,17 @@ class Rows:
                 return self.joined[step[0]] <= q
         return True
 
+    def clock(self):
+        """Tokens drawn one after another: a lane starts at its fork, a join waits for all."""
+        now = {(): 0}
+        for row in self.rows:
+            if row.token == MARKERS.join and not row.sampled:
+                ended = [t for path, t in now.items() if path[:-1] == row.path and path]
+                now[row.path] = max(now[row.path], *ended)
+            now.setdefault(row.path, now[row.path[:-1]])
+            now[row.path] += row.sampled
+        return now[()]
+
     def targets(self, end_id=None):
         """(target, kind) by row: what the lane samples next."""
         lanes = {}
@@ -94,7 +106,7 @@ class Rows:
             lanes.setdefault(row.path, []).append(i)
         found = {}
         for lane in lanes.values():
-            for a, b in zip(lane, lane[1:], strict=False):
+            for a, b in pairwise(lane):
                 if self.rows[b].sampled:
                     found[a] = (self.rows[b].token, self.rows[b].kind)
         if end_id is not None:

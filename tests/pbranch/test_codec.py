@@ -27,7 +27,10 @@ def with_prefix_space(tokenizer):
     return tokenizer
 
 
-@pytest.fixture(scope="session", params=["byte", "byte prefix", "metaspace first", "metaspace always"])
+KINDS = ["byte", "byte prefix", "metaspace first", "metaspace always"]
+
+
+@pytest.fixture(scope="session", params=KINDS)
 def codec(request, byte_tokenizer, metaspace_tokenizer):
     if request.param == "byte":
         return SegmentCodec(byte_tokenizer)

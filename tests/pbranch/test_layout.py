@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 
 from pbranch.codec import SegmentCodec
 from pbranch.errors import LayoutError
-from pbranch.layout import NO_TARGET, Kind, LayoutOptions, build_layout, concatenate, join_extent
+from pbranch.layout import (
+    NO_TARGET,
+    Kind,
+    LayoutOptions,
+    build_layout,
+    concatenate,
+    critical_path,
+    join_extent,
+)
 from pbranch.markers import MARKERS as SPELLING
 from pbranch.text import parse, render
 from pbranch.tree import Fork, make_trace
@@ -17,7 +25,9 @@ CODEC = LetterCodec()
 END = 7
 PROMPT = [8, 9]
 OPTIONS = st.builds(
-    LayoutOptions, positions=st.sampled_from(["max", "flat"]), outline=st.sampled_from(["all", "own"])
+    LayoutOptions,
+    positions=st.sampled_from(["max", "flat"]),
+    outline=st.sampled_from(["all", "own"]),
 )
 TOY = make_trace("x", Fork(("A", "B"), (make_trace("A:"), make_trace("B:12"))), "z")
 
@@ -156,6 +166,16 @@ def test_concatenation_is_associative(documents):
     a, b, c = map(rows_of, documents)
     assert concatenate([concatenate([a, b]), c]) == concatenate([a, b, c])
     assert concatenate([a, concatenate([b, c])]) == concatenate([a, b, c])
+
+
+def test_the_critical_path_by_hand():
+    assert critical_path(make_trace("abc"), CODEC) == 3
+    assert critical_path(TOY, CODEC) == 1 + 6 + 4 + 1  # x, the outline, `:12` and end, z
+
+
+@given(traces())
+def test_the_critical_path_is_a_clock_over_lanes(trace):
+    assert critical_path(trace, CODEC) == Rows(PROMPT, trace, CODEC.encode).clock()
 
 
 def test_refusals():

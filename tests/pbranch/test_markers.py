@@ -53,5 +53,5 @@ def test_a_vocabulary_that_has_a_marker_is_refused(byte_tokenizer, role, special
 
 
 def test_missing_markers_are_named(byte_tokenizer):
-    with pytest.raises(MarkerError, match="no marker .*fork"):
+    with pytest.raises(MarkerError, match=r"no marker .*fork"):
         find_markers(byte_tokenizer)

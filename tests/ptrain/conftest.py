@@ -20,6 +20,8 @@ from transformers import (
 
 from pbranch import Fork, make_trace, render
 
+torch.set_num_threads(1)  # models this small only lose by more
+
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

@@ -95,6 +95,15 @@ def test_corpus_holds_every_trace_whole_and_only_completions_as_targets(
     assert load_corpus([traces], tokenizer, 512, cache).ids.shape[1] == 512
 
 
+def test_rows_are_plainly_causal(recipe: PretrainRecipe, tokenizer) -> None:
+    run = base_trainer.start_run(recipe, tokenizer, "cpu")
+    ids = torch.randint(3, 500, (2, 20))
+    with torch.no_grad():
+        plain = run.model(input_ids=ids).logits
+        ours = run.model(input_ids=ids, attention_mask=base_trainer.PLAIN_CAUSAL).logits
+    assert torch.equal(plain, ours)
+
+
 def test_resume_equals_an_undisturbed_run(
     recipe: PretrainRecipe, tmp_path: Path, monkeypatch
 ) -> None:

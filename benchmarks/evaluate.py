@@ -1,0 +1,121 @@
+"""Decodes held-out prompts in several modes and compares answers and passes. Used by the demo and
+for the model cards; every number is counted, none is taken from elsewhere."""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pbranch.layout import critical_path
+from pbranch.tree import make_trace
+from pdata.grade import grade
+from pdata.record import Record
+from pdata.rewrite_rules import rewrite
+from pdata.synth import make_record
+from pinfer import Engine, Generation, SamplingParams
+
+PARALLEL_TASKS = ("records", "sums", "cases")
+TASKS = (*PARALLEL_TASKS, "chain")
+LONG = 6  # steps from which on a prompt counts as long
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One decoded prompt."""
+
+    record: Record
+    generation: Generation
+
+    @property
+    def right(self) -> bool:
+        """The answer is the reference's."""
+        return grade(self.generation.text, self.record.answer or "")
+
+    @property
+    def forked(self) -> bool:
+        """At least one block was written."""
+        return self.generation.stats.blocks > 0
+
+    @property
+    def passes(self) -> int:
+        """Forward passes after the prompt's prefill."""
+        return self.generation.stats.passes
+
+
+def held_out(n: int, seed: int = 90_001) -> list[Record]:
+    """`n` prompts of all tasks in turn, of 2 to 12 steps, that share no name or record with the
+    training split."""
+    levels = range(2, 13)
+    return [
+        make_record(TASKS[i % 4], seed, i, levels[i // 4 % len(levels)], "heldout")
+        for i in range(n)
+    ]
+
+
+def decode(
+    engine: Engine, records: Sequence[Record], mode: str, grammar: str = "on"
+) -> tuple[list[Answer], float]:
+    """Answers in order, and the seconds that the batch took."""
+    params = SamplingParams(max_new_tokens=1024, mode=mode, grammar=grammar)  # type: ignore[arg-type]
+    began = time.monotonic()
+    print(f"decoding {len(records)} prompts, {mode} …", file=sys.stderr, flush=True)
+    generations = engine.generate([r.messages for r in records], params)
+    answers = [Answer(r, g) for r, g in zip(records, generations, strict=True)]
+    return answers, time.monotonic() - began
+
+
+def summary(answers: Sequence[Answer], seconds: float) -> dict[str, Any]:
+    """Accuracy, mean passes and seconds of one mode."""
+    return {
+        "accuracy": share(a.right for a in answers),
+        "passes": sum(a.passes for a in answers) / len(answers),
+        "seconds": round(seconds, 2),
+    }
+
+
+def forking(answers: Sequence[Answer]) -> dict[str, Any]:
+    """How well the format is kept, and whether the right prompts fork."""
+    parallel = [a for a in answers if a.record.meta["task"] in PARALLEL_TASKS]
+    others = [a for a in answers if a.record.meta["task"] not in PARALLEL_TASKS]
+    forked = [a for a in parallel if a.forked]
+    return {
+        "format_rate": share(not a.generation.stats.grammar_interventions for a in answers),
+        "fork_rate": share(a.forked for a in parallel),
+        "no_fork_rate": share(not a.forked for a in others),
+        "mean_branches": sum(a.generation.stats.branches for a in forked) / max(1, len(forked)),
+    }
+
+
+def ratios(
+    linear: Sequence[Answer], parallel: Sequence[Answer], engine: Engine, least: int = 2
+) -> dict[str, float]:
+    """Passes of linear over parallel decoding on prompts that parallelise and have `least` steps,
+    the same of their reference traces, and the quotient of the two."""
+    pairs = [
+        (a, b)
+        for a, b in zip(linear, parallel, strict=True)
+        if a.record.meta["task"] in PARALLEL_TASKS and a.record.meta["steps"] >= least
+    ]
+    ideals = [reference_passes(a.record, engine) for a, _ in pairs]
+    found = sum(a.passes for a, _ in pairs) / sum(b.passes for _, b in pairs)
+    ideal = sum(x for x, _ in ideals) / sum(y for _, y in ideals)
+    return {"passes_ratio": found, "ideal_ratio": ideal, "efficiency": found / ideal}
+
+
+def reference_passes(record: Record, engine: Engine) -> tuple[int, int]:
+    """Passes of a record's own linear trace, and of its branch-tagged form."""
+    linear = make_trace(record.completion)
+    tree = rewrite(record.completion, record.messages[-1]["content"]).trace
+    return critical_path(linear, engine.codec), critical_path(tree, engine.codec)
+
+
+def slower(linear: Sequence[Answer], parallel: Sequence[Answer]) -> float:
+    """Share of prompts that took more passes in parallel mode."""
+    return share(b.passes > a.passes for a, b in zip(linear, parallel, strict=True))
+
+
+def share(flags: Any) -> float:
+    """Mean of booleans."""
+    values = list(flags)
+    return sum(values) / max(1, len(values))

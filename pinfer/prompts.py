@@ -1,0 +1,49 @@
+"""Reads what is to be answered: a text, or JSONL of prompts; `-` is stdin. Knows no tokenizer."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pbranch.errors import DataError, RequestError
+
+
+def read_text(prompt: str) -> str:
+    """A prompt as given on a command line. Raises DataError where it is not UTF-8."""
+    if prompt == "-":
+        return _decode(sys.stdin.buffer.read(), prompt)
+    return _decode(prompt.encode("utf-8", "surrogateescape"), "the prompt")
+
+
+def read_prompts(path: str) -> list[dict[str, Any]]:
+    """Objects with `prompt` or `messages`, one a line, other keys kept.
+
+    Raises DataError with file and line, RequestError on a file without prompts.
+    """
+    data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    lines = enumerate(_decode(data, path).split("\n"), 1)  # JSON text may hold U+2028 and its like
+    jobs = [_job(line, f"{path}:{number}") for number, line in lines if line.strip()]
+    if not jobs:
+        raise RequestError(f"{path}: no prompts")
+    return jobs
+
+
+def _job(line: str, where: str) -> dict[str, Any]:
+    try:
+        job = json.loads(line)
+        json.dumps(job, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+    except ValueError as e:
+        raise DataError(f"{where}: not JSON text ({e})") from e
+    if not isinstance(job, dict) or not ({"prompt", "messages"} & set(job)):
+        raise DataError(f'{where}: expected an object with "prompt" or "messages"')
+    key, kind = ("messages", list) if "messages" in job else ("prompt", str)
+    if not isinstance(job[key], kind):
+        raise DataError(f'{where}: "{key}" is not a {kind.__name__}')
+    return job
+
+
+def _decode(data: bytes, path: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as e:
+        raise DataError(f"{path}: not UTF-8 text ({e})") from e

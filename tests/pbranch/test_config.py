@@ -1,0 +1,86 @@
+"""branch_config.json: written whole, read strictly."""
+
+import json
+
+import pytest
+
+from pbranch.config import FILE_NAME, BranchConfig, fingerprint, load_branch_config
+from pbranch.errors import AdapterError
+from pbranch.layout import LayoutOptions
+from pbranch.markers import FORMAT_VERSION, MARKERS
+
+
+@pytest.fixture
+def stored(tmp_path, marker_ids):
+    config = BranchConfig(marker_ids.as_dict(), "tiny", "abc", positions="flat", outline="own")
+    config.save(tmp_path)
+    return tmp_path, config
+
+
+def change(folder, **changes):
+    path = folder / FILE_NAME
+    found = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({k: v for k, v in found.items() if v is not None}))
+
+
+def test_round_trip(stored, marker_ids):
+    folder, config = stored
+    found = load_branch_config(folder)
+    assert found.ids == config.ids == marker_ids
+    assert found.layout_options == LayoutOptions(positions="flat", outline="own")
+    assert found.markers == {role.value: text for role, text in MARKERS.items()}
+    assert (found.base_model, found.base_fingerprint, found.join) == ("tiny", "abc", "keep")
+    found.save(folder)
+    assert load_branch_config(folder) == found
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format_version": FORMAT_VERSION + 1}, f"format_version {FORMAT_VERSION + 1}, this"),
+        ({"format_version": None}, "not a branch config .*format_version"),
+        ({"marker_ids": None}, "not a branch config .*marker_ids"),
+        ({"marker_ids": {"fork": 1}}, "not a branch config .*missing"),
+        ({"marker_ids": [1, 2]}, "not a branch config"),
+        ({"base_model": None}, "not a branch config .*base_model"),
+        ({"markers": {"fork": "<f>"}}, "markers .*expected"),
+        ({"markers": None}, "markers None, expected"),
+        ({"join": "reencode"}, "join is 'reencode', expected keep"),
+        ({"positions": "min"}, "positions is 'min', expected max or flat"),
+        ({"outline": "none"}, "outline is 'none', expected all or own"),
+    ],
+)
+def test_what_does_not_fit_is_named(stored, changes, message):
+    folder, _ = stored
+    change(folder, **changes)
+    with pytest.raises(AdapterError, match=message) as caught:
+        load_branch_config(folder)
+    assert str(folder) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null"])
+def test_files_that_are_no_config(tmp_path, text):
+    (tmp_path / FILE_NAME).write_text(text)
+    with pytest.raises(AdapterError, match="not a branch config"):
+        load_branch_config(tmp_path)
+
+
+def test_a_folder_without_config(tmp_path):
+    with pytest.raises(AdapterError, match="expected an adapter made by ptrain"):
+        load_branch_config(tmp_path)
+
+
+def test_fingerprints(make_model, byte_tokenizer):
+    import torch
+
+    def made(kind="qwen2", **options):
+        return make_model(kind, byte_tokenizer, **options)
+
+    one = fingerprint(made())
+    assert one == fingerprint(made()) == fingerprint(made().to(torch.bfloat16))
+    assert one == fingerprint(made().double())
+    assert len({one, fingerprint(made(seed=1)), fingerprint(made("llama"))}) == 3
+    assert one != fingerprint(made(num_hidden_layers=3))
+    resized = made()
+    resized.resize_token_embeddings(512)
+    assert one == fingerprint(resized)  # an adapter's markers may add rows

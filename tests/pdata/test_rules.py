@@ -1,0 +1,167 @@
+"""The rules rewriter: synthetic tasks, forms of real traces in texts of our own, dependence."""
+
+import pytest
+from pdata.rewrite_rules import Rewrite, rewrite
+from pdata.synth import make_record
+
+from pbranch.text import parse, render, separators_of
+from pbranch.tree import Fork, plain_text
+
+BASKETS = (
+    "Ann Lee, Bert Moor and Cleo Dane each carry a basket. Ann Lee has 3 apples, Bert Moor has 5 "
+    "pears and Cleo Dane has 7 plums. Who has more than 6 pieces?"
+)
+STEPS = ("3 pieces, too few.", "5 pieces, too few. Not the one.", "7 pieces, which is enough.")
+NAMES = ("Ann Lee", "Bert Moor", "Cleo Dane")
+END = "Only one of them has more than 6. name: Cleo Dane"
+
+
+def fork_of(result: Rewrite) -> Fork:
+    assert not result.reason, (result.reason, result.detail)
+    return next(result.trace.forks())
+
+
+def write(form: str, glue: str = "\n", names: tuple[str, ...] = NAMES) -> str:
+    return glue.join(form.format(n=n, b=b) for n, b in zip(names, STEPS, strict=True))
+
+
+@pytest.mark.parametrize("task", ["records", "sums", "cases"])
+def test_forks_independent_tasks(task: str) -> None:
+    right = 0
+    for i in range(300):
+        record = make_record(task, 5, i, None, "train")
+        result = rewrite(record.completion, record.messages[0]["content"])
+        assert plain_text(result.trace) == record.completion
+        topics = [list(f.topics) for f in result.trace.forks()]
+        right += topics == [record.meta["topics"]]
+    assert right >= 297
+
+
+def test_never_forks_chains() -> None:
+    for i in range(300):
+        record = make_record("chain", 5, i, None, "train")
+        result = rewrite(record.completion, record.messages[0]["content"])
+        assert result.reason == "dependent steps", record.completion
+
+
+@pytest.mark.parametrize(
+    ("text", "topics"),
+    [
+        (f"Let me look.\n{write('{n}: {b}')}\n{END}", NAMES),
+        (f"Let me look.\n\n{write('{n}: {b}', chr(10) * 2)}\n\n{END}", NAMES),
+        (f"{write('{n} has {b}')}\n{END}", NAMES),
+        (f"{write('The basket of {n}: {b}')}\n\n{END}", tuple(f"The basket of {n}" for n in NAMES)),
+        (f"Checks:\n{write('- **{n}**: {b}')}\n\n{END}", tuple(f"- **{n}**" for n in NAMES)),
+        (f"{write('- **{n}:** {b}')}\n\n{END}", tuple(f"- **{n}:**" for n in NAMES)),
+        (
+            "1. Ann Lee: too few.\n2. Bert Moor: too few.\n3. Cleo Dane: enough.\n" + END,
+            ("1. Ann Lee", "2. Bert Moor", "3. Cleo Dane"),
+        ),
+        (
+            "Option A: the first.\n  - it holds 3.\nOption B: the second.\n  - it holds 5.\nDone.",
+            ("Option A", "Option B"),
+        ),
+        ("Case 1: odd.\nIt fails.\nCase 2: even.\nIt holds.\nSo one.", ("Case 1", "Case 2")),
+        ("(a) 3 apples.\n(b) 5 pears.\n(c) 7 plums.\nSo (c).", ("(a)", "(b)", "(c)")),
+        (f"Person 1: Ann Lee\n- holds 3.\n\nPerson 2: Bert Moor\n- holds 5.\n\n{END}",
+         ("Person 1", "Person 2")),
+    ],
+)  # fmt: skip
+def test_finds_steps_by_their_lines(text: str, topics: tuple[str, ...]) -> None:
+    result = rewrite(text, BASKETS)
+    assert fork_of(result).topics == topics
+    assert plain_text(result.trace) == text
+    assert parse(render(result.trace), separators_of(result.trace)) == result.trace
+
+
+def test_heading_and_tail_stay_in_the_trunk() -> None:
+    text = f"Check of each person:\n{write('Check of {n}: {b}')}\n{END}"
+    result = rewrite(text, BASKETS)
+    assert len(fork_of(result).topics) == 3
+    assert result.trace.lead == "Check of each person:\n"
+    assert result.trace.parts[-1].text == f"\n{END}"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "end", ["####%%%%" + END, f"####%%%%\n{END}", f"########%%%%\n\n{END}", END]
+)
+@pytest.mark.parametrize("form", ["####{n}: {b}", "####Check of {n}: {b}", "####{n}\n- {b}\n"])
+@pytest.mark.parametrize("heading", ["", "####Check of each person:\n"])
+def test_marked_steps_closed_or_not(end: str, form: str, heading: str) -> None:
+    text = f"{heading}{write(form)}\n{end}"
+    result = rewrite(text, BASKETS)
+    fork = fork_of(result)
+    assert len(fork.topics) == 3 and not any("#" in topic for topic in fork.topics)
+    assert "#" not in render(result.trace) and "%" not in render(result.trace)
+    assert plain_text(result.trace).replace("#", "").split() == (
+        text.replace("#", "").replace("%%%%", "").split()
+    )
+    bare = rewrite(text.replace("####", ""), BASKETS)
+    if "\n- " not in form:  # without marks a bare name on its line is no step
+        assert fork_of(bare).topics == fork.topics
+
+
+def test_a_name_that_the_prompt_spells_otherwise_is_still_a_step() -> None:
+    text = f"Ann Lee: few.\nBert More: few.\nCleo Dane: enough.\nAnn Lee's son: none.\n{END}"
+    prompt = BASKETS.replace("Who", "Ann Lee's son has none. Who")
+    assert len(fork_of(rewrite(text, prompt)).topics) == 4
+
+
+def test_uneven_blank_lines_are_evened_out() -> None:
+    text = f"Ann Lee: 3, few.\nBert Moor: 5, few.\n\nCleo Dane: 7, enough.\n{END}"
+    result = rewrite(text, BASKETS)
+    assert fork_of(result).separator in ("\n", "\n\n")
+    assert plain_text(result.trace).split() == text.split()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (END, "no steps"),
+        ("", "no steps"),
+        (f"####Ann Lee: few.\n####Bert Moor: few.\n####Ann Lee: again.\n####%%%%{END}",
+         "equal topics"),
+        (f"Case 1:\nCase 2:\n{END}", "empty body"),
+        ("#### Setting up\nWe look.\n#### Solving\nWe count.\nDone.", "no steps"),
+        (f"Ann Lee: 3 pieces.\nShe is out.\nCleo Dane: 7 pieces.\n{END}", "no steps"),
+        ("There are 29 - 8 = 21 left.\nThere are 24 - 10 = 14 gone.\nDone.", "no steps"),
+        ("The day was long.\nAnn Lee went home.\nIt rained.\nBert Moor stayed.", "no steps"),
+    ],
+)  # fmt: skip
+def test_stays_linear(text: str, reason: str) -> None:
+    result = rewrite(text, BASKETS)
+    assert result.reason == reason
+    assert plain_text(result.trace) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Step 1: 4 * 6 = 24 pens.\nStep 2: 24 - 5 = 19 pens.\nanswer: 19",
+        "1. There are 10 litres and 3 go, leaving 7.\n2. With 8 more there are 7 + 8 = 15.\n15",
+        "Step 1: The note names Zoltan as owner.\nStep 2: We ask Zoltan for it.\nanswer: shed",
+        "1. Boil the water.\n2. Then pour it on the leaves.\n3. Wait.",
+        "Step 1: 9 * 9 = 81.\nStep 2: Multiply the result by 2.\nanswer: 162",
+        "Step 1: 32/4 = 8 books.\nStep 2: 9+2(8) = 25 books.\nanswer: 25",
+        "Case 1: it works.\nCase 2: similarly, it works.\nSo it does.",
+        "Case 1: it gives 8.\nCase 2: with Case 1 it follows.\nSo it does.",
+        # the partial result happens to be a number that the prompt gives to another step
+        "Step 1: 40 - 13 = 27.\nStep 2: 27 - 27 = 0.\nanswer: 0",
+    ],
+)
+def test_dependent_steps_stay_linear(text: str) -> None:
+    prompt = "Start from 40.\nStep 1: subtract 13\nStep 2: subtract 27\nWhat is left?"
+    assert rewrite(text, prompt).reason == "dependent steps"
+    assert rewrite(text, "What is left at the end?").reason == "dependent steps"
+
+
+def test_equal_results_are_no_dependence() -> None:
+    prompt = "Work out.\nP: 3 + 4\nQ: 5 + 2\nR: 7 + 6\nWhich is largest?"
+    text = "P: 3 + 4 = 7.\nQ: 5 + 2 = 7.\nR: 7 + 6 = 13.\nSo it is R. name: R"
+    assert fork_of(rewrite(text, prompt)).topics == ("P", "Q", "R")
+
+
+def test_words_of_the_prompt_point_at_nothing() -> None:
+    prompt = "Ann Lee: previous rent 300\nBert Moor: previous rent 500\nWho paid more?"
+    text = "Ann Lee: the previous rent is 300.\nBert Moor: the previous rent is 500.\nBert Moor."
+    assert len(fork_of(rewrite(text, prompt)).topics) == 2

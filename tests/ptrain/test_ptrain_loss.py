@@ -1,0 +1,150 @@
+"""Losses over branch rows on random models: equal to what plain training gives, and no leaks."""
+
+import random
+
+import pytest
+import torch
+from conftest import FAMILIES, random_trace
+
+from pbranch import Fork, make_trace
+from pbranch.layout import Kind, LayoutOptions, build_layout, concatenate
+from ptrain.collator import collate
+from ptrain.config import LoraOptions
+from ptrain.dataset import Encoder
+from ptrain.model import add_lora, load_base
+
+families = pytest.mark.parametrize("family", FAMILIES)
+
+
+def encoder(base, **options):
+    return Encoder(base.tokenizer, base.markers, LayoutOptions(**options))
+
+
+def record(completion):
+    return {"messages": [{"role": "user", "content": "which fits"}], "completion": completion}
+
+
+def forward(model, batch):
+    return model(
+        input_ids=batch["input_ids"],
+        position_ids=batch["position_ids"],
+        attention_mask=batch["attention_mask"],
+        use_cache=False,
+    ).logits
+
+
+def losses(model, batch):
+    """Loss of each row (B, L), 0 without a target."""
+    logits = forward(model, batch)
+    return torch.nn.functional.cross_entropy(
+        logits.transpose(1, 2), batch["shift_labels"], ignore_index=-100, reduction="none"
+    )
+
+
+@families
+def test_fork_free_trace_has_the_plain_causal_loss(bases, family):
+    base = load_base(str(bases[family]))
+    layout = encoder(base)(record("low high: nine fits, seven not"))
+    ours = losses(base.model, collate([layout]))
+    ours = ours.sum() / sum(t != -100 for t in layout.targets)
+    end = base.tokenizer.eos_token_id
+    ids = torch.tensor([[*layout.token_ids, end]])
+    first = next(i for i, t in enumerate(layout.targets) if t != -100)
+    labels = ids.clone()
+    labels[0, : first + 1] = -100
+    base.model.set_attn_implementation("eager")
+    plain = base.model(input_ids=ids, labels=labels).loss
+    assert torch.allclose(ours, plain, rtol=1e-5, atol=1e-5)
+
+
+@families
+def test_packed_rows_have_the_losses_of_separate_rows(bases, family):
+    base = load_base(str(bases[family]))
+    encode, rng = encoder(base), random.Random(3)
+    layouts = [
+        build_layout(
+            base.tokenizer.encode("<|im_start|>all"),
+            random_trace(rng),
+            encode.codec,
+            base.markers,
+            2,
+        )
+        for _ in range(4)
+    ]
+    packed = losses(base.model, collate([concatenate(layouts)]))[0]
+    padded = losses(base.model, collate(layouts))
+    apart = torch.cat([row[: len(x)] for row, x in zip(padded, layouts, strict=True)])
+    assert torch.allclose(packed, apart, rtol=1e-5, atol=1e-5)
+
+
+@families
+@pytest.mark.parametrize("outline", ["all", "own"])
+def test_no_gradient_reaches_a_siblings_body(bases, family, outline):
+    base = load_base(str(bases[family]))
+    branches = tuple(make_trace(f"{t} seven nine high") for t in ("low", "sum", "not"))
+    trace = make_trace("so: ", Fork(("low", "sum", "not"), branches), "then all")
+    layout = build_layout(
+        [5, 6], trace, encoder(base).codec, base.markers, 2, LayoutOptions("max", outline)
+    )
+    starts = [i for i, t in enumerate(layout.token_ids) if t == base.markers.branch]
+    ends = [i + 1 for i, t in enumerate(layout.token_ids) if t == base.markers.end]
+    batch = collate([layout])
+    embedded = base.model.get_input_embeddings()(batch["input_ids"]).detach().requires_grad_()
+    logits = base.model(
+        inputs_embeds=embedded,
+        position_ids=batch["position_ids"],
+        attention_mask=batch["attention_mask"],
+        use_cache=False,
+    ).logits[0]
+    loss = torch.nn.functional.cross_entropy(
+        logits, batch["shift_labels"][0], ignore_index=-100, reduction="none"
+    )
+    (gradient,) = torch.autograd.grad(loss[starts[1] : ends[1]].sum(), embedded, retain_graph=True)
+    moved = gradient[0].abs().amax(-1)
+    for i in (0, 2):
+        assert not moved[starts[i] : ends[i]].any()
+    assert not moved[ends[2] :].any()
+    assert (moved[starts[1] : ends[1] - 2] > 0).all() and moved[0] > 0
+    (gradient,) = torch.autograd.grad(loss[ends[2] :].sum(), embedded)
+    assert (gradient[0].abs().amax(-1)[starts[0] + 1 : ends[2]] > 0).any()  # the join sees them all
+
+
+def test_targets_skip_what_the_engine_puts_in(bases):
+    base = load_base(str(bases["qwen3"]))
+    layout = encoder(base)(record(_forked()))
+    markers = base.markers
+    predicted = {t for t in layout.targets if t != -100}
+    assert {markers.branch, markers.join}.isdisjoint(predicted)
+    assert {markers.fork, markers.topic, markers.spawn, markers.end} <= predicted
+    for row, token in enumerate(layout.token_ids):
+        if token in (markers.end, markers.spawn):
+            assert layout.targets[row] == -100
+    assert {Kind(k) for k in layout.kinds} == set(Kind)
+
+
+def _forked():
+    from pbranch import render
+
+    branches = tuple(make_trace(f"{t}: seven") for t in ("low", "high"))
+    return render(make_trace("so: ", Fork(("low", "high"), branches), "then"))
+
+
+@pytest.mark.parametrize("family", ["qwen3", "llama"])
+def test_fused_head_gives_the_plain_loss_and_gradients(bases, family):
+    from trl.trainer.utils import add_fused_lm_head
+
+    base = load_base(str(bases[family]))
+    model = add_lora(base, LoraOptions(r=4))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(0, 0.1)
+    batch = collate([encoder(base)(record(_forked())), encoder(base)(record("low"))])
+    batch.pop("kinds")
+    trained = [p for p in model.parameters() if p.requires_grad]
+    plain = losses(model, batch).sum()
+    expected = torch.autograd.grad(plain, trained)
+    add_fused_lm_head(model.get_base_model())
+    fused = -model(**batch, use_cache=False, fused_lm_head=True).log_probs.sum()
+    assert torch.allclose(fused, plain, rtol=1e-5)
+    for a, b in zip(torch.autograd.grad(fused, trained), expected, strict=True):
+        assert torch.allclose(a, b, rtol=1e-3, atol=1e-5)

@@ -80,6 +80,13 @@ def _take(lane: Lane, token: int, rules: Rules) -> None:
         _check_room(lane, rules)
 
 
+def refuse(lane: Lane, wanted: int, rules: Rules) -> None:
+    """Name the limit where it is one that kept a lane from the token that its model wanted."""
+    params = lane.request.params
+    if rules.role(wanted) is Role.FORK and not lane.state.in_outline and params.mode != "linear":
+        lane.request.note("max_depth" if len(lane.path) >= params.max_depth else "context")
+
+
 def finish(request: Request, reason: str) -> None:
     """End a request; nothing more is fed."""
     request.finish_reason = reason

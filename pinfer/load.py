@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pbranch.bases import SHIPPED, load_config, locate, shipped
 from pbranch.config import FILE_NAME as BRANCH_CONFIG
 from pbranch.config import BranchConfig, fingerprint, load_branch_config
 from pbranch.errors import AdapterError, ModelError, RequestError
 from pbranch.markers import find_markers
 from pbranch.prompt import turn_end_id
-from pbranch.shipped import shipped
 from pinfer.commit import Rules
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
@@ -50,12 +50,13 @@ def load(
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise RequestError(f"device {device!r}: no CUDA device here; use cpu")
     if model is None and adapter is None:
-        model, adapter = str(shipped("base")), str(shipped("adapter"))
+        model, adapter = SHIPPED, str(shipped("adapter"))
         log.warning("no --model given: using the shipped tiny model and adapter")
     folder = _local(adapter) if adapter not in (None, "none") else None
     config = load_branch_config(folder) if folder else None
     if model is None:
-        model = config.base_model if config else str(shipped("base"))
+        model = config.base_model if config else SHIPPED
+    model = locate(model)
     base = load_base(model, getattr(torch, dtype))
     merged = Path(model) / BRANCH_CONFIG
     if folder is None and adapter is None and merged.is_file():
@@ -71,43 +72,13 @@ def load(
 def load_base(model: str, dtype: Any) -> Any:
     """A causal LM whose key/value cache can be masked; ModelError names what is in the way."""
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
+    load_config(model)
     try:
-        config = AutoConfig.from_pretrained(model)
-        refuse_unmaskable(config)
         return AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
-    except (OSError, KeyError, RuntimeError, SafetensorError) as e:
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as e:
         raise ModelError(f"{model}: cannot be loaded as a model ({_first_line(e)})") from e
-    except ModelError:
-        raise
-    except ValueError as e:
-        raise ModelError(f"{model}: {_first_line(e)}") from e
-
-
-def refuse_unmaskable(config: Any) -> None:
-    """Raise ModelError for a model that cannot hide one branch from another."""
-    name, text = config.model_type, config.get_text_config()
-    layers = set(getattr(text, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
-    if layers:
-        raise ModelError(
-            f"{name} is a hybrid model: its {', '.join(sorted(layers))} layers keep a state that "
-            "cannot be masked; expected full or sliding attention in all layers"
-        )
-    if getattr(config, "is_encoder_decoder", False):
-        raise ModelError(f"{name} is an encoder-decoder; expected a decoder-only model")
-    if getattr(text, "kv_lora_rank", None):
-        raise ModelError(f"{name} compresses its cache (MLA), which is not supported")
-    if getattr(text, "num_attention_heads", None) is None or hasattr(text, "state_size"):
-        raise ModelError(f"{name} is recurrent or has no attention; its state cannot be masked")
-    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
-    kinds = {str(r.get("rope_type")) for r in (rope, *rope.values()) if isinstance(r, dict)}
-    moving = kinds & {"dynamic", "longrope"}
-    if moving:
-        raise ModelError(
-            f"{name} has {', '.join(moving)} rotary frequencies, which change with the batch: "
-            "cached rows would not keep their meaning"
-        )
 
 
 def merge_adapter(base: Any, tokenizer: Any, folder: Path, config: BranchConfig) -> Any:

@@ -30,7 +30,7 @@ class Sampler:
         free, bound = self._draw(logits, lanes), self._draw(masked, lanes)
         allowed = legal.gather(1, free[:, None])[:, 0].tolist()
         return [
-            Choice(b if lane.request.params.grammar == "on" else f, a)
+            Choice(b if lane.request.params.grammar == "on" else f, a, f)
             for f, b, a, lane in zip(free.tolist(), bound.tolist(), allowed, lanes, strict=True)
         ]
 

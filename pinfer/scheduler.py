@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pbranch.errors import RequestError
-from pinfer.commit import Rules, accept, open_request, stop
+from pinfer.commit import Rules, accept, open_request, refuse, stop
 from pinfer.lane import Lane, Request, Row
 from pinfer.params import EngineLimits, SamplingParams
 
@@ -30,10 +30,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A token drawn for a lane; `legal` is false where the model's own choice was not."""
+    """A token drawn for a lane; `legal`: whether the model's own choice, `wanted`, was."""
 
     token: int
     legal: bool
+    wanted: int = -1
 
 
 class Scheduler:
@@ -111,7 +112,9 @@ class Scheduler:
             if request.finish_reason is not None:
                 continue
             request.first_token = request.first_token or now
-            request.interventions += not choice.legal
+            if not choice.legal:
+                request.interventions += 1
+                refuse(lane, choice.wanted, self.rules)
             if not choice.legal and request.params.grammar == "off":
                 stop(request, "error", "grammar", self.rules)
             else:

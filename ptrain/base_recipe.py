@@ -8,12 +8,12 @@ from typing import Literal
 class ModelSection:
     """Shape of a Qwen3 decoder; `vocab` counts the tokenizer's entries, `spare` the rows beyond."""
 
-    hidden: int = 256
+    hidden: int = 192
     layers: int = 4
-    heads: int = 4
+    heads: int = 6
     kv_heads: int = 2
-    head_dim: int = 64
-    ffn: int = 768
+    head_dim: int = 32
+    ffn: int = 640
     vocab: int = 1264
     spare: int = 16  # at least so many, for special tokens that are added later
     context: int = 4096
@@ -27,8 +27,9 @@ class TrainSection:
     steps: int = 8000
     batch_tokens: int = 65_536
     row_length: int = 1024
-    lr: float = 2e-3
+    lr: float = 4e-3
     warmup: int = 200
+    decay: int = 800  # last steps, over which the learning rate falls to zero
     weight_decay: float = 0.1
     betas: tuple[float, ...] = (0.9, 0.95)
     clip: float = 1.0

@@ -1,7 +1,7 @@
 """The training loop of the tiny base: batches, schedule, checkpoints. Knows no files of text.
 
 Everything that decides a weight hangs on the recipe and the step, so a resumed run equals an
-undisturbed one. Nothing in a step waits for the GPU but the lines of the log.
+undisturbed one. Several processes (accelerate launch) share each batch and average gradients.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import distributed
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
@@ -23,6 +24,7 @@ from pbranch.errors import RecipeError
 from ptrain.base_model import build_config
 from ptrain.base_recipe import PretrainRecipe, TrainSection
 from ptrain.corpus import Corpus
+from ptrain.muon import Muon
 
 # Masks already made, namely none: attention is causal over the whole row (its documents are
 # unrelated, no harm done), and transformers does not look for packed ones, which waits for the GPU.
@@ -34,7 +36,7 @@ class Run:
     """The state of one training run: what a checkpoint holds."""
 
     model: Qwen3ForCausalLM
-    optimizer: torch.optim.Optimizer
+    optimizers: tuple[torch.optim.Optimizer, ...]
     step: int = 0
     seconds: float = 0.0
     loss: float = math.nan  # mean over the last log interval
@@ -46,17 +48,7 @@ def start_run(recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerFast, device
     torch.manual_seed(train.seed)
     model = Qwen3ForCausalLM(build_config(recipe.model, tokenizer))
     model.to(torch.device(device))  # type: ignore[arg-type]
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(
-        groups,
-        lr=train.lr,
-        betas=(train.betas[0], train.betas[1]),
-        weight_decay=train.weight_decay,
-        fused=device == "cuda",
-    )
-    run = Run(model, optimizer)
+    run = Run(model, _optimizers(model, train, device))
     _load_checkpoint(run, recipe, device)
     return run
 
@@ -66,44 +58,88 @@ def train_run(run: Run, recipe: PretrainRecipe, corpus: Corpus, device: str) -> 
     train = recipe.train
     bf16 = train.dtype == "bfloat16" or (train.dtype == "auto" and device == "cuda")
     autocast = torch.autocast(device, torch.bfloat16) if bf16 else contextlib.nullcontext()
-    forward: Any = torch.compile(run.model) if train.compile else run.model
-    batches = _batches(corpus, train, run.step, device)
+    body: Any = torch.compile(run.model.model) if train.compile else run.model.model
+    rank, world = processes()
+    batches = _batches(corpus, train, run.step, device, rank, world)
     total = torch.zeros((), device=device)  # summed on the device: reading it waits for the GPU
     began, marked, counted = time.monotonic() - run.seconds, time.monotonic(), 0
     run.model.train()
     while run.step < train.steps:
         ids, labels = next(batches)
-        for group in run.optimizer.param_groups:
+        for group in (g for o in run.optimizers for g in o.param_groups):
             group["lr"] = train.lr * schedule(run.step, train)
         with autocast:
-            logits = forward(input_ids=ids, attention_mask=PLAIN_CAUSAL, use_cache=False).logits
-        loss = cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten())
+            # plain causal attention over the whole row: its documents are unrelated, no harm done
+            hidden = body(
+                input_ids=ids, use_cache=False, attention_mask=PLAIN_CAUSAL
+            ).last_hidden_state
+            wanted = labels[:, 1:] != -100
+            logits = run.model.lm_head(hidden[:, :-1][wanted])
+        loss = cross_entropy(logits.float(), labels[:, 1:][wanted])
         loss.backward()
+        if world > 1:
+            _average_gradients(run.model, world)
         torch.nn.utils.clip_grad_norm_(run.model.parameters(), train.clip)
-        run.optimizer.step()
-        run.optimizer.zero_grad()
+        for optimizer in run.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         run.step += 1
         run.seconds = time.monotonic() - began
         total += loss.detach()
         counted += 1
         if run.step % train.log_every == 0 or run.step == train.steps:
             run.loss = total.item() / counted
-            rate = counted * ids.numel() / (time.monotonic() - marked)
+            rate = counted * world * ids.numel() / (time.monotonic() - marked)
             if not math.isfinite(run.loss):
                 raise RecipeError(f"step {run.step}: the loss is {run.loss}; lower train.lr")
-            log(f"step {run.step}/{train.steps}  loss {run.loss:.4f}  {rate:,.0f} tokens/s")
+            if rank == 0:
+                log(f"step {run.step}/{train.steps}  loss {run.loss:.4f}  {rate:,.0f} tokens/s")
             total.zero_()
             marked, counted = time.monotonic(), 0
-        if run.step % train.save_every == 0 or run.step == train.steps:
+        if rank == 0 and (run.step % train.save_every == 0 or run.step == train.steps):
             _save_checkpoint(run, recipe)
 
 
+def _optimizers(
+    model: Qwen3ForCausalLM, train: TrainSection, device: str
+) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon for the matrices of the layers, AdamW for the embedding and the norms."""
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in model.parameters() if id(p) not in chosen]
+    muon = Muon(matrices, lr=train.lr, weight_decay=train.weight_decay)
+    betas = (train.betas[0], train.betas[1])
+    adamw = torch.optim.AdamW(
+        others, lr=train.lr, betas=betas, weight_decay=0.0, fused=device == "cuda"
+    )
+    return muon, adamw
+
+
+def processes() -> tuple[int, int]:
+    """Rank and number of the launched processes; (0, 1) when run alone."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1 and not distributed.is_initialized():
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return (distributed.get_rank(), world) if world > 1 else (0, 1)
+
+
+def _average_gradients(model: Qwen3ForCausalLM, world: int) -> None:
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in gradients])
+    distributed.all_reduce(flat)
+    flat /= world
+    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
 def schedule(step: int, train: TrainSection) -> float:
-    """Share of the learning rate: linear warm-up, then a cosine down to a hundredth."""
+    """Share of the learning rate: linear warm-up, constant, linear decay over the last steps.
+
+    The constant part leaves the end open: a stopped run may go on with more or fewer `steps`.
+    """
     if step < train.warmup:
         return (step + 1) / train.warmup
-    done = (step - train.warmup) / max(1, train.steps - train.warmup)
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
+    return min(1.0, (train.steps - step) / max(1, train.decay))
 
 
 def rows_a_step(train: TrainSection, corpus: Corpus) -> int:
@@ -112,9 +148,10 @@ def rows_a_step(train: TrainSection, corpus: Corpus) -> int:
 
 
 def _batches(
-    corpus: Corpus, train: TrainSection, step: int, device: str
+    corpus: Corpus, train: TrainSection, step: int, device: str, rank: int = 0, world: int = 1
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(ids, labels) from batch `step` on, each (rows, length); the seed orders an epoch."""
+    """(ids, labels) from batch `step` on, each (rows, length); the seed orders an epoch. Each of
+    the `world` processes takes its share of a batch's rows."""
     ids = torch.from_numpy(corpus.ids.astype("int16")).to(device)
     targets = torch.from_numpy(corpus.targets).to(device)
     rows = rows_a_step(train, corpus)
@@ -124,7 +161,7 @@ def _batches(
         generator = torch.Generator().manual_seed(train.seed * 100_003 + epoch)
         order = torch.randperm(len(ids), generator=generator).to(device)
         for i in range(batch, per_epoch):
-            chosen = order[i * rows : (i + 1) * rows]
+            chosen = order[i * rows : (i + 1) * rows][rank::world]
             picked = ids[chosen].long()
             yield picked, picked.masked_fill(targets[chosen] == 0, -100)
             step += 1
@@ -136,7 +173,7 @@ def _checkpoint_path(recipe: PretrainRecipe) -> Path:
 
 def _identity(recipe: PretrainRecipe) -> str:
     """What a checkpoint must agree on: all of the recipe that changes the weights."""
-    train = {k: v for k, v in asdict(recipe.train).items() if k not in ("save_every", "log_every")}
+    train = {k: v for k, v in asdict(recipe.train).items() if k not in ("save_every", "log_every", "steps")}
     return json.dumps({"data": recipe.data, "model": asdict(recipe.model), "train": train})
 
 
@@ -147,7 +184,7 @@ def _save_checkpoint(run: Run, recipe: PretrainRecipe) -> None:
     state = {
         "recipe": _identity(recipe),
         "model": run.model.state_dict(),
-        "optimizer": run.optimizer.state_dict(),
+        "optimizers": [o.state_dict() for o in run.optimizers],
         "step": run.step,
         "seconds": run.seconds,
         "loss": run.loss,
@@ -164,7 +201,8 @@ def _load_checkpoint(run: Run, recipe: PretrainRecipe, device: str) -> None:
     if state["recipe"] != _identity(recipe):
         raise RecipeError(f"{path}: of another recipe; remove it or choose another out=")
     run.model.load_state_dict(state["model"])
-    run.optimizer.load_state_dict(state["optimizer"])
+    for optimizer, saved in zip(run.optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
     run.step, run.seconds, run.loss = state["step"], state["seconds"], state["loss"]
 
 

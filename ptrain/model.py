@@ -4,23 +4,19 @@ Refuses models whose attention cannot be masked by row. Knows no data and no tra
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pbranch.bases import load_config, locate
 from pbranch.codec import SegmentCodec
 from pbranch.config import fingerprint
 from pbranch.errors import ModelError
 from pbranch.markers import MarkerIds, Role, add_markers
-from pbranch.shipped import shipped
 from ptrain import attention, compat
 from ptrain.config import LoraOptions
 
-SHIPPED = "tiny"  # the name of the shipped base in a recipe
-MASKABLE_LAYERS = {"full_attention", "sliding_attention"}
-BATCH_DEPENDENT_ROPE = {"dynamic", "longrope"}
 # A marker's row starts as the mean of the rows of text that does a like job in plain writing.
 RELATED = {
     Role.FORK: "these parts:",
@@ -66,47 +62,6 @@ def load_base(name: str, dtype: torch.dtype = torch.float32, seed: int = 0) -> B
     base = Base(name, model, tokenizer, markers, fingerprint(model))
     add_marker_rows(base, seed)
     return base
-
-
-def locate(name: str) -> str:
-    """The folder or Hub id that `name` stands for. Raises ModelError on a missing folder."""
-    if name == SHIPPED:
-        return str(shipped("base"))
-    is_folder = Path(name).is_dir()
-    if not is_folder and (name.startswith((".", "/", "~")) or name.count("/") != 1):
-        raise ModelError(f"model {name}: no such folder; expected a folder, a Hub id or {SHIPPED}")
-    if is_folder and not (Path(name) / "config.json").is_file():
-        raise ModelError(f"model {name}: no config.json in this folder; expected a model")
-    return name
-
-
-def load_config(path: str) -> Any:
-    """The model's configuration; ModelError where its attention cannot be masked by row."""
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(path)
-    except (OSError, ValueError) as e:
-        raise ModelError(f"model {path}: cannot load its configuration: {e}") from e
-    text = config.get_text_config()
-    what = f"model {path} ({text.model_type})"
-    if config.is_encoder_decoder:
-        raise ModelError(f"{what}: an encoder-decoder; expected a decoder-only model")
-    unknown = set(getattr(text, "layer_types", None) or ()) - MASKABLE_LAYERS
-    if unknown:
-        raise ModelError(f"{what}: has {', '.join(sorted(unknown))} layers, which no mask reaches")
-    if getattr(text, "kv_lora_rank", None):
-        raise ModelError(f"{what}: multi-head latent attention is not supported")
-    unfit = _rope_types(getattr(text, "rope_parameters", None) or {}) & BATCH_DEPENDENT_ROPE
-    if unfit:
-        raise ModelError(f"{what}: {unfit.pop()} rotary frequencies depend on the batch")
-    return config
-
-
-def _rope_types(parameters: dict[str, Any]) -> set[str]:
-    """Rope types of all layers; the parameters may be nested by layer type."""
-    nested = [p for p in parameters.values() if isinstance(p, dict)]
-    return {str(p.get("rope_type")) for p in [parameters, *nested]}
 
 
 def load_tokenizer(path: str) -> tuple[Any, MarkerIds]:

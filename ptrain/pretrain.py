@@ -4,11 +4,11 @@
 its last checkpoint stands. Needs torch and transformers alone; knows nothing of branches.
 """
 
-import os
 import sys
 from pathlib import Path
 
 import torch
+from torch import distributed
 from transformers import PreTrainedTokenizerFast
 
 from pbranch import console
@@ -16,22 +16,28 @@ from pbranch.errors import RecipeError
 from pbranch.recipe import dump_recipe, load_recipe
 from ptrain.base_model import save_base
 from ptrain.base_recipe import PretrainRecipe, TrainSection
-from ptrain.base_trainer import log, rows_a_step, start_run, train_run
+from ptrain.base_trainer import log, processes, rows_a_step, start_run, train_run
 from ptrain.corpus import list_files, load_corpus, read_texts
 from ptrain.tokenizer import train_tokenizer
 
 
 def pretrain(recipe: PretrainRecipe) -> Path:
     """Train, or go on training, and return the folder of the finished model."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise RecipeError("pretraining runs on one process; launch it with --num_processes 1")
     out, train = Path(recipe.out), recipe.train
     out.mkdir(parents=True, exist_ok=True)
     device = _choose_device(train)
+    rank, world = processes()
+    if rank:  # the first process makes the tokenizer and the corpus, the others read them
+        distributed.barrier()
     files = list_files(recipe.data)
     tokenizer = _load_tokenizer(recipe, out)
     corpus = load_corpus(files, tokenizer, train.row_length, out / "state" / "corpus.npz")
+    if world > 1 and not rank:
+        distributed.barrier()
     run = start_run(recipe, tokenizer, device)
+    if rank:
+        train_run(run, recipe, corpus, device)
+        return out
     log(
         f"{sum(p.numel() for p in run.model.parameters()):,} parameters on {device}; "
         f"{corpus.documents:,} traces in {len(corpus.ids):,} rows of {train.row_length}"
@@ -41,6 +47,7 @@ def pretrain(recipe: PretrainRecipe) -> Path:
     facts = {
         "seconds": round(run.seconds, 1),
         "device": torch.cuda.get_device_name() if device == "cuda" else "CPU",
+        "processes": world,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "parameters": sum(p.numel() for p in run.model.parameters()),

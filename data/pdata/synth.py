@@ -18,7 +18,7 @@ from pdata.tasks.words import SPLITS
 
 MIX = "mix"
 # kind of record in the mixture: weight
-KINDS = {"trace": 55, "single": 25, "ordered": 10, "given": 10}
+KINDS = {"trace": 70, "single": 20, "ordered": 7, "given": 3}
 SINGLES = (
     "Check only {t}.",
     "Do just {t} and nothing else.",

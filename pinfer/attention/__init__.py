@@ -68,6 +68,8 @@ def view_attention(
 ) -> tuple[Tensor, None]:
     """Query (1, H, R, D), key and value (1, Hk, R, D); returns (1, R, H, D)."""
     strange = [k for k, v in unknown.items() if v is not None and k not in _HARMLESS]
+    if attention_mask is not None:
+        strange.append("attention_mask")  # we asked for none: the model made one of its own
     if strange:
         raise ModelError(f"{type(module).__name__}: unknown attention argument {strange[0]}")
     if branch_view is None or branch_backend is None:

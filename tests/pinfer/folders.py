@@ -1,6 +1,6 @@
 """Writes tiny bases, adapters and merged models to disk, as `ptrain` leaves them."""
 
-import copy
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def save_adapter(folder: Path, base: Path, **changes: Any) -> Path:
         task_type="CAUSAL_LM",
         r=4,
         target_modules="all-linear",
-        trainable_token_indices={n: ids for n in ("embed_tokens", "lm_head")[: 1 if tied else 2]},
+        trainable_token_indices=dict.fromkeys(("embed_tokens", "lm_head")[: 1 if tied else 2], ids),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
@@ -74,6 +74,4 @@ def merge(folder: Path, base: Path, adapter: Path) -> Path:
 
 def copy_folder(source: Path, to: Path) -> Path:
     """A copy to be spoiled."""
-    import shutil
-
     return Path(shutil.copytree(source, to))

@@ -2,29 +2,33 @@
 weights fork, nest and join all the time."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from pbranch.layout import LayoutOptions
+from pbranch.layout import Layout, LayoutOptions, build_layout
 from pbranch.markers import MarkerIds
 from pbranch.stream import legal_table
 from pbranch.tree import Trace
+from pbranch.visibility import dense_mask, layout_tensor
 from pinfer.attention import get_backend
 from pinfer.commit import Rules
-from pinfer.lane import Request
+from pinfer.lane import Block, Lane, Path, Request
 from pinfer.params import EngineLimits, SamplingParams
+from pinfer.reference import Reference
 from pinfer.result import lane_trace
 from pinfer.runner import Runner
 from pinfer.sampler import Sampler
-from pinfer.scheduler import Scheduler
+from pinfer.scheduler import Batch, Choice, Scheduler
 from tests.conftest import build_model
 
 LETTERS = "abcdefghijklmnop"
 MARKERS = MarkerIds(fork=16, topic=17, spawn=18, branch=19, end=20, join=21)
 END_OF_TEXT, KNOWN, SIZE = 22, 23, 32
+# added to the logits, so that random weights write many short blocks and seldom stop
+LEAN = {MARKERS.fork: 4.0, MARKERS.topic: 4.0, MARKERS.spawn: 4.0, MARKERS.end: 2.0}
 
 
 class LetterTokenizer:
@@ -41,13 +45,46 @@ def letters(ids: Sequence[int]) -> str:
     return "".join(LETTERS[i] for i in ids)
 
 
-def toy_model(kind: str, seed: int = 0, **overrides: Any) -> Any:
-    """A random model over the letters; its logits favour markers a little."""
-    model = build_model(kind, LetterTokenizer(), seed=seed, vocab_size=SIZE, **overrides)
-    return model.double()
+class LetterCodec:
+    """One token a letter, as `build_layout` asks for."""
+
+    def encode(self, text: str) -> list[int]:
+        return [LETTERS.index(c) for c in text]
 
 
-def toy_rules(model: Any, options: LayoutOptions | None = None, context: int | None = None) -> Rules:
+class ExactNorm(torch.nn.Module):
+    """RMS norm in the dtype it is given; transformers' own rounds to float32, and with it every
+    sum that is taken in another order."""
+
+    def __init__(self, norm: Any) -> None:
+        super().__init__()
+        self.eps = getattr(norm, "variance_epsilon", None) or norm.eps
+        shift = 1.0 if type(norm).__name__.startswith("Gemma") else 0.0
+        self.weight = torch.nn.Parameter(norm.weight.data + shift)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps) * self.weight
+
+
+def toy_model(
+    kind: str, seed: int = 0, lean: dict[int, float] | None = None, **overrides: Any
+) -> Any:
+    """A random float64 model over the letters whose logits lean towards markers."""
+    model = build_model(kind, LetterTokenizer(), seed=seed, vocab_size=SIZE, **overrides).double()
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if type(child).__name__.endswith("RMSNorm"):
+                setattr(parent, name, ExactNorm(child))
+    bias = torch.zeros(SIZE, dtype=torch.float64)
+    for token, value in (LEAN if lean is None else lean).items():
+        bias[token] = value
+    model.lm_head.bias = torch.nn.Parameter(bias)
+    return model
+
+
+def toy_rules(
+    model: Any, options: LayoutOptions | None = None, context: int | None = None
+) -> Rules:
     """Rules of a toy model."""
     options = options or LayoutOptions()
     return Rules(
@@ -68,7 +105,9 @@ class Toy:
     limits: EngineLimits | None = None
     backend: str = "sdpa"
     context: int | None = None
-    on_step: Callable[[Any, torch.Tensor], None] | None = None
+    on_step: Callable[[Batch, torch.Tensor], None] | None = None
+    choose: Callable[[torch.Tensor, list[Lane]], list[Choice]] | None = None  # else the sampler
+    most_rows: int = 0  # that the arena held
 
     def run(self, prompts: Sequence[Sequence[int]], params: Any) -> list[Request]:
         """Decode prompts as one batch; `params`: one for all, or one each."""
@@ -77,12 +116,13 @@ class Toy:
         runner = Runner(copy.deepcopy(self.model), get_backend(self.backend))
         scheduler = Scheduler(self.rules, self.limits or EngineLimits())
         table = legal_table(MARKERS, [END_OF_TEXT], SIZE, KNOWN)
-        sampler = Sampler(torch.from_numpy(table))
+        sampler = self.choose or Sampler(torch.from_numpy(table))
         requests = [scheduler.add(list(p), q) for p, q in zip(prompts, params, strict=True)]
         while scheduler.busy:
             batch = scheduler.schedule()
             logits = runner.run(batch) if batch.rows else torch.zeros(0, SIZE)
             runner.arena.check()
+            self.most_rows = max(self.most_rows, runner.arena.rows)
             if self.on_step:
                 self.on_step(batch, logits)
             for request in scheduler.commit(batch, sampler(logits, batch.lanes)):
@@ -100,6 +140,77 @@ class Toy:
         return lane_trace(request.trunk, self.rules, letters_only)
 
 
+@dataclass
+class Recorder:
+    """An `on_step` that keeps the logits of every drawn row, by (request, path, position)."""
+
+    def __post_init__(self) -> None:
+        self.logits: dict[tuple[int, Path, int], torch.Tensor] = {}
+
+    def __call__(self, batch: Batch, logits: torch.Tensor) -> None:
+        for i, found in zip(batch.drawn, logits, strict=True):
+            row = batch.rows[i]
+            self.logits[row.lane.request.number, row.lane.path, row.position] = found
+
+
+def scripted(scripts: dict[Path, list[int]]) -> Callable[..., list[Choice]]:
+    """A `choose` that draws what each lane's script says, whatever the logits are."""
+    left = {path: list(tokens) for path, tokens in scripts.items()}
+    return lambda logits, lanes: [Choice(left[lane.path].pop(0), True) for lane in lanes]
+
+
+def reference_tokens(
+    model: Any, prompt: Sequence[int], params: SamplingParams, options: LayoutOptions | None = None
+) -> list[int]:
+    """What the reference decoder answers. sdpa: eager attention rounds to float32."""
+    plain = copy.deepcopy(model)
+    plain.set_attn_implementation("sdpa")
+    decoder = Reference(plain, MARKERS, frozenset({END_OF_TEXT}), KNOWN, options or LayoutOptions())
+    return decoder.generate(prompt, params)
+
+
+def request_layout(toy: Toy, request: Request) -> Layout:
+    """The rows that training would make of a finished request's text."""
+    codec: Any = LetterCodec()
+    return build_layout(request.prompt, toy.trace(request), codec, MARKERS, options=toy.options)
+
+
+def paths_of_rows(request: Request) -> list[Path]:
+    """The lane of each row in text order, prompt first, the end of the text left out."""
+    return [() for _ in request.prompt] + [
+        path for path, token in _walk(request.trunk) if token != END_OF_TEXT
+    ]
+
+
+def _walk(lane: Lane) -> Iterator[tuple[Path, int]]:
+    for item in lane.items:
+        if isinstance(item, Block):
+            for branch in item.lanes:
+                yield from _walk(branch)
+        else:
+            yield lane.path, item[0]
+
+
+@torch.inference_mode()
+def full_logits(model: Any, layout: Layout) -> torch.Tensor:
+    """Logits of all rows from one forward under an explicit mask, as in training."""
+    config, tensor = model.config, layout_tensor([layout])
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention" if window else ""]
+    masks: dict[str, Any] = {}
+    for kind in kinds:
+        seen = dense_mask(tensor, window if kind == "sliding_attention" else None)
+        masks[kind] = torch.zeros(seen.shape, dtype=model.dtype).masked_fill(~seen, float("-inf"))
+    plain = copy.deepcopy(model)
+    plain.set_attn_implementation("sdpa")
+    return plain(
+        input_ids=torch.tensor([layout.token_ids]),
+        position_ids=torch.tensor([layout.position_ids]),
+        attention_mask=masks if len(masks) > 1 else masks[kinds[0]],
+        use_cache=False,
+    ).logits[0]
+
+
 def letters_only(ids: Sequence[int]) -> str:
     """Text of tokens; the end of a text has none."""
     return letters([i for i in ids if i < len(LETTERS)])
@@ -107,4 +218,6 @@ def letters_only(ids: Sequence[int]) -> str:
 
 def greedy(**changes: Any) -> SamplingParams:
     """Greedy parameters of a short answer."""
-    return SamplingParams(**{"max_new_tokens": 60, "max_topics": 4, "max_topic_tokens": 3, **changes})
+    return SamplingParams(
+        **{"max_new_tokens": 60, "max_topics": 4, "max_topic_tokens": 3, **changes}
+    )

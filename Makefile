@@ -1,0 +1,39 @@
+# Each target sets up .venv itself. PYTHON and VENV can be set: make test PYTHON=python3.12 VENV=/tmp/v
+PYTHON ?= python3
+VENV ?= .venv
+PIP := $(VENV)/bin/python -m pip install --quiet -c constraints.txt
+RUN := $(VENV)/bin
+
+.PHONY: demo test test-slow check bench clean
+
+demo: $(VENV)/.installed  ## data, training and parallel decoding on what the repository ships
+	$(RUN)/python benchmarks/demo.py
+
+test: $(VENV)/.installed-dev  ## the fast suite
+	$(RUN)/python -m pytest
+
+test-slow: $(VENV)/.installed-dev  ## the rest: kill and resume, two processes, long sweeps
+	$(RUN)/python -m pytest -m "slow and not gpu"
+
+check: $(VENV)/.installed-dev  ## format, lint and types
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/mypy
+
+bench: $(VENV)/.installed  ## accuracy and passes of the shipped model
+	$(RUN)/python benchmarks/score_base.py data/tiny/base
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# the project itself comes last, with -e, so that torch is chosen by constraints.txt alone
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e ".[dev]"
+	touch $@ $(VENV)/.installed

@@ -2,11 +2,13 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
 
 from pbranch import console
+from pbranch.errors import RequestError
 from pinfer.prompts import read_prompts, read_text
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -65,32 +67,26 @@ def generate(
         timeout_s=timeout,
     )
     limits = EngineLimits(max_rows=max_rows)
-    with _open_output(output) as out:
-        console.quiet_libraries()
-        from pinfer.engine import Engine
+    if output is not None and not Path(output).parent.is_dir():
+        raise RequestError(f"--output {output}: no such folder")
+    console.quiet_libraries()
+    from pinfer.engine import Engine
 
-        engine = Engine.from_pretrained(
-            model, adapter, dtype=dtype, device=device, attention=attention, limits=limits
-        )
-        _answer(engine, jobs, params, system, raw, out, as_json)
-
-
-def _answer(
-    engine: Any,
-    jobs: list[dict],
-    params: Any,
-    system: str | None,
-    raw: bool,
-    out: TextIO,
-    as_json: bool,
-) -> None:
-    """Decode all jobs as one batch; print in input order, each once those before it are."""
+    engine = Engine.from_pretrained(
+        model, adapter, dtype=dtype, device=device, attention=attention, limits=limits
+    )
     waiting: dict[int, dict] = {}
     for job in jobs:
         body = job["messages"] if "messages" in job else job["prompt"]
         waiting[engine.add(body, params, system=system, raw=raw).number] = job
+    with _open_output(output) as out:  # all is well: only now is an older file given up
+        _answer(engine, waiting, out, as_json)
+
+
+def _answer(engine: Any, waiting: dict[int, dict], out: TextIO, as_json: bool) -> None:
+    """Decode all jobs as one batch; print in input order, each once those before it are."""
     order, done = list(waiting), {}
-    with console.progress("decoding", len(jobs) if len(jobs) > 1 else 0) as advance:
+    with console.progress("decoding", len(order) if len(order) > 1 else 0) as advance:
         for request, generation in engine.run():
             done[request.number] = generation
             advance()

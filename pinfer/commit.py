@@ -80,10 +80,10 @@ def _take(lane: Lane, token: int, rules: Rules) -> None:
         _check_room(lane, rules)
 
 
-def refuse(lane: Lane, wanted: int, rules: Rules) -> None:
-    """Name the limit where it is one that kept a lane from the token that its model wanted."""
-    params = lane.request.params
-    if rules.role(wanted) is Role.FORK and not lane.state.in_outline and params.mode != "linear":
+def name_fork_limit(lane: Lane, wanted: int, rules: Rules) -> None:
+    """Name the limit that kept a lane from the fork that it wanted."""
+    params, flat = lane.request.params, (LaneState.TRUNK_FLAT, LaneState.BRANCH_FLAT)
+    if rules.role(wanted) is Role.FORK and lane.state in flat and params.mode != "linear":
         lane.request.note("max_depth" if len(lane.path) >= params.max_depth else "context")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from pbranch.codec import SegmentCodec
-from pbranch.errors import BranchError
+from pbranch.errors import BranchError, RequestError
 from pbranch.prompt import Message, render_prompt
 from pbranch.stream import legal_table
 from pinfer.attention import get_backend
@@ -70,6 +70,9 @@ class Engine:
         """Queue a prompt: text, messages, or {"token_ids": […]} as it is."""
         if isinstance(prompt, Mapping):
             ids = list(prompt["token_ids"])
+            rows = self.sampler.legal.shape[1]
+            if wrong := [i for i in ids if not 0 <= i < rows]:
+                raise RequestError(f"token id {wrong[0]}: the vocabulary has {rows} rows")
         else:
             ids = render_prompt(prompt, self.tokenizer, system, raw)
         return self.scheduler.add(ids, params)

@@ -10,8 +10,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pbranch.stream import LaneState
 from pinfer.lane import Lane
 from pinfer.scheduler import Choice
+
+# a lane that may not fork, and what it would be if it might
+_UNBOUND = {LaneState.TRUNK_FLAT: LaneState.TRUNK, LaneState.BRANCH_FLAT: LaneState.BRANCH}
 
 
 class Sampler:
@@ -25,14 +29,24 @@ class Sampler:
         if not lanes:
             return []
         logits = logits if logits.dtype == torch.float64 else logits.float()
-        legal = self.legal[torch.tensor([lane.state for lane in lanes], device=self.legal.device)]
-        masked = logits.masked_fill(~legal, float("-inf"))
-        free, bound = self._draw(logits, lanes), self._draw(masked, lanes)
-        allowed = legal.gather(1, free[:, None])[:, 0].tolist()
-        return [
-            Choice(b if lane.request.params.grammar == "on" else f, a, f)
-            for f, b, a, lane in zip(free.tolist(), bound.tolist(), allowed, lanes, strict=True)
+        states = [lane.state for lane in lanes]
+        unbound = [
+            s if _linear(x) else _UNBOUND.get(s, s) for s, x in zip(states, lanes, strict=True)
         ]
+        free = self._draw(logits, lanes).tolist()
+        bound = self._draw_legal(logits, lanes, states)
+        wanted = bound if unbound == states else self._draw_legal(logits, lanes, unbound)
+        allowed = self.legal[states, free].tolist()
+        return [
+            Choice(b, a, w) if lane.request.params.grammar == "on" else Choice(f, a, f)
+            for f, b, a, w, lane in zip(free, bound, allowed, wanted, lanes, strict=True)
+        ]
+
+    def _draw_legal(
+        self, logits: Tensor, lanes: Sequence[Lane], states: Sequence[LaneState]
+    ) -> list[int]:
+        legal = self.legal[torch.tensor(states, device=self.legal.device)]
+        return self._draw(logits.masked_fill(~legal, float("-inf")), lanes).tolist()
 
     def _draw(self, logits: Tensor, lanes: Sequence[Lane]) -> Tensor:
         tokens = logits.argmax(-1)
@@ -44,6 +58,10 @@ class Sampler:
                 point = uniform(lane) * mass[-1]
                 tokens[i] = torch.searchsorted(mass, point, right=True).clamp(max=len(mass) - 1)
         return tokens
+
+
+def _linear(lane: Lane) -> bool:
+    return lane.request.params.mode == "linear"
 
 
 def uniform(lane: Lane) -> float:

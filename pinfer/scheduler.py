@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pbranch.errors import RequestError
-from pinfer.commit import Rules, accept, open_request, refuse, stop
+from pinfer.commit import Rules, accept, name_fork_limit, open_request, stop
 from pinfer.lane import Lane, Request, Row
 from pinfer.params import EngineLimits, SamplingParams
 
@@ -30,7 +30,8 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A token drawn for a lane; `legal`: whether the model's own choice, `wanted`, was."""
+    """A token drawn for a lane; `legal`: whether the model's own choice was; `wanted`: what had
+    been drawn if no limit kept the lane from a fork."""
 
     token: int
     legal: bool
@@ -112,9 +113,8 @@ class Scheduler:
             if request.finish_reason is not None:
                 continue
             request.first_token = request.first_token or now
-            if not choice.legal:
-                request.interventions += 1
-                refuse(lane, choice.wanted, self.rules)
+            request.interventions += not choice.legal
+            name_fork_limit(lane, choice.wanted, self.rules)
             if not choice.legal and request.params.grammar == "off":
                 stop(request, "error", "grammar", self.rules)
             else:

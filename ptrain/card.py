@@ -15,7 +15,7 @@ tags: [parallel-branches, lora]
 
 A LoRA adapter that teaches `{name}` to mark steps that do not need one another, so that they can be
 decoded side by side in one sequence. Made by `ptrain sft` of
-[parallel-branches](https://pypi.org/project/parallel-branches/).
+parallel-branches.
 
 ## Use
 

@@ -31,7 +31,7 @@ _FAVOUR = {MARKERS.fork: 3, MARKERS.topic: 8, MARKERS.spawn: 4, MARKERS.end: 3, 
 
 @dataclass
 class Drawer:
-    """Draws legal tokens at random; `wanted` is a draw without the grammar."""
+    """Draws legal tokens at random; `wanted` is a draw without it."""
 
     seed: int
     rng: random.Random = field(init=False)

@@ -50,12 +50,12 @@ def test_garbage_decodes_300_prompts(kind):
 
 
 def test_grammar_off_ends_in_an_error_at_an_illegal_choice():
-    model, ended = toy_model("qwen3", 5), 0
+    model, ended = toy_model("qwen3", 5, {}), 0
     rng = random.Random(6)
     prompts = [[rng.randrange(16) for _ in range(4)] for _ in range(40)]
     toy = Toy(model)
-    free = toy.run(prompts, greedy(grammar="off"))
-    bound = toy.run(prompts, greedy())
+    free = toy.run(prompts, greedy(grammar="off", max_new_tokens=3))
+    bound = toy.run(prompts, greedy(max_new_tokens=3))
     for off, on in zip(free, bound, strict=True):
         check_form(off, toy.rules, LayoutOptions())
         assert off.interventions == (off.finish_reason == "error")

@@ -1,0 +1,36 @@
+"""Tiny bases, adapters and merged models on disk, made once."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.pinfer.folders import merge, save_adapter, save_base
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: Any, byte_tokenizer: Any) -> Any:
+    """A random Qwen3 with a tied head, and a chat template."""
+    return save_base(tmp_path_factory.mktemp("qwen3") / "base", byte_tokenizer, "qwen3", seed=1)
+
+
+@pytest.fixture(scope="session")
+def adapter(base: Any) -> Any:
+    """An adapter of `base`."""
+    return save_adapter(base.parent / "adapter", base)
+
+
+@pytest.fixture(scope="session")
+def merged(base: Any, adapter: Any) -> Any:
+    """`base` and `adapter` as one plain model."""
+    return merge(base.parent / "merged", base, adapter)
+
+
+@pytest.fixture(scope="session")
+def untied(tmp_path_factory: Any, byte_tokenizer: Any) -> Any:
+    """A random Llama with a head of its own: (base, adapter)."""
+    folder = tmp_path_factory.mktemp("llama")
+    made = save_base(folder / "base", byte_tokenizer, "llama", seed=2)
+    return made, save_adapter(folder / "adapter", made)

@@ -1,0 +1,179 @@
+"""Attention over parts equals one softmax: splits, soft caps, windows, and the views of a pass."""
+
+import random
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pbranch.errors import ModelError, RequestError
+from pinfer.arena import Arena
+from pinfer.attention import dense, get_backend, sdpa, view_attention
+from pinfer.attention.softmax import attend_run, merge_runs
+from pinfer.view import Group, Part, View
+
+torch.set_num_threads(1)
+CPU = torch.device("cpu")
+SHAPES = st.tuples(st.sampled_from([(4, 2), (4, 4), (3, 1)]), st.sampled_from([4, 8]))
+
+
+def naive(query, keys, values, scale, softcap, mask):
+    """One softmax a row and head, written out."""
+    rows, heads, _ = query.shape
+    out = torch.zeros(rows, heads, values.shape[2], dtype=query.dtype)
+    for r in range(rows):
+        for h in range(heads):
+            kv = h * keys.shape[1] // heads
+            scores = keys[:, kv] @ query[r, h] * scale
+            if softcap is not None:
+                scores = softcap * torch.tanh(scores / softcap)
+            weights = scores[mask[r]].softmax(0)
+            out[r, h] = weights @ values[mask[r], kv]
+    return out
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 10**6),
+    shape=SHAPES,
+    rows=st.integers(1, 5),
+    n=st.integers(1, 24),
+    softcap=st.none() | st.sampled_from([1.0, 30.0]),
+)
+def test_merged_runs_are_one_softmax(seed, shape, rows, n, softcap):
+    """Keys cut anywhere, each run masked at random, some runs seen by some rows only."""
+    (heads, kv_heads), dim = shape
+    g, rng = torch.Generator().manual_seed(seed), random.Random(seed)
+
+    def draw(*size):
+        return torch.randn(*size, generator=g, dtype=torch.float64) * 3
+
+    query, keys, values = draw(rows, heads, dim), draw(n, kv_heads, dim), draw(n, kv_heads, dim)
+    mask = torch.rand(rows, n, generator=g) < 0.6
+    mask[torch.arange(rows), torch.randint(n, (rows,), generator=g)] = True
+    cuts = sorted({0, n, *(rng.randrange(n) for _ in range(3))})
+    pieces = []
+    for a, b in pairwise(cuts):
+        index = mask[:, a:b].any(1).nonzero().flatten()
+        if rng.random() < 0.3:
+            index = torch.arange(rows)  # a row that sees nothing of a run adds nothing
+        seen = mask[index, a:b]
+        if len(index):
+            part = None if bool(seen.all()) else seen
+            found = attend_run(query[index], keys[a:b], values[a:b], 0.3, softcap, part)
+            pieces.append((index, *found))
+    rng.shuffle(pieces)
+    merged = merge_runs(pieces, rows)
+    expected = naive(query, keys, values, 0.3, softcap, mask)
+    torch.testing.assert_close(merged, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_scores_are_summed_in_float32(dtype):
+    g = torch.Generator().manual_seed(0)
+    query, keys, values = (torch.randn(n, 2, 8, generator=g).to(dtype) for n in (3, 300, 300))
+    pieces = [
+        (torch.arange(3), *attend_run(query, keys[a:b], values[a:b], 1.0))
+        for a, b in [(0, 7), (7, 250), (250, 300)]
+    ]
+    assert pieces[0][2].dtype == torch.float32
+    merged = merge_runs(pieces, 3)
+    assert merged.dtype == dtype
+    everything = torch.ones(3, 300, dtype=torch.bool)
+    expected = naive(query.double(), keys.double(), values.double(), 1.0, None, everything)
+    torch.testing.assert_close(merged.double(), expected, rtol=0, atol=0.03)
+
+
+def a_view(positions, parts, groups=(), held=40):
+    """A view over an arena whose slots lie at positions 0, 1, …; rows are the newest slots."""
+    arena = Arena(1, CPU, slots=64)
+    number = arena.open(64)
+    arena.append(number, list(range(held)))
+    slots = arena.append(number, positions)
+    g = torch.Generator().manual_seed(1)
+    data = [torch.randn(64, 2, 4, generator=g, dtype=torch.float64) for _ in range(2)]
+    arena.write(0, torch.arange(64), *data)
+    return View(
+        arena, torch.tensor(list(slots)), torch.tensor(positions), list(parts), list(groups)
+    )
+
+
+def test_visible_slots_spell_parts_and_groups():
+    mask = torch.tensor([[True, False], [True, True]])
+    parts = [
+        Part(torch.tensor([0, 2]), 3, 2),
+        Part(torch.tensor([1]), 10, 3, torch.tensor([[True, False, True]])),
+    ]
+    view = a_view([40, 41, 42], parts, [Group(1, 2, mask)])
+    seen = [row.nonzero().flatten().tolist() for row in dense.visible_slots(view)]
+    assert seen == [[3, 4], [10, 12, 41], [3, 4, 41, 42]]
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 10**6), window=st.integers(1, 50))
+def test_a_window_cuts_a_view_by_position(seed, window):
+    """Rows, slots and joined branches whose positions overlap: exactly q - k < window remains."""
+    rng = random.Random(seed)
+    rows = sorted(rng.randint(40, 60) for _ in range(4))
+    parts = []
+    for _ in range(3):
+        readers = torch.tensor(sorted(rng.sample(range(4), rng.randint(1, 4))))
+        start = rng.randrange(30)
+        parts.append(Part(readers, start, rng.randint(1, 40 - start)))
+    view = a_view(rows, parts, [Group(0, 4, torch.ones(4, 4).tril().bool())])
+    view.arena.positions[:40] = torch.tensor([rng.randrange(45) for _ in range(40)])
+    narrow = view.within(window)
+    near = view.positions[:, None] - view.arena.positions[None] < window
+    expected = dense.visible_slots(view) & near
+    assert torch.equal(dense.visible_slots(narrow), expected)
+    assert view.within(window) is narrow and view.within(None) is view
+    query = torch.randn(4, 4, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    parts_overlap = any(
+        set(a.rows.tolist()) & set(b.rows.tolist())
+        and a.start < b.start + b.length
+        and b.start < a.start + a.length
+        for i, a in enumerate(parts)
+        for b in parts[:i]
+    )
+    if not parts_overlap:  # a run seen twice counts twice by parts, once in a mask
+        by_parts = sdpa.attend(query, narrow, 0, 0.5, None)
+        at_once = dense.attend(query, narrow, 0, 0.5, None)
+        torch.testing.assert_close(by_parts, at_once, rtol=0, atol=1e-12)
+
+
+def call(**extra):
+    view = a_view([40], [Part(torch.tensor([0]), 0, 41)])
+    module = type("Attention", (torch.nn.Module,), {})()
+    module.layer_idx = 0
+    query, key = torch.ones(1, 4, 1, 4).double(), torch.ones(1, 2, 1, 4).double()
+    keywords = {"branch_view": view, "branch_backend": sdpa.attend, "attention_mask": None, **extra}
+    return view_attention(module, query, key, key, **keywords)
+
+
+def test_harmless_arguments_pass():
+    out, weights = call(dropout=0.0, is_causal=True, output_router_logits=False, strange=None)
+    assert out.shape == (1, 1, 4, 4) and weights is None
+
+
+@pytest.mark.parametrize(
+    "extra, message",
+    [
+        ({"s_aux": torch.ones(4)}, "Attention: unknown attention argument s_aux"),
+        ({"position_bias": 0}, "unknown attention argument position_bias"),
+        ({"attention_mask": torch.ones(1, 1)}, "unknown attention argument attention_mask"),
+        ({"branch_view": None}, "gets no view"),
+    ],
+    ids=str,
+)
+def test_unknown_arguments_are_refused(extra, message):
+    with pytest.raises(ModelError, match=message):
+        call(**extra)
+
+
+def test_backends_are_had_by_name_or_not_at_all():
+    assert get_backend("sdpa") is get_backend("auto") is sdpa.attend
+    assert get_backend("dense") is dense.attend
+    with pytest.raises(RequestError, match=r"'flsh': expected auto, sdpa or dense"):
+        get_backend("flsh")

@@ -1,0 +1,169 @@
+"""What a caller gets: text, tagged text, tokens and statistics of one answer agree."""
+
+import dataclasses
+import json
+
+import pytest
+
+from pbranch import parse, plain_text, render
+from pbranch.markers import MARKERS, Role, escape
+from pinfer import Engine, SamplingParams
+from pinfer.result import Stats
+
+PROMPTS = ["Check each record.", "a", "Case 1", "Nitin Sharma: 4.09", "你好", "x = 3"]
+
+
+@pytest.fixture(scope="module")
+def engine(base, adapter):
+    return Engine.from_pretrained(str(base), str(adapter))
+
+
+@pytest.fixture(scope="module", params=[0.0, 1.0])
+def answers(request, engine):
+    params = SamplingParams(
+        max_new_tokens=50, max_topics=3, max_topic_tokens=3, temperature=request.param
+    )
+    return engine.generate(PROMPTS, params)
+
+
+def test_answers_hold_blocks(answers):
+    assert sum(a.stats.blocks for a in answers) >= 2
+
+
+def test_tagged_text_and_plain_text_are_those_of_the_trace(answers):
+    for answer in answers:
+        assert parse(answer.tagged_text) == answer.trace
+        assert render(answer.trace) == answer.tagged_text
+        assert answer.text == plain_text(answer.trace)
+        assert not any(marker in answer.text for marker in MARKERS.values())
+
+
+def runs_of(answer, m):
+    """Runs of words as they were encoded: cut at markers, and behind a branch's header."""
+    topics, waiting, run, left = [], [], [], -1
+    for token in answer.token_ids:
+        role = m.role(token)
+        if role is not None or left == 0:
+            yield run
+            run = []
+        left -= 1
+        if role is None:
+            run.append(token)
+            if topics and left < 0:
+                topics[-1].append(token)
+            continue
+        yield role
+        if role is Role.FORK:
+            topics = []
+        elif role is Role.TOPIC:
+            topics.append([])
+        elif role is Role.SPAWN:
+            waiting, topics = [*topics, *waiting], []
+        left = len(waiting.pop(0)) if role is Role.BRANCH else -1
+    yield run
+
+
+def test_tokens_spell_the_tagged_text(engine, answers):
+    for answer in answers:
+        spelled = "".join(
+            MARKERS[run] if isinstance(run, Role) else escape(engine.codec.decode(run))
+            for run in runs_of(answer, engine.rules.markers)
+        )
+        assert spelled == answer.tagged_text
+
+
+def test_forced_tokens_are_the_injected_ones(engine, answers):
+    """branch, header and join always; besides, what a limit closed."""
+    m = engine.rules.markers
+    closing = 0
+    for answer in answers:
+        topics: list[list[int]] = []
+        header: list[int] = []
+        waiting: list[list[int]] = []
+        for token, forced in zip(answer.token_ids, answer.forced, strict=True):
+            if header:
+                assert forced and token == header.pop(0), "a header repeats its topic"
+            elif token == m.fork:
+                assert not forced
+                topics = []
+            elif token == m.topic:
+                topics.append([])
+            elif token == m.spawn:
+                waiting = [*topics, *waiting]
+                closing += forced
+                topics = []
+            elif token == m.branch:
+                assert forced
+                header = list(waiting.pop(0))
+            elif token == m.join:
+                assert forced
+            elif token == m.end:
+                closing += forced
+            else:
+                assert not forced, "a word is never injected outside a header"
+                if topics:
+                    topics[-1].append(token)
+        assert not waiting and not header
+        stats = answer.stats
+        assert stats.generated_tokens == answer.forced.count(False)
+        assert stats.injected_tokens == answer.forced.count(True)
+    assert closing
+
+
+def test_the_dictionary_is_json_and_complete(answers):
+    for answer in answers:
+        stored = json.loads(json.dumps(answer.as_dict()))
+        assert list(stored) == [
+            "prompt_token_ids",
+            "text",
+            "tagged_text",
+            "token_ids",
+            "forced",
+            "finish_reason",
+            "limits",
+            "stats",
+        ]
+        assert list(stored["stats"]) == [f.name for f in dataclasses.fields(Stats)]
+        assert stored["text"] == answer.text
+
+
+def test_statistics_of_an_answer(answers):
+    for answer in answers:
+        stats = answer.stats
+        assert stats.mode == "parallel"
+        assert stats.prompt_tokens == len(answer.prompt_token_ids)
+        assert stats.passes == stats.critical_path_tokens - 1
+        assert stats.critical_path_tokens <= 50
+        assert stats.kv_rows == stats.prompt_tokens + stats.rows
+        assert stats.prefill_seconds > 0 and stats.decode_seconds >= 0
+        if stats.decode_seconds:
+            rate = stats.generated_tokens / stats.decode_seconds
+            assert stats.tokens_per_second == pytest.approx(rate)
+
+
+def test_markers_spelled_in_a_prompt_are_text(engine):
+    spelled = "".join(MARKERS.values())
+    (answer,) = engine.generate([f"Say {spelled} now"], SamplingParams(max_new_tokens=20))
+    ids = set(engine.rules.markers.as_dict().values())
+    assert not ids & set(answer.prompt_token_ids)
+    assert spelled in engine.tokenizer.decode(answer.prompt_token_ids)
+    assert parse(answer.tagged_text) == answer.trace
+
+
+def test_raw_prompts_system_and_messages(engine):
+    params = SamplingParams(max_new_tokens=3)
+    (raw,) = engine.generate(["Go."], params, raw=True)
+    (user,) = engine.generate(["Go."], params)
+    (messages,) = engine.generate([[{"role": "user", "content": "Go."}]], params)
+    (system,) = engine.generate(["Go."], params, system="Be brief.")
+    (ids,) = engine.generate([{"token_ids": user.prompt_token_ids}], params)
+    decode = engine.tokenizer.decode
+    assert decode(raw.prompt_token_ids) == "Go."
+    assert "user\nGo." in decode(user.prompt_token_ids)
+    assert messages.prompt_token_ids == user.prompt_token_ids == ids.prompt_token_ids
+    assert messages.token_ids == user.token_ids == ids.token_ids
+    assert "system\nBe brief." in decode(system.prompt_token_ids)
+
+
+def test_no_prompts_no_answers(engine):
+    assert engine.generate([]) == []

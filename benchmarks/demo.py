@@ -1,5 +1,5 @@
-"""The main job, end to end, on what the repository ships: linear traces in, an adapter out, held-out
-prompts decoded with branches side by side. `make demo` runs it; the report is runs/demo/report.json.
+"""The main job, end to end, on what the repository ships: linear traces in, an adapter out,
+held-out prompts decoded with branches side by side. `make demo` runs it; it writes report.json.
 
     python benchmarks/demo.py [--out runs/demo] [--prompts 240] [--traces 4000] [--steps N]
 """
@@ -157,14 +157,14 @@ def print_table(report: dict[str, Any]) -> None:
     Console(width=130).print(table)
     parallel, long = found["parallel"], found["long"]
     print(
-        f"format kept {parallel['format_rate']:.1%} · forked {parallel['fork_rate']:.1%} of prompts "
-        f"that parallelise · left {parallel['no_fork_rate']:.1%} of the others in one line · "
+        f"format kept {parallel['format_rate']:.1%} · forked {parallel['fork_rate']:.1%} of "
+        f"prompts that parallelise · left {parallel['no_fork_rate']:.1%} of the others linear · "
         f"{parallel['mean_branches']:.1f} branches\n"
         f"prompts of {LONG} steps and more: {long['passes_ratio']:.2f} times fewer passes "
         f"(ideal {long['ideal_ratio']:.2f})\n"
         f"seconds: linear {found['linear']['seconds']}, serial {found['serial']['seconds']}, "
-        f"parallel {found['parallel']['seconds']}. With a model this small they measure the cost of "
-        "calling kernels, not the method; passes are what carries over."
+        f"parallel {found['parallel']['seconds']}. With a model this small they measure the cost "
+        "of calling kernels, not the method; passes are what carries over."
     )
 
 

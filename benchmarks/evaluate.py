@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pbranch.layout import critical_path
-from pbranch.tree import make_trace
 from pdata.grade import grade
 from pdata.record import Record
 from pdata.rewrite_rules import rewrite
 from pdata.synth import make_record
+
+from pbranch.layout import critical_path
+from pbranch.tree import make_trace
 from pinfer import Engine, Generation, SamplingParams
 
 PARALLEL_TASKS = ("records", "sums", "cases")

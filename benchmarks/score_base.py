@@ -1,6 +1,6 @@
 """Scores a base model: linear accuracy on held-out prompts of each synthetic task.
 
-    python benchmarks/score_base.py runs/tiny_base --n 400 --out runs/tiny_base/scores.json
+python benchmarks/score_base.py runs/tiny_base --n 400 --out runs/tiny_base/scores.json
 """
 
 import argparse
@@ -33,7 +33,8 @@ def main() -> None:
     for a in [a for a in answers if not a.right][:4]:
         print("wrong:", a.record.id, a.record.answer, repr(a.generation.text), file=sys.stderr)
     if args.out:
-        args.out.write_text(json.dumps({**scores, "n": args.n}, indent=2) + "\n")
+        table = {task: {"linear accuracy": round(score, 4)} for task, score in scores.items()}
+        args.out.write_text(json.dumps(table, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The branch format: markers, tree, tagged text, layout, visibility. Everything else builds on it."""
+"""The branch format: markers, tree, tagged text, layout, visibility. All else builds on it."""
 
 from pbranch.errors import BranchError
 from pbranch.markers import FORMAT_VERSION, MARKERS, MarkerIds, Role

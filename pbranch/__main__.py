@@ -59,7 +59,9 @@ def show(
     print(show_trace(prompt, parse(completion, separators), options, loaded))
 
 
-def _choice(name: str, value: str, allowed: tuple[str, ...]) -> Literal["max", "flat", "all", "own"]:
+def _choice(
+    name: str, value: str, allowed: tuple[str, ...]
+) -> Literal["max", "flat", "all", "own"]:
     if value not in allowed:
         raise BranchError(f"--{name} {value}: expected {' or '.join(allowed)}")
     return value  # type: ignore[return-value]

@@ -4,6 +4,7 @@ A segment stands alone: nothing is tokenised across a marker or a header/body se
 is added or lost, and a marker spelled in the text is ordinary text.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,4 +68,4 @@ def split_markers(text: str) -> list[str]:
     """
     cuts = [m.start() + 2 for m in MARKER_PATTERN.finditer(text)]
     bounds = [0, *cuts, len(text)]
-    return [text[a:b] for a, b in zip(bounds, bounds[1:], strict=False) if b > a]
+    return [text[a:b] for a, b in itertools.pairwise(bounds) if b > a]

@@ -181,8 +181,6 @@ def concatenate(layouts: Sequence[Layout]) -> Layout:
     return out
 
 
-
-
 def critical_path(trace: Trace, codec: SegmentCodec, skip: str = "") -> int:
     """Tokens of a trace that have to be drawn one after another: a fork's branches count as their
     longest. Decoding takes as many passes: the end of text is drawn too, the first token is not."""

@@ -91,5 +91,7 @@ def find_markers(tokenizer: Any) -> MarkerIds:
     vocabulary = tokenizer.get_vocab()
     for text in MARKERS.values():
         if text not in vocabulary:
-            raise MarkerError(f"the tokenizer has no marker {text}; expected an adapter's tokenizer")
+            raise MarkerError(
+                f"the tokenizer has no marker {text}; expected an adapter's tokenizer"
+            )
     return MarkerIds(**{role.value: vocabulary[text] for role, text in MARKERS.items()})

@@ -87,7 +87,7 @@ def _merge(schema: type[T], page: Any, origin: str, prefix: str, base: T | None 
             hint = f"did you mean {prefix}{near[0]}?" if near else f"keys: {', '.join(fields)}"
             raise RecipeError(f"{origin}: unknown key {prefix}{key}; {hint}")
         kind: Any = hints[key]
-        if dataclasses.is_dataclass(kind):
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
             inner = getattr(base, key) if base is not None else None
             changes[key] = _merge(kind, value, origin, f"{prefix}{key}.", inner)
         else:

@@ -47,7 +47,9 @@ _END_OF_TEXT = (  # in a branch it is taken as its end
 )
 
 
-def next_state(state: LaneState, role: Role | None, *, in_branch: bool, may_fork: bool) -> LaneState:
+def next_state(
+    state: LaneState, role: Role | None, *, in_branch: bool, may_fork: bool
+) -> LaneState:
     """The state after a token of `role` (None: ordinary text).
 
     Spawn leaves the lane waiting for its branches; the state given is the one after the join.

@@ -82,7 +82,7 @@ class Trace:
 
 
 def make_trace(*parts: str | Segment | Fork) -> Trace:
-    """A trace in normal form: strings become segments, neighbours are joined, empty ones dropped."""
+    """A trace in normal form: strings become segments, neighbours join, empty ones go."""
     merged: list[Segment | Fork] = []
     for part in parts:
         part = part if not isinstance(part, str) else Segment(part) if part else None  # type: ignore[assignment]

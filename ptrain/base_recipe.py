@@ -10,26 +10,31 @@ class ModelSection:
 
     hidden: int = 192
     layers: int = 4
-    heads: int = 6
+    heads: int = 4
     kv_heads: int = 2
-    head_dim: int = 32
+    head_dim: int = 48
     ffn: int = 640
     vocab: int = 1264
     spare: int = 16  # at least so many, for special tokens that are added later
     context: int = 4096
     rope_theta: float = 10_000.0
+    sharpness: float = 1.5  # initial gain of the query and key norms
+    spread: float = 0.1  # initial deviation of the embedding
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSection:
     """Sizes in tokens, intervals in steps; `dtype` is that of autocast, weights are float32."""
 
-    steps: int = 8000
-    batch_tokens: int = 65_536
-    row_length: int = 1024
-    lr: float = 4e-3
-    warmup: int = 200
-    decay: int = 800  # last steps, over which the learning rate falls to zero
+    steps: int = 4000
+    batch_tokens: int = 4096
+    groups: int = 4  # of a batch; the documents of a group are of like length, one a row
+    longest: int = 1024  # documents that are longer are left out
+    short_first: int = 600  # steps over which the longest document seen grows to the longest
+    lr: float = 4e-3  # of Muon, for the matrices of the layers
+    embedding_lr: float = 1e-3  # of AdamW, for the embedding and the norms
+    warmup: int = 100
+    decay: int = 600  # last steps, over which the learning rate falls to zero
     weight_decay: float = 0.1
     betas: tuple[float, ...] = (0.9, 0.95)
     clip: float = 1.0
@@ -37,7 +42,7 @@ class TrainSection:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
-    save_every: int = 500
+    save_every: int = 200
     log_every: int = 50
 
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import distributed
 from torch.nn.functional import cross_entropy
@@ -47,6 +48,10 @@ def start_run(recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerFast, device
     train = recipe.train
     torch.manual_seed(train.seed)
     model = Qwen3ForCausalLM(build_config(recipe.model, tokenizer))
+    torch.nn.init.normal_(model.model.embed_tokens.weight, std=recipe.model.spread)
+    for layer in model.model.layers:
+        for norm in (layer.self_attn.q_norm, layer.self_attn.k_norm):
+            torch.nn.init.constant_(norm.weight, recipe.model.sharpness)
     model.to(torch.device(device))  # type: ignore[arg-type]
     run = Run(model, _optimizers(model, train, device))
     _load_checkpoint(run, recipe, device)
@@ -60,23 +65,25 @@ def train_run(run: Run, recipe: PretrainRecipe, corpus: Corpus, device: str) -> 
     autocast = torch.autocast(device, torch.bfloat16) if bf16 else contextlib.nullcontext()
     body: Any = torch.compile(run.model.model) if train.compile else run.model.model
     rank, world = processes()
-    batches = _batches(corpus, train, run.step, device, rank, world)
     total = torch.zeros((), device=device)  # summed on the device: reading it waits for the GPU
-    began, marked, counted = time.monotonic() - run.seconds, time.monotonic(), 0
+    began, marked, counted, tokens = time.monotonic() - run.seconds, time.monotonic(), 0, 0
     run.model.train()
     while run.step < train.steps:
-        ids, labels = next(batches)
-        for group in (g for o in run.optimizers for g in o.param_groups):
-            group["lr"] = train.lr * schedule(run.step, train)
-        with autocast:
-            # plain causal attention over the whole row: its documents are unrelated, no harm done
-            hidden = body(
-                input_ids=ids, use_cache=False, attention_mask=PLAIN_CAUSAL
-            ).last_hidden_state
-            wanted = labels[:, 1:] != -100
-            logits = run.model.lm_head(hidden[:, :-1][wanted])
-        loss = cross_entropy(logits.float(), labels[:, 1:][wanted])
-        loss.backward()
+        for param_group in (g for o in run.optimizers for g in o.param_groups):
+            param_group["lr"] = param_group["initial_lr"] * schedule(run.step, train)
+        for ids, labels in _groups(corpus, train, run.step, rank, world):
+            ids, labels = ids.to(device), labels.to(device)
+            with autocast:
+                # right padding under plain causal attention: no row sees it, so no mask is needed
+                hidden = body(
+                    input_ids=ids, use_cache=False, attention_mask=PLAIN_CAUSAL
+                ).last_hidden_state
+                wanted = labels[:, 1:] != -100
+                logits = run.model.lm_head(hidden[:, :-1][wanted])
+            loss = cross_entropy(logits.float(), labels[:, 1:][wanted]) * world / train.groups
+            loss.backward()
+            total += loss.detach()
+            tokens += world * ids.numel()
         if world > 1:
             _average_gradients(run.model, world)
         torch.nn.utils.clip_grad_norm_(run.model.parameters(), train.clip)
@@ -85,17 +92,16 @@ def train_run(run: Run, recipe: PretrainRecipe, corpus: Corpus, device: str) -> 
             optimizer.zero_grad()
         run.step += 1
         run.seconds = time.monotonic() - began
-        total += loss.detach()
         counted += 1
         if run.step % train.log_every == 0 or run.step == train.steps:
             run.loss = total.item() / counted
-            rate = counted * world * ids.numel() / (time.monotonic() - marked)
+            rate = tokens / (time.monotonic() - marked)
             if not math.isfinite(run.loss):
                 raise RecipeError(f"step {run.step}: the loss is {run.loss}; lower train.lr")
             if rank == 0:
                 log(f"step {run.step}/{train.steps}  loss {run.loss:.4f}  {rate:,.0f} tokens/s")
             total.zero_()
-            marked, counted = time.monotonic(), 0
+            marked, counted, tokens = time.monotonic(), 0, 0
         if rank == 0 and (run.step % train.save_every == 0 or run.step == train.steps):
             _save_checkpoint(run, recipe)
 
@@ -110,8 +116,10 @@ def _optimizers(
     muon = Muon(matrices, lr=train.lr, weight_decay=train.weight_decay)
     betas = (train.betas[0], train.betas[1])
     adamw = torch.optim.AdamW(
-        others, lr=train.lr, betas=betas, weight_decay=0.0, fused=device == "cuda"
+        others, lr=train.embedding_lr, betas=betas, weight_decay=0.0, fused=device == "cuda"
     )
+    for group in (*muon.param_groups, *adamw.param_groups):
+        group["initial_lr"] = group["lr"]
     return muon, adamw
 
 
@@ -142,29 +150,16 @@ def schedule(step: int, train: TrainSection) -> float:
     return min(1.0, (train.steps - step) / max(1, train.decay))
 
 
-def rows_a_step(train: TrainSection, corpus: Corpus) -> int:
-    """Rows of a batch: no more than there are."""
-    return min(max(1, train.batch_tokens // train.row_length), len(corpus.ids))
-
-
-def _batches(
-    corpus: Corpus, train: TrainSection, step: int, device: str, rank: int = 0, world: int = 1
+def _groups(
+    corpus: Corpus, train: TrainSection, step: int, rank: int, world: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(ids, labels) from batch `step` on, each (rows, length); the seed orders an epoch. Each of
-    the `world` processes takes its share of a batch's rows."""
-    ids = torch.from_numpy(corpus.ids.astype("int16")).to(device)
-    targets = torch.from_numpy(corpus.targets).to(device)
-    rows = rows_a_step(train, corpus)
-    per_epoch = len(ids) // rows
-    while True:
-        epoch, batch = divmod(step, per_epoch)
-        generator = torch.Generator().manual_seed(train.seed * 100_003 + epoch)
-        order = torch.randperm(len(ids), generator=generator).to(device)
-        for i in range(batch, per_epoch):
-            chosen = order[i * rows : (i + 1) * rows][rank::world]
-            picked = ids[chosen].long()
-            yield picked, picked.masked_fill(targets[chosen] == 0, -100)
-            step += 1
+    """This process's groups of the batch of `step`: (ids, labels), each (rows, length). Short
+    documents come first: looking up is learned sooner where there is little to look through."""
+    share = min(1.0, 0.1 + 0.9 * step / max(1, train.short_first))
+    for group in range(rank, train.groups, world):
+        generator = np.random.default_rng([train.seed, step, group])
+        ids, labels = corpus.group(share, train.batch_tokens // train.groups, generator)
+        yield torch.from_numpy(ids), torch.from_numpy(labels)
 
 
 def _checkpoint_path(recipe: PretrainRecipe) -> Path:
@@ -173,7 +168,11 @@ def _checkpoint_path(recipe: PretrainRecipe) -> Path:
 
 def _identity(recipe: PretrainRecipe) -> str:
     """What a checkpoint must agree on: all of the recipe that changes the weights."""
-    train = {k: v for k, v in asdict(recipe.train).items() if k not in ("save_every", "log_every", "steps")}
+    train = {
+        k: v
+        for k, v in asdict(recipe.train).items()
+        if k not in ("save_every", "log_every", "steps")
+    }
     return json.dumps({"data": recipe.data, "model": asdict(recipe.model), "train": train})
 
 

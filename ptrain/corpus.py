@@ -1,7 +1,7 @@
-"""Linear traces as rows of token ids for pretraining: read, tokenise, pack; cached in one file.
+"""Linear traces as token ids for pretraining: read, tokenise, sort by length; cached in one file.
 
-A row holds whole documents one after another under plain causal attention. Targets are the
-tokens of completions, never those of prompts, whose names and numbers are random.
+A row of a batch holds one document: labels such as "Case 2" recur in every one, and a model that
+sees two of them looks the wrong one up. Targets are the tokens of completions, never of prompts.
 """
 
 import glob
@@ -26,12 +26,33 @@ CHUNK = 4096  # traces tokenised at a time
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """ids (rows, length) uint16, and whether each is a target, as uint8; padding is none."""
+    """Documents from the shortest to the longest: all ids (tokens,) uint16 in one array, where each
+    starts (documents + 1,), and how many of its tokens are the prompt's (documents,)."""
 
     ids: np.ndarray
-    targets: np.ndarray
-    documents: int
-    dropped: int  # longer than a row
+    starts: np.ndarray
+    prompts: np.ndarray
+    dropped: int = 0  # longer than a row may be
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def group(
+        self, share: float, tokens: int, generator: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(ids, labels), each (rows, length), of neighbours in length, with at most `tokens` in
+        all; drawn from the shortest `share` of the corpus. Labels are -100 where none is."""
+        allowed = max(1, int(len(self) * share))
+        last = int(generator.integers(allowed))
+        length = int(self.starts[last + 1] - self.starts[last])
+        first = max(0, last + 1 - max(1, tokens // length))
+        ids = np.zeros((last + 1 - first, length), dtype=np.int64)
+        labels = np.full_like(ids, -100)
+        for row, document in enumerate(range(first, last + 1)):
+            words = self.ids[self.starts[document] : self.starts[document + 1]]
+            ids[row, : len(words)] = words
+            labels[row, self.prompts[document] : len(words)] = words[self.prompts[document] :]
+        return ids, labels
 
 
 def list_files(patterns: Sequence[str]) -> list[Path]:
@@ -66,19 +87,21 @@ def read_texts(files: Sequence[Path], n: int) -> Iterator[str]:
 def load_corpus(
     files: Sequence[Path], tokenizer: PreTrainedTokenizerFast, length: int, cache: Path
 ) -> Corpus:
-    """The corpus of `files` in rows of `length`, taken from `cache` where that is of the same."""
+    """The documents of `files` up to `length` tokens; from `cache` where that is of the same."""
     stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
     words = sorted(tokenizer.get_vocab().items())
     key = hashlib.sha256(repr((stats, words, length)).encode()).hexdigest()
     if cache.exists():
         with np.load(cache) as saved:
             if str(saved["key"]) == key:
-                return Corpus(saved["ids"], saved["targets"], *saved["counts"].tolist())
-    corpus = _pack(*_tokenise(files, tokenizer), length, tokenizer.pad_token_id)
+                return Corpus(
+                    *(saved[k] for k in ("ids", "starts", "prompts")), int(saved["dropped"])
+                )
+    corpus = _sort(*_tokenise(files, tokenizer), length)
     cache.parent.mkdir(parents=True, exist_ok=True)
     part = cache.with_suffix(".part.npz")
-    counts = np.array([corpus.documents, corpus.dropped])
-    np.savez(part, key=key, ids=corpus.ids, targets=corpus.targets, counts=counts)
+    arrays = {"ids": corpus.ids, "starts": corpus.starts, "prompts": corpus.prompts}
+    np.savez(part, key=key, dropped=corpus.dropped, **arrays)
     os.replace(part, cache)
     return corpus
 
@@ -116,43 +139,12 @@ def _tokenise(
     return np.concatenate(ids), np.array(lengths), np.array(prompts)
 
 
-def _pack(
-    ids: np.ndarray, lengths: np.ndarray, prompts: np.ndarray, length: int, pad: int
-) -> Corpus:
-    """Each document into the fullest open row that it fits, else into a new one."""
-    places, dropped = _place(lengths.tolist(), length)
-    rows = 1 + max((row for row, _ in places.values()), default=-1)
-    if not rows:
-        raise DataError(f"every trace is longer than a row of {length} tokens")
-    packed = np.full((rows, length), pad, dtype=np.uint16)
-    targets = np.zeros((rows, length), dtype=np.uint8)
+def _sort(ids: np.ndarray, lengths: np.ndarray, prompts: np.ndarray, longest: int) -> Corpus:
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    for document, (row, column) in places.items():
-        end = column + lengths[document]
-        packed[row, column:end] = ids[starts[document] : starts[document + 1]]
-        targets[row, column + prompts[document] : end] = 1
-    return Corpus(packed, targets, len(places), dropped)
-
-
-def _place(lengths: list[int], length: int) -> tuple[dict[int, tuple[int, int]], int]:
-    """Document: (row, column); and the number of documents that no row can hold."""
-    places: dict[int, tuple[int, int]] = {}
-    open_rows: list[list[int]] = [[] for _ in range(length + 1)]  # by the room that is left
-    has_room = 0  # bit r: some row has room r; finds the best fit in a few integer operations
-    rows = 0
-    for document, size in enumerate(lengths):
-        if size > length:
-            continue
-        fitting = has_room >> size
-        if fitting:
-            room = size + (fitting & -fitting).bit_length() - 1
-            row = open_rows[room].pop()
-            if not open_rows[room]:
-                has_room &= ~(1 << room)
-        else:
-            room, row, rows = length, rows, rows + 1
-        places[document] = (row, length - room)
-        left = room - size
-        open_rows[left].append(row)
-        has_room |= 1 << left
-    return places, len(lengths) - len(places)
+    order = np.argsort(lengths, kind="stable")
+    order = order[lengths[order] <= longest]
+    if not len(order):
+        raise DataError(f"every trace is longer than {longest} tokens")
+    sorted_ids = np.concatenate([ids[starts[d] : starts[d + 1]] for d in order])
+    sorted_starts = np.concatenate([[0], np.cumsum(lengths[order])])
+    return Corpus(sorted_ids, sorted_starts, prompts[order], len(lengths) - len(order))

@@ -16,7 +16,7 @@ from pbranch.errors import RecipeError
 from pbranch.recipe import dump_recipe, load_recipe
 from ptrain.base_model import save_base
 from ptrain.base_recipe import PretrainRecipe, TrainSection
-from ptrain.base_trainer import log, processes, rows_a_step, start_run, train_run
+from ptrain.base_trainer import log, processes, start_run, train_run
 from ptrain.corpus import list_files, load_corpus, read_texts
 from ptrain.tokenizer import train_tokenizer
 
@@ -31,7 +31,7 @@ def pretrain(recipe: PretrainRecipe) -> Path:
         distributed.barrier()
     files = list_files(recipe.data)
     tokenizer = _load_tokenizer(recipe, out)
-    corpus = load_corpus(files, tokenizer, train.row_length, out / "state" / "corpus.npz")
+    corpus = load_corpus(files, tokenizer, train.longest, out / "state" / "corpus.npz")
     if world > 1 and not rank:
         distributed.barrier()
     run = start_run(recipe, tokenizer, device)
@@ -40,8 +40,8 @@ def pretrain(recipe: PretrainRecipe) -> Path:
         return out
     log(
         f"{sum(p.numel() for p in run.model.parameters()):,} parameters on {device}; "
-        f"{corpus.documents:,} traces in {len(corpus.ids):,} rows of {train.row_length}"
-        f" ({corpus.dropped} longer than a row left out); from step {run.step}"
+        f"{len(corpus):,} traces, {len(corpus.ids):,} tokens ({corpus.dropped} traces of more "
+        f"than {train.longest} left out); from step {run.step}"
     )
     train_run(run, recipe, corpus, device)
     facts = {
@@ -51,8 +51,8 @@ def pretrain(recipe: PretrainRecipe) -> Path:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "parameters": sum(p.numel() for p in run.model.parameters()),
-        "traces": corpus.documents,
-        "tokens": run.step * rows_a_step(train, corpus) * train.row_length,
+        "traces": len(corpus),
+        "tokens": run.step * train.batch_tokens,
         "steps": run.step,
         "loss": round(run.loss, 4),
     }

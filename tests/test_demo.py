@@ -1,4 +1,4 @@
-"""The demo from end to end, with few traces, steps and prompts: it runs, and its report is whole."""
+"""The demo from end to end, with few traces, steps and prompts: its report is whole."""
 
 import json
 import subprocess

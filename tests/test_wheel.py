@@ -1,4 +1,4 @@
-"""The built wheel, used outside the checkout: commands answer, and the shipped model comes along."""
+"""The built wheel, used outside the checkout: commands answer, the shipped model is there."""
 
 import json
 import os

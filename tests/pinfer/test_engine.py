@@ -83,7 +83,7 @@ def test_engine_equals_reference_often(kind, seed, prompts, options, limits, wid
     check_against_reference(kind, seed, prompts, options, limits, width, rows)
 
 
-def decode(kind, options, seed=0, n=10, **changes):
+def decode(kind, options, seed=0, n=8, **changes):
     """A recorded run: (toy, requests, logits)."""
     record = Recorder()
     toy = Toy(toy_model(kind, seed), options, on_step=record)
@@ -116,11 +116,11 @@ def test_decoding_equals_one_full_forward(kind, options):
 
 def test_random_answers_hold_nested_and_repeated_blocks():
     """What the tests above stand on: such cases do occur."""
-    runs = [decode(kind, LayoutOptions(), seed) for kind in MODEL_KINDS for seed in range(2)]
+    runs = [decode(kind, LayoutOptions(), seed) for kind in MODEL_KINDS for seed in range(1)]
     requests = [request for _, found, _ in runs for request in found]
     lanes = [lane for r in requests for lane in r.lanes]
-    assert sum(len(lane.path) >= 2 for lane in lanes) > 100, "no nested blocks"
-    assert sum(lane.blocks >= 2 for lane in lanes if not lane.in_branch) > 20, "none repeated"
+    assert sum(len(lane.path) >= 2 for lane in lanes) > 50, "no nested blocks"
+    assert sum(lane.blocks >= 2 for lane in lanes if not lane.in_branch) > 10, "none repeated"
     assert any(lane.blocks >= 2 for lane in lanes if lane.in_branch), "none repeated in a branch"
     assert any("eos_in_branch" in r.limits for r in requests)
     assert any(r.finish_reason == "stop" for r in requests)

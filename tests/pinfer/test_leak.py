@@ -29,6 +29,7 @@ SCRIPTS = {
     ((0, 2),): [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, M.end],
 }
 OPTIONS = [LayoutOptions(), LayoutOptions("flat", "own")]
+CASES = [*((kind, OPTIONS[i % 2]) for i, kind in enumerate(MODEL_KINDS)), ("qwen2", OPTIONS[1])]
 
 
 def run(model, scripts, options=None, **limits):
@@ -48,9 +49,8 @@ def related(a, b):
     return a[:n] == b[:n]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("changed", [p for p in SCRIPTS if p], ids=str)
-@pytest.mark.parametrize("kind", MODEL_KINDS)
+@pytest.mark.parametrize("kind, options", CASES, ids=str)
 def test_a_branchs_body_moves_no_sibling(kind, changed, options):
     """Another word first, and two words more: the lane moves, its siblings and their lanes do not;
     the trunk moves from the join on."""
@@ -76,9 +76,8 @@ def test_a_branchs_body_moves_no_sibling(kind, changed, options):
                 assert joined > 1e-9, "the join does not see the branch"
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("width", [None, 2])
-@pytest.mark.parametrize("kind", MODEL_KINDS)
+@pytest.mark.parametrize("kind, options", CASES, ids=str)
 def test_the_order_of_branches_in_a_pass_moves_nothing(kind, width, options, monkeypatch):
     model, fed = toy_model(kind, 22), []
 

@@ -74,25 +74,44 @@ def test_corpus_holds_every_trace_whole_and_only_completions_as_targets(
 ) -> None:
     cache = tmp_path / "corpus.npz"
     corpus = load_corpus([traces], tokenizer, 1024, cache)
-    assert corpus.documents + corpus.dropped == 200 and corpus.dropped < 10
-    flat = [tokenizer.decode(row[row != tokenizer.pad_token_id]) for row in corpus.ids]
-    learned = [
-        tokenizer.decode(row[t == 1]) for row, t in zip(corpus.ids, corpus.targets, strict=True)
-    ]
+    assert len(corpus) + corpus.dropped == 200 and corpus.dropped < 10
+    lengths = np.diff(corpus.starts)
+    assert (lengths[:-1] <= lengths[1:]).all() and lengths[-1] <= 1024
+    bounds = zip(corpus.starts, corpus.starts[1:], strict=False)
+    texts = {tokenizer.decode(corpus.ids[a:b]) for a, b in bounds}
+    learned = {
+        tokenizer.decode(corpus.ids[a + n : b])
+        for a, b, n in zip(corpus.starts, corpus.starts[1:], corpus.prompts, strict=False)
+    }
     whole = 0
     for i in range(200):
         record = make_record("mix", 1, i, None, "train")
         text = tokenizer.apply_chat_template(
             [*record.messages, {"role": "assistant", "content": record.completion}], tokenize=False
         )
-        whole += any(text in row for row in flat)
-        assert not any(record.messages[0]["content"] in row for row in learned)
-    assert whole == corpus.documents
-    assert sum(row.count("<|im_end|>\n") for row in learned) == corpus.documents
-    assert not corpus.targets[corpus.ids == tokenizer.pad_token_id].any()
+        whole += text in texts
+        assert text not in texts or f"{record.completion}<|im_end|>\n" in learned
+    assert whole == len(corpus)
     again = load_corpus([traces], tokenizer, 1024, cache)
-    assert np.array_equal(again.ids, corpus.ids) and again.documents == corpus.documents
-    assert load_corpus([traces], tokenizer, 512, cache).ids.shape[1] == 512
+    assert np.array_equal(again.ids, corpus.ids) and again.dropped == corpus.dropped
+    assert np.diff(load_corpus([traces], tokenizer, 256, cache).starts).max() <= 256
+
+
+def test_groups_are_of_like_length_and_start_with_the_short(
+    traces: Path, tokenizer, tmp_path
+) -> None:
+    corpus = load_corpus([traces], tokenizer, 1024, tmp_path / "corpus.npz")
+    shortest = int(corpus.starts[20])
+    for i in range(20):
+        ids, labels = corpus.group(0.1, 512, np.random.default_rng([0, i]))
+        assert ids.size <= max(512, ids.shape[1]) and ids.shape[1] <= shortest
+        targets = labels != -100
+        assert (ids[targets] == labels[targets]).all()
+        assert targets.any(1).all() and not targets[:, 0].any()
+    longest = max(
+        corpus.group(1.0, 512, np.random.default_rng([1, i]))[0].shape[1] for i in range(50)
+    )
+    assert longest > shortest
 
 
 def test_rows_are_plainly_causal(recipe: PretrainRecipe, tokenizer) -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from pbranch.bases import SHIPPED
 from pbranch.recipe import dump_recipe
 from ptrain.config import Recipe
-from ptrain.model import SHIPPED
 
 CARD = """---
 {base}library_name: peft

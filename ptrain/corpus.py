@@ -95,13 +95,19 @@ def load_corpus(
         with np.load(cache) as saved:
             if str(saved["key"]) == key:
                 return Corpus(
-                    *(saved[k] for k in ("ids", "starts", "prompts")), int(saved["dropped"])
+                    saved["ids"], saved["starts"], saved["prompts"], int(saved["dropped"])
                 )
     corpus = _sort(*_tokenise(files, tokenizer), length)
     cache.parent.mkdir(parents=True, exist_ok=True)
     part = cache.with_suffix(".part.npz")
-    arrays = {"ids": corpus.ids, "starts": corpus.starts, "prompts": corpus.prompts}
-    np.savez(part, key=key, dropped=corpus.dropped, **arrays)
+    np.savez(
+        part,
+        key=key,
+        ids=corpus.ids,
+        starts=corpus.starts,
+        prompts=corpus.prompts,
+        dropped=corpus.dropped,
+    )
     os.replace(part, cache)
     return corpus
 

@@ -111,7 +111,7 @@ def test_decoding_equals_one_full_forward(kind, options):
                 compared += 1
                 joins += layout.token_ids[row] == MARKERS.join
     assert compared == len(logits) > 100
-    assert joins > 5
+    assert joins >= 3
 
 
 def test_random_answers_hold_nested_and_repeated_blocks():

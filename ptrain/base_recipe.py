@@ -13,13 +13,13 @@ class ModelSection:
     heads: int = 4
     kv_heads: int = 2
     head_dim: int = 48
-    ffn: int = 640
-    vocab: int = 1264
+    ffn: int = 704
+    vocab: int = 704
     spare: int = 16  # at least so many, for special tokens that are added later
     context: int = 4096
     rope_theta: float = 10_000.0
     sharpness: float = 1.5  # initial gain of the query and key norms
-    spread: float = 0.1  # initial deviation of the embedding
+    spread: float = 0.04  # initial deviation of the embedding
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class TrainSection:
     longest: int = 1024  # documents that are longer are left out
     short_first: int = 600  # steps over which the longest document seen grows to the longest
     lr: float = 4e-3  # of Muon, for the matrices of the layers
-    embedding_lr: float = 1e-3  # of AdamW, for the embedding and the norms
+    embedding_lr: float = 2e-3  # of AdamW, for the embedding and the norms
     warmup: int = 100
     decay: int = 600  # last steps, over which the learning rate falls to zero
     weight_decay: float = 0.1

@@ -1,4 +1,4 @@
-"""Trains the tiny base's tokenizer: byte-level BPE that splits digits, with a ChatML template.
+"""Trains the tiny base's tokenizer: byte-level BPE that splits digits and names.
 
 Knows nothing of branches: markers are added to it later, like to any other tokenizer.
 """
@@ -9,6 +9,12 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast
 
 PAD, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+_H, _C, _V = "[BDKLMNRSTV]", "[bdklmnrstv]", "[aeiou]"
+# a letter of a capitalised word of two open syllables ("Kovu"), wherever it stands in it
+NAME_LETTER = (
+    rf"{_H}(?={_V}{_C}{_V}\b)|(?<={_H}){_V}(?={_C}{_V}\b)"
+    rf"|(?<={_H}{_V}){_C}(?={_V}\b)|(?<={_H}{_V}{_C}){_V}\b"
+)
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
@@ -24,6 +30,8 @@ def train_tokenizer(texts: Iterable[str], vocab: int, context: int) -> PreTraine
         [
             # one token a digit: a number is read place by place, whatever its length
             pre_tokenizers.Split(Regex(r"\d"), behavior="isolated"),
+            # one a letter of a name, too: a small model copies letters long before rare runs of them
+            pre_tokenizers.Split(Regex(NAME_LETTER), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ]
     )

@@ -96,7 +96,7 @@ def make(rng: random.Random, level: int, split: str, order: Order = "varied") ->
     """A problem of `level` cases of one story."""
     story = rng.choice(STORIES)
     kind = rng.choice(("count", "first", "all"))
-    labels = [f"{story.noun} {label}" for label in draw_labels(rng, level, split)]
+    labels = [f"{story.noun} {label}" for label in draw_labels(rng, level)]
     bounds = [
         Bound(name, name in story.at_least, rng.randint(20, 79))
         for name in (story.first, story.second)

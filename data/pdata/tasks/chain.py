@@ -77,7 +77,7 @@ def make(rng: random.Random, level: int, split: str, order: Order = "varied") ->
         if split_of(f"{start} {moves}") == split:
             break
     if story.named and rng.random() < 0.5:
-        labels = [f"{story.noun} {name}" for name in draw_names(rng, level, split, short=True)]
+        labels = [f"{story.noun} {name}" for name in draw_names(rng, level, split)]
     else:
         labels = [f"{story.noun} {i + 1}" for i in range(level)]
     actions = [story.signs[sign].format(k=operand) for sign, operand in moves]

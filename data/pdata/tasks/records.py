@@ -98,7 +98,7 @@ class Condition:
 def make(rng: random.Random, level: int, split: str, order: Order = "varied") -> Problem:
     """A problem of `level` records; values, bounds and names are drawn for `split`."""
     field = rng.choice(FIELDS)
-    names = draw_names(rng, level, split, parts=2 if rng.random() < 0.3 else 1)
+    names = draw_names(rng, level, split)
     none = rng.random() < NONE_SHARE
     condition, values = _draw_values(rng, level, none)
     bodies = _describe(rng, field, values, split)
@@ -151,7 +151,7 @@ def _describe(rng: random.Random, field: str, values: list[int], split: str) -> 
     bodies = []
     for value in values:
         parts = [f"age {rng.randint(20, 69)}"] if age else []
-        parts += [f"town {draw_word(rng, split, 2)}"] if town else []
+        parts += [f"town {draw_word(rng, split)}"] if town else []
         parts.insert(min(place, len(parts)), f"{field} {_decimal(value)}")
         bodies.append(", ".join(parts))
     return bodies

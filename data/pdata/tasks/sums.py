@@ -73,7 +73,7 @@ def make(rng: random.Random, level: int, split: str, order: Order = "varied") ->
     kind = rng.choices(kinds, (3, 3, 3, 4 if level <= 4 else 0))[0]
     sums = _draw_sums(rng, level, split, kind)
     values = [s.partials[-1] for s in sums]
-    labels = draw_names(rng, level, split) if rng.random() < 0.4 else draw_labels(rng, level, split)
+    labels = draw_names(rng, level, split) if rng.random() < 0.5 else draw_labels(rng, level)
     if labels[0].isdigit():  # a bare number would read as an operand
         labels = [f"No {label}" for label in labels]
     pick = _pick(rng, kind, values)

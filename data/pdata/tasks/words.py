@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from zlib import crc32
 
 SPLITS = ("train", "heldout")
-# few enough for a vocabulary of some 1,200 entries to write every syllable of a name as one token
+# ten consonants and five vowels: letters that are frequent are copied well by a small model
 SYLLABLES = tuple(c + v for c in "bdklmnrstv" for v in "aeiou")
 # ordinary words that the syllables can spell; as names they would read as part of the wording
 RESERVED = frozenset(
@@ -32,37 +32,28 @@ def split_of(content: str) -> str:
     return "heldout" if crc32(content.encode()) % 8 == 0 else "train"
 
 
-def draw_word(rng: random.Random, split: str, syllables: int) -> str:
-    """A capitalised word of that many syllables, of that split."""
+def draw_word(rng: random.Random, split: str) -> str:
+    """A capitalised word of two syllables, of that split."""
     while True:
-        word = "".join(rng.choice(SYLLABLES) for _ in range(syllables))
+        word = rng.choice(SYLLABLES) + rng.choice(SYLLABLES)
         if word not in RESERVED and split_of(word) == split:
             return word.capitalize()
 
 
-def draw_names(
-    rng: random.Random, n: int, split: str, parts: int = 1, short: bool = False
-) -> list[str]:
-    """`n` names of one or two words, no two with the same first syllable or second word."""
+def draw_names(rng: random.Random, n: int, split: str) -> list[str]:
+    """`n` names, no two with the same first syllable."""
     names: dict[str, str] = {}
-    second: set[str] = set()
     while len(names) < n:
-        first = draw_word(rng, split, 2 if parts == 2 or short or rng.random() < 0.6 else 3)
-        last = draw_word(rng, split, 2) if parts == 2 else ""
-        if first[:2] not in names and last not in second:
-            names[first[:2]] = f"{first} {last}".rstrip()
-            second |= {last} if last else set()
+        name = draw_word(rng, split)
+        names.setdefault(name[:2], name)
     return list(names.values())
 
 
-def draw_labels(rng: random.Random, n: int, split: str) -> list[str]:
-    """`n` short labels in one style: letters in alphabetical order, 1 to n, or names."""
-    style = rng.random()
-    if style < 0.35:
+def draw_labels(rng: random.Random, n: int) -> list[str]:
+    """`n` short labels: letters in alphabetical order, or 1 to n."""
+    if rng.random() < 0.5:
         return sorted(rng.sample("ABCDEFGHJKLMNPQRSTUVWXYZ", n))
-    if style < 0.6:
-        return [str(i + 1) for i in range(n)]
-    return draw_names(rng, n, split, short=True)
+    return [str(i + 1) for i in range(n)]
 
 
 def write_list(rng: random.Random, heads: Sequence[str], bodies: Sequence[str]) -> str:

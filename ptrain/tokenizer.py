@@ -30,7 +30,7 @@ def train_tokenizer(texts: Iterable[str], vocab: int, context: int) -> PreTraine
         [
             # one token a digit: a number is read place by place, whatever its length
             pre_tokenizers.Split(Regex(r"\d"), behavior="isolated"),
-            # one a letter of a name, too: a small model copies letters long before rare runs of them
+            # one a letter of a name, too: copying letters is learned long before rare runs of them
             pre_tokenizers.Split(Regex(NAME_LETTER), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ]

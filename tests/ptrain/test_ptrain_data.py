@@ -7,7 +7,6 @@ import random
 from collections import Counter
 
 import pytest
-from conftest import make_records, make_tokenizer, write_records
 
 from pbranch.errors import DataError
 from pbranch.layout import LayoutOptions
@@ -15,6 +14,7 @@ from pbranch.markers import MARKERS, Role, add_markers
 from pbranch.prompt import render_prompt
 from ptrain.batching import pack, run_order
 from ptrain.dataset import Encoder, Traces, find_files, hold_out, read_traces
+from tests.ptrain.conftest import make_records, make_tokenizer, write_records
 
 
 @pytest.fixture(scope="module")

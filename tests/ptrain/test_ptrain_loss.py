@@ -4,7 +4,6 @@ import random
 
 import pytest
 import torch
-from conftest import FAMILIES, random_trace
 
 from pbranch import Fork, make_trace
 from pbranch.layout import Kind, LayoutOptions, build_layout, concatenate
@@ -12,6 +11,7 @@ from ptrain.collator import collate
 from ptrain.config import LoraOptions
 from ptrain.dataset import Encoder
 from ptrain.model import add_lora, load_base
+from tests.ptrain.conftest import FAMILIES, random_trace
 
 families = pytest.mark.parametrize("family", FAMILIES)
 

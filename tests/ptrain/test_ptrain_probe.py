@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 import torch
-from conftest import FAMILIES, make_tokenizer
 
 from pbranch.errors import MarkerError, ModelError
 from pbranch.layout import LayoutOptions
@@ -14,6 +13,7 @@ from ptrain import attention
 from ptrain.config import LoraOptions
 from ptrain.model import add_lora, load_base, load_config
 from ptrain.probe import probe
+from tests.ptrain.conftest import FAMILIES, make_tokenizer
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, "wide"])
@@ -98,7 +98,7 @@ def test_capped_scores_take_the_eager_function(tmp_path):
             {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}},
             "dynamic",
         ),
-        ({"kv_lora_rank": 8}, "latent"),
+        ({"kv_lora_rank": 8}, "MLA"),
         ({"is_encoder_decoder": True}, "decoder-only"),
     ],
 )

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_base
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -18,6 +17,7 @@ from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.export import merge
 from ptrain.model import load_base
 from ptrain.train import naming_files, train
+from tests.ptrain.conftest import make_base
 
 
 def recipe(model: Path, data: Path, out: Path, **options) -> Recipe:

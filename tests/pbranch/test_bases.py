@@ -27,7 +27,7 @@ def test_hub_ids_pass_and_missing_folders_do_not(tmp_path) -> None:
     ("config", "message"),
     [
         ({"model_type": "t5"}, "encoder-decoder"),
-        ({"model_type": "mamba"}, "recurrent"),
+        ({"model_type": "mamba"}, "state"),
         ({"model_type": "deepseek_v3"}, "MLA"),
         (
             {"model_type": "qwen3_next", "num_hidden_layers": 4},

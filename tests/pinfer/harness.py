@@ -116,7 +116,7 @@ class Toy:
         runner = Runner(copy.deepcopy(self.model), get_backend(self.backend))
         scheduler = Scheduler(self.rules, self.limits or EngineLimits())
         table = legal_table(MARKERS, [END_OF_TEXT], SIZE, KNOWN)
-        sampler = self.choose or Sampler(torch.from_numpy(table))
+        sampler = self.choose or Sampler(torch.from_numpy(table).to(runner.device))
         requests = [scheduler.add(list(p), q) for p, q in zip(prompts, params, strict=True)]
         while scheduler.busy:
             batch = scheduler.schedule()

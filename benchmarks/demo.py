@@ -50,7 +50,6 @@ def main() -> None:
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print_table(report)
     print(f"\nreport: {path}   adapter: {args.out / 'adapter'}")
-    print(f'try it: pinfer generate --adapter {args.out / "adapter"} "$(head -c 600 PROMPT)"')
 
 
 def build_data(out: Path, traces: int) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """Trains the tiny base from scratch on linear traces: tokenizer, corpus, model, folder with card.
 
-`python -m ptrain.pretrain RECIPE key=value …`, on one process; a run that was stopped goes on where
-its last checkpoint stands. Needs torch and transformers alone; knows nothing of branches.
+`python -m ptrain.pretrain RECIPE key=value …`, or launched on several processes; a stopped run
+goes on from its last checkpoint. Needs torch and transformers alone; knows nothing of branches.
 """
 
 import sys

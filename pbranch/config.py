@@ -60,7 +60,13 @@ def load_branch_config(folder: Path) -> BranchConfig:
         known = {f.name for f in fields(BranchConfig)}
         config = BranchConfig(**{k: v for k, v in stored.items() if k in known})
         config.ids  # noqa: B018  (raises on a missing role)
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as e:
+    except (
+        json.JSONDecodeError,
+        UnicodeDecodeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as e:
         raise AdapterError(f"{path}: not a branch config ({e})") from e
     if config.markers != {r.value: t for r, t in MARKERS.items()}:
         raise AdapterError(f"{path}: markers {config.markers}, expected {dict(MARKERS)}")

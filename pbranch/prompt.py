@@ -84,6 +84,10 @@ def _flatten(content: str) -> str:
 
 
 def _encode(text: str, tokenizer: Any, add_bos: bool) -> list[int]:
+    try:
+        text.encode()
+    except UnicodeEncodeError as e:
+        raise RequestError(f"the prompt is not valid text ({e})") from e
     bos = tokenizer.bos_token
     add_bos = add_bos and not (bos and text.startswith(bos))
     runs = split_markers(text)

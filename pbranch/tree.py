@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from pbranch.errors import FormatError
 
+SEPARATOR = "\n"  # joins branches in plain text, where nothing else is stored
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -31,7 +33,7 @@ class Fork:
 
     topics: tuple[str, ...]
     branches: tuple["Trace", ...]
-    separator: str = "\n"
+    separator: str = SEPARATOR
 
     def __post_init__(self) -> None:
         if not self.topics:

@@ -58,9 +58,9 @@ def test_what_does_not_fit_is_named(stored, changes, message):
     assert str(folder) in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null"])
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"3", b"null", b'{"a": "\xff"}'])
 def test_files_that_are_no_config(tmp_path, text):
-    (tmp_path / FILE_NAME).write_text(text)
+    (tmp_path / FILE_NAME).write_bytes(text)
     with pytest.raises(AdapterError, match="not a branch config"):
         load_branch_config(tmp_path)
 

@@ -95,6 +95,8 @@ def test_without_a_template(metaspace_tokenizer, prompt, options, message):
         ([{"role": "user", "content": ["a"]}], {}, "message 1"),
         (["just text"], {}, "message 1"),
         ([{"role": "tool", "content": "a"}], {}, "template refuses.*unknown role tool"),
+        ("half a pair: \ud83d", {}, "not valid text"),
+        ("half a pair: \ud83d", {"raw": True}, "not valid text"),
     ],
 )
 def test_bad_prompts(byte_tokenizer, prompt, options, message):

@@ -1,7 +1,8 @@
 """Writes linear traces of the synthetic tasks: endless, seeded, the same for any worker count.
 
-`mix` is what a base model is trained on: traces of all tasks, single steps asked for on their own,
-traces in a stated order, and conclusions from given steps. Knows no tokenizer and no markers.
+A base model is trained on mixtures: traces of all tasks, single steps asked for on their own,
+traces in a stated order, conclusions from given steps, and exercises. Those of `mix` teach to
+calculate, and copy, but leave much to chance; those of `recall` do not.
 """
 
 import difflib
@@ -14,11 +15,14 @@ from pathlib import Path
 from pbranch.errors import DataError
 from pdata.record import Record, dump_line, open_writer
 from pdata.tasks import LEVELS, TASKS, Problem
+from pdata.tasks.drills import drill_copies, drill_sums
 from pdata.tasks.words import SPLITS
 
-MIX = "mix"
-# kind of record in the mixture: weight
-KINDS = {"trace": 70, "single": 20, "ordered": 7, "given": 3}
+# mixtures, by name; kind of record: weight
+MIXES = {
+    "mix": {"trace": 45, "single": 20, "ordered": 5, "given": 5, "sums": 15, "copies": 10},
+    "recall": {"trace": 68, "single": 12, "ordered": 7, "given": 8, "listed": 5},
+}
 SINGLES = (
     "Check only {t}.",
     "Do just {t} and nothing else.",
@@ -40,11 +44,15 @@ def make_record(task: str, seed: int, index: int, level: int | None, split: str)
     _check(task, level, split)
     rng = random.Random(f"{task}/{seed}/{index}/{level}/{split}")
     kind, name = "trace", task
-    if task == MIX:
-        kind, name = rng.choices(tuple(KINDS), tuple(KINDS.values()))[0], rng.choice(tuple(TASKS))
+    if task in MIXES:
+        kinds = MIXES[task]
+        kind, name = rng.choices(tuple(kinds), tuple(kinds.values()))[0], rng.choice(tuple(TASKS))
         if name == "chain" and kind == "ordered":  # a chain has one order only
             kind = "trace"
     steps = level if level is not None else rng.choice(LEVELS)
+    record_id = f"{task}-s{seed}-{index:06d}"
+    if kind in ("sums", "listed", "copies"):
+        return _drill(rng, record_id, task, kind, steps, split)
     problem = TASKS[name](rng, steps, split, "shuffled" if kind == "ordered" else "varied")
     prompt, completion, topics = _ask(rng, problem, kind)
     meta = {
@@ -57,13 +65,30 @@ def make_record(task: str, seed: int, index: int, level: int | None, split: str)
         "kind": kind,
     }
     return Record(
-        id=f"{task}-s{seed}-{index:06d}",
+        id=record_id,
         messages=({"role": "user", "content": prompt},),
         completion=completion,
         answer=None if kind == "single" else problem.answer,
         answer_ok=None if kind == "single" else True,
         source=f"synth:{task}",
         meta=meta,
+    )
+
+
+def _drill(
+    rng: random.Random, record_id: str, task: str, kind: str, level: int, split: str
+) -> Record:
+    n = level if kind == "copies" else 2 * level + rng.randint(2, 5)
+    if kind == "copies":
+        prompt, completion = drill_copies(rng, n, split)
+    else:
+        prompt, completion = drill_sums(rng, n, kind == "listed")
+    return Record(
+        record_id,
+        ({"role": "user", "content": prompt},),
+        completion,
+        source=f"synth:{task}",
+        meta={"task": "sums", "steps": n, "level": level, "kind": kind},
     )
 
 
@@ -85,7 +110,7 @@ def _ask(rng: random.Random, problem: Problem, kind: str) -> tuple[str, str, lis
 
 
 def _check(task: str, level: int | None, split: str) -> None:
-    names = (*TASKS, MIX)
+    names = (*TASKS, *MIXES)
     if task not in names:
         near = difflib.get_close_matches(task, names, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""

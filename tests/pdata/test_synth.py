@@ -97,7 +97,7 @@ def solve_chain(record: Record) -> str:
             value -= number
         else:
             value *= number
-        assert 0 <= value <= 150
+        assert 0 <= value <= 99
     return str(value)
 
 
@@ -175,13 +175,21 @@ def test_mix_holds_every_kind() -> None:
     records = make("mix", 600)
     share = {
         k: sum(r.meta["kind"] == k for r in records) / 600
-        for k in ("trace", "single", "ordered", "given")
+        for k in ("trace", "single", "ordered", "given", "sums", "copies")
     }
-    assert 0.65 < share["trace"] < 0.77 and 0.15 < share["single"] < 0.25
-    assert 0.03 < share["ordered"] < 0.1 and 0.01 < share["given"] < 0.06
+    assert 0.38 < share["trace"] < 0.52 and 0.14 < share["single"] < 0.26
+    assert 0.02 < share["ordered"] < 0.09 and 0.02 < share["given"] < 0.09
+    assert 0.1 < share["sums"] < 0.21 and 0.06 < share["copies"] < 0.15
     assert {r.meta["task"] for r in records} == set(TASKS)
     for record in records:
-        if record.meta["kind"] == "single":
+        if record.meta["kind"] == "copies":
+            assert len(set(record.completion.split("\n"))) == record.meta["steps"]
+        elif record.meta["kind"] == "sums":
+            sums = re.findall(r"(\d+ [-+*] \d+) (?:=|is|we get) (\d+)", record.completion)
+            assert len(sums) == record.meta["steps"] and str(len(sums)) in prompt_of(record)
+            assert all(eval(work) == int(value) <= 99 for work, value in sums)
+            assert record.answer is None and record.answer_ok is None
+        elif record.meta["kind"] == "single":
             assert record.answer is None and record.answer_ok is None
             assert record.completion.startswith(record.meta["topics"][0])
         else:
@@ -190,6 +198,20 @@ def test_mix_holds_every_kind() -> None:
             assert "\n" not in record.completion
         if record.meta["kind"] == "ordered":
             assert ", ".join(record.meta["topics"]) in prompt_of(record)
+
+
+def test_exercises_are_right_and_left_to_chance_as_little_as_said() -> None:
+    kinds = {record.meta["kind"] for record in make("recall", 300)}
+    assert kinds == {"trace", "single", "ordered", "given", "listed"}
+    for record in (r for mixture in ("mix", "recall") for r in make(mixture, 300)):
+        if record.meta["kind"] == "listed":
+            sums = re.findall(r"(\d+ [-+*] \d+) (?:=|is|we get) (\d+)", record.completion)
+            assert all(eval(work) == int(value) for work, value in sums)
+            assert [w for w, _ in sums] == re.findall(r"\d+ [-+*] \d+", prompt_of(record))
+        elif record.meta["kind"] == "copies":
+            lines = record.completion.split("\n")
+            assert len(lines) == record.meta["steps"] and record.answer is None
+            assert all(line in prompt_of(record) for line in lines)
 
 
 def test_same_arguments_same_record_whatever_the_workers(tmp_path) -> None:

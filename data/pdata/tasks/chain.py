@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 
 from pdata.tasks.problem import Order, Problem, Step
-from pdata.tasks.sums import LIMIT, apply
+from pdata.tasks.sums import LIMIT, apply, draw_operation
 from pdata.tasks.words import LEADS, draw_names, split_of, write_list, write_prompt
 
 
@@ -106,10 +106,8 @@ def _draw_moves(
     for _ in range(n):
         if products and 2 <= value <= LIMIT // 2 and rng.random() < 0.12:
             sign, operand = "*", rng.randint(2, min(4, LIMIT // value))
-        elif value < 8 or (value <= LIMIT - 40 and rng.random() < 0.5):
-            sign, operand = "+", rng.randint(2, 40)
         else:
-            sign, operand = "-", rng.randint(2, min(40, value))
+            sign, operand = draw_operation(rng, value)
         moves.append((sign, operand))
         value = apply(value, sign, operand)
     return start, tuple(moves)

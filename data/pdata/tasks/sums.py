@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pdata.tasks.problem import Order, Problem, Step, arrange
 from pdata.tasks.words import LEADS, draw_labels, draw_names, split_of, write_list, write_prompt
 
-LIMIT = 150  # no value or partial result exceeds it, none is negative
+LIMIT = 99  # no value or partial result exceeds it, none is negative
+OPERANDS = (2, 19)  # of + and -
 MARGIN = 3  # by which the largest or smallest is ahead
 INTROS = (
     "Work these out.",
@@ -98,7 +99,7 @@ def _pick(rng: random.Random, kind: str, values: list[int]) -> int:
 
 
 def _draw_sums(rng: random.Random, n: int, split: str, kind: str) -> list[Sum]:
-    cap = LIMIT // n if kind == "total" else 99
+    cap = LIMIT // n if kind == "total" else LIMIT
     length, mixed = rng.choice((2, 3, 3)), rng.random() < 0.2
     while True:
         found: dict[int, Sum] = {}
@@ -123,13 +124,17 @@ def _draw_sum(rng: random.Random, size: int) -> Sum:
         rest.append(("*", rng.randint(2, 6)))
         value *= rest[0][1]
     while len(rest) < size:
-        if value < 12 or (value < 100 and rng.random() < 0.5):
-            operand, sign = rng.randint(2, 49), "+"
-        else:
-            operand, sign = rng.randint(2, min(49, value)), "-"
-        rest.append((sign, operand))
-        value = apply(value, sign, operand)
+        rest.append(draw_operation(rng, value))
+        value = apply(value, *rest[-1])
     return Sum(first, tuple(rest))
+
+
+def draw_operation(rng: random.Random, value: int) -> tuple[str, int]:
+    """A sign + or - and an operand that keep `value` within 0 and LIMIT."""
+    low, high = OPERANDS
+    if value < 12 or (value <= LIMIT - high and rng.random() < 0.5):
+        return "+", rng.randint(low, high)
+    return "-", rng.randint(low, min(high, value))
 
 
 def _step(template: tuple[str, str, str, str], label: str, item: Sum) -> Step:

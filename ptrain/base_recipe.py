@@ -14,7 +14,7 @@ class ModelSection:
     kv_heads: int = 2
     head_dim: int = 48
     ffn: int = 704
-    vocab: int = 704
+    vocab: int = 832
     spare: int = 16  # at least so many, for special tokens that are added later
     context: int = 4096
     rope_theta: float = 10_000.0
@@ -27,6 +27,7 @@ class TrainSection:
     """Sizes in tokens, intervals in steps; `dtype` is that of autocast, weights are float32."""
 
     steps: int = 4000
+    first_steps: int = 0  # of them on `first_data`
     batch_tokens: int = 4096
     groups: int = 4  # of a batch; the documents of a group are of like length, one a row
     longest: int = 1024  # documents that are longer are left out
@@ -48,10 +49,12 @@ class TrainSection:
 
 @dataclass(frozen=True, slots=True)
 class PretrainRecipe:
-    """`data`: glob patterns of trace records; `tokenizer_traces`: how many train the BPE."""
+    """`data`, and `first_data` of the first `train.first_steps`: glob patterns of trace records;
+    `tokenizer_traces`: how many of the first ones train the BPE."""
 
     data: tuple[str, ...]
     out: str = "runs/tiny_base"
     tokenizer_traces: int = 20_000
     model: ModelSection = field(default_factory=ModelSection)
     train: TrainSection = field(default_factory=TrainSection)
+    first_data: tuple[str, ...] = ()

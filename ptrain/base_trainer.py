@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,9 @@ def start_run(recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerFast, device
     return run
 
 
-def train_run(run: Run, recipe: PretrainRecipe, corpus: Corpus, device: str) -> None:
-    """Train to the last step, with a checkpoint every `save_every` steps and at the end."""
+def train_run(run: Run, recipe: PretrainRecipe, corpora: Sequence[Corpus], device: str) -> None:
+    """Train to the last step, with a checkpoint every `save_every` steps and at the end; on the
+    first of `corpora` for `first_steps`, then on the last."""
     train = recipe.train
     bf16 = train.dtype == "bfloat16" or (train.dtype == "auto" and device == "cuda")
     autocast = torch.autocast(device, torch.bfloat16) if bf16 else contextlib.nullcontext()
@@ -71,6 +72,7 @@ def train_run(run: Run, recipe: PretrainRecipe, corpus: Corpus, device: str) -> 
     while run.step < train.steps:
         for param_group in (g for o in run.optimizers for g in o.param_groups):
             param_group["lr"] = param_group["initial_lr"] * schedule(run.step, train)
+        corpus = corpora[0 if run.step < train.first_steps else -1]
         for ids, labels in _groups(corpus, train, run.step, rank, world):
             ids, labels = ids.to(device), labels.to(device)
             with autocast:
@@ -173,7 +175,8 @@ def _identity(recipe: PretrainRecipe) -> str:
         for k, v in asdict(recipe.train).items()
         if k not in ("save_every", "log_every", "steps")
     }
-    return json.dumps({"data": recipe.data, "model": asdict(recipe.model), "train": train})
+    data = [recipe.first_data, recipe.data]
+    return json.dumps({"data": data, "model": asdict(recipe.model), "train": train})
 
 
 def _save_checkpoint(run: Run, recipe: PretrainRecipe) -> None:

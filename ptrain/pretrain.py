@@ -29,21 +29,26 @@ def pretrain(recipe: PretrainRecipe) -> Path:
     rank, world = processes()
     if rank:  # the first process makes the tokenizer and the corpus, the others read them
         distributed.barrier()
-    files = list_files(recipe.data)
     tokenizer = _load_tokenizer(recipe, out)
-    corpus = load_corpus(files, tokenizer, train.longest, out / "state" / "corpus.npz")
+    corpora = [
+        load_corpus(list_files(files), tokenizer, train.longest, out / "state" / f"{name}.npz")
+        for name, files in (("first_corpus", recipe.first_data), ("corpus", recipe.data))
+        if files
+    ]
     if world > 1 and not rank:
         distributed.barrier()
     run = start_run(recipe, tokenizer, device)
     if rank:
-        train_run(run, recipe, corpus, device)
+        train_run(run, recipe, corpora, device)
         return out
+    traces = sum(map(len, corpora))
     log(
         f"{sum(p.numel() for p in run.model.parameters()):,} parameters on {device}; "
-        f"{len(corpus):,} traces, {len(corpus.ids):,} tokens ({corpus.dropped} traces of more "
-        f"than {train.longest} left out); from step {run.step}"
+        f"{traces:,} traces, {sum(len(c.ids) for c in corpora):,} tokens "
+        f"({sum(c.dropped for c in corpora)} traces of more than {train.longest} left out); "
+        f"from step {run.step}"
     )
-    train_run(run, recipe, corpus, device)
+    train_run(run, recipe, corpora, device)
     facts = {
         "seconds": round(run.seconds, 1),
         "device": torch.cuda.get_device_name() if device == "cuda" else "CPU",
@@ -51,7 +56,7 @@ def pretrain(recipe: PretrainRecipe) -> Path:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "parameters": sum(p.numel() for p in run.model.parameters()),
-        "traces": len(corpus),
+        "traces": traces,
         "tokens": run.step * train.batch_tokens,
         "steps": run.step,
         "loss": round(run.loss, 4),
@@ -72,7 +77,8 @@ def _load_tokenizer(recipe: PretrainRecipe, out: Path) -> PreTrainedTokenizerFas
     """The tokenizer of an earlier part of this run, else a new one."""
     if (out / "tokenizer.json").exists():
         return PreTrainedTokenizerFast.from_pretrained(out)
-    texts = read_texts(list_files(recipe.data), recipe.tokenizer_traces)
+    files = list_files([*recipe.first_data, *recipe.data])
+    texts = read_texts(files, recipe.tokenizer_traces)
     tokenizer = train_tokenizer(texts, recipe.model.vocab, recipe.model.context)
     tokenizer.save_pretrained(out)
     return PreTrainedTokenizerFast.from_pretrained(out)

@@ -1,6 +1,7 @@
 """The tiny base: its tokenizer, the packing of its corpus, resuming, and the folder it leaves."""
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 import yaml
 from pdata.synth import make_record, synthesise
+from pdata.tasks.words import draw_names
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -57,6 +59,17 @@ def test_tokenizer_splits_digits_and_returns_the_text(tokenizer) -> None:
         1,
         2,
     ]
+
+
+def test_names_are_read_by_syllables_also_those_never_seen(tmp_path: Path) -> None:
+    synthesise("mix", 2000, 1, tmp_path / "mix.jsonl")
+    tokenizer = train_tokenizer(read_texts([tmp_path / "mix.jsonl"], 2000), 832, 4096)
+    for split in ("train", "heldout"):
+        for name in draw_names(random.Random(0), 12, split):
+            for text in (f"{name}: 1.2", f"- {name}; ", f"Round {name}\n"):
+                pieces = [tokenizer.decode([i]) for i in tokenizer.encode(text)]
+                at = pieces.index(name[:2])
+                assert pieces[at + 1] == name[2:], pieces
 
 
 def test_chat_template_renders_and_agrees_with_render_prompt(tokenizer) -> None:
@@ -144,6 +157,22 @@ def test_resume_equals_an_undisturbed_run(
     other = replace(broken, train=replace(broken.train, lr=1e-3))
     with pytest.raises(RecipeError, match="of another recipe"):
         pretrain(other)
+
+
+def test_the_first_steps_see_the_first_data_alone(recipe: PretrainRecipe, tmp_path: Path) -> None:
+    synthesise("recall", 120, 2, tmp_path / "recall.jsonl")
+    later = (str(tmp_path / "recall.jsonl"),)
+
+    def weights(first_steps: int) -> dict[str, torch.Tensor]:
+        train = replace(recipe.train, first_steps=first_steps)
+        out = str(tmp_path / f"run{first_steps}")
+        staged = replace(recipe, first_data=recipe.data, data=later, train=train, out=out)
+        return load_file(pretrain(staged) / "model.safetensors")
+
+    alone = load_file(pretrain(recipe) / "model.safetensors")
+    whole, half = weights(recipe.train.steps), weights(recipe.train.steps // 2)
+    assert all(torch.equal(whole[k], alone[k]) for k in alone)
+    assert not all(torch.equal(half[k], alone[k]) for k in alone)
 
 
 def test_folder_loads_generates_and_tells_its_scores(recipe: PretrainRecipe) -> None:

@@ -40,6 +40,13 @@ def generate(
     max_rows: Annotated[int, typer.Option(help="tokens fed in one pass")] = 512,
     timeout: Annotated[float | None, typer.Option(help="seconds for a request")] = None,
     temperature: Annotated[float, typer.Option(help="0: greedy")] = 0.0,
+    top_k: Annotated[int, typer.Option(help="draw from the K best tokens; 0: all")] = 0,
+    top_p: Annotated[float, typer.Option(help="draw from the best tokens of this mass")] = 1.0,
+    min_p: Annotated[float, typer.Option(help="bar tokens below this share of the best")] = 0.0,
+    repetition_penalty: Annotated[float, typer.Option(help="above 1: repeat less")] = 1.0,
+    stop: Annotated[list[str] | None, typer.Option(help="text to end at; may be repeated")] = None,
+    n: Annotated[int, typer.Option("-n", help="answers a prompt, with seeds that follow")] = 1,
+    logprobs: Annotated[int | None, typer.Option(help="with --json: report so many")] = None,
     seed: Annotated[int, typer.Option(help="of the random draws")] = 0,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda")] = None,
@@ -52,11 +59,17 @@ def generate(
     if (prompt is None) == (prompts is None):
         raise typer.BadParameter("give a PROMPT, or --prompts FILE")
     jobs = read_prompts(prompts) if prompts is not None else [{"prompt": read_text(prompt or "")}]
-    from pinfer.params import EngineLimits, SamplingParams
+    from pinfer.params import EngineLimits, SamplingParams, samples
 
     params = SamplingParams(
         max_new_tokens=max_new_tokens,
         temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        stop=tuple(stop or ()),
+        logprobs=logprobs,
         seed=seed,
         mode=mode,  # type: ignore[arg-type]
         grammar=grammar,  # type: ignore[arg-type]
@@ -66,7 +79,7 @@ def generate(
         max_width=max_width,
         timeout_s=timeout,
     )
-    limits = EngineLimits(max_rows=max_rows)
+    seeds, limits = samples(params, n), EngineLimits(max_rows=max_rows)
     if output is not None and not Path(output).parent.is_dir():
         raise RequestError(f"--output {output}: no such folder")
     console.quiet_libraries()
@@ -78,7 +91,8 @@ def generate(
     waiting: dict[int, dict] = {}
     for job in jobs:
         body = job["messages"] if "messages" in job else job["prompt"]
-        waiting[engine.add(body, params, system=system, raw=raw).number] = job
+        for sample in seeds:
+            waiting[engine.add(body, sample, system=system, raw=raw).number] = job
     with _open_output(output) as out:  # all is well: only now is an older file given up
         _answer(engine, waiting, out, as_json)
 

@@ -4,44 +4,31 @@ Host logic over small values; no tensors, no model, no clock. Every path leaves 
 whatever stops a lane, `close` injects what the grammar still wants.
 """
 
-from dataclasses import dataclass
-
-from pbranch.layout import Outline, Positions, join_extent
-from pbranch.markers import MarkerIds, Role
+from pbranch.layout import join_extent
+from pbranch.markers import Role
 from pbranch.stream import LaneState, next_state
-from pinfer.lane import Block, Lane, Path, Request, Row, Status
+from pinfer.lane import Block, Lane, Logprob, Path, Request, Row, Status
 from pinfer.params import SamplingParams
+from pinfer.rules import Rules
+from pinfer.segment import StopWatch
 
 # rows from a fork to its join at the least, and the end of the branch that holds them
 _SMALLEST_BLOCK = 9
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a model brings: markers, the ids that end a text, context in positions, and how it was
-    taught to place a join and to see an outline."""
-
-    markers: MarkerIds | None
-    end_of_text: frozenset[int]
-    context: int
-    positions: Positions = "max"
-    outline: Outline = "all"
-
-    def role(self, token: int) -> Role | None:
-        """The marker that `token` is, if any."""
-        return self.markers.role(token) if self.markers else None
-
-    def id(self, role: Role) -> int:
-        """Token of a marker."""
-        return getattr(self.markers, role.value)
-
-
-def open_request(number: int, prompt: list[int], params: SamplingParams, rules: Rules) -> Request:
-    """A request with its prompt queued."""
+def open_request(
+    number: int,
+    prompt: list[int],
+    params: SamplingParams,
+    rules: Rules,
+    watch: StopWatch | None = None,
+) -> Request:
+    """A request with its prompt queued; `watch` looks for its stop strings."""
     request = Request(number, prompt, params)
     trunk = Lane(
         request, (), None, 0, rules.context - 1, params.max_new_tokens, LaneState.TRUNK_FLAT
     )
+    trunk.seen, trunk.watch = set(prompt), watch
     request.trunk = trunk
     request.lanes.append(trunk)
     trunk.status, request.live = Status.LIVE, 1
@@ -53,22 +40,22 @@ def open_request(number: int, prompt: list[int], params: SamplingParams, rules: 
     return request
 
 
-def accept(lane: Lane, token: int, rules: Rules) -> None:
+def accept(lane: Lane, token: int, rules: Rules, logprob: Logprob | None = None) -> None:
     """Take the token drawn for `lane`, or what a limit puts in its place; then let branches in."""
     lane.drawn, lane.used, lane.budget = lane.drawn + 1, lane.used + 1, lane.budget - 1
+    at = len(lane.items)
     _take(lane, token, rules)
+    if logprob is not None and lane.items[at] == (token, False):
+        lane.logprobs[at] = logprob
     admit(lane.request, rules)
 
 
 def _take(lane: Lane, token: int, rules: Rules) -> None:
-    request = lane.request
-    if token in rules.end_of_text and not lane.state.in_outline:
+    request, ends = lane.request, token in rules.end_of_text
+    if (ends or token in request.params.stop_token_ids) and not lane.state.in_outline:
         if not lane.in_branch:
             lane.items.append((token, False))
-            finish(request, "stop")
-            return
-        request.note("eos_in_branch")
-        _push(lane, rules.id(Role.END), True, rules)
+        _stop_lane(lane, "eos_in_branch" if ends else "stop_in_branch", rules)
         return
     limit = _outline_limit(lane, token, rules) if lane.state.in_outline else None
     if limit:
@@ -76,8 +63,19 @@ def _take(lane: Lane, token: int, rules: Rules) -> None:
         _push(lane, rules.id(Role.SPAWN), True, rules)
     else:
         _push(lane, token, False, rules)
-    if lane.status is Status.LIVE and request.finish_reason is None:
+    if lane.watch and lane.watch.found and lane.status is Status.LIVE:
+        _stop_lane(lane, "stop_in_branch", rules)
+    elif lane.status is Status.LIVE and request.finish_reason is None:
         _check_room(lane, rules)
+
+
+def _stop_lane(lane: Lane, limit: str, rules: Rules) -> None:
+    """The end of a text, or what the request stops at: ends the answer, or just the branch."""
+    if lane.in_branch:
+        lane.request.note(limit)
+        _push(lane, rules.id(Role.END), True, rules)
+    else:
+        finish(lane.request, "stop")
 
 
 def name_fork_limit(lane: Lane, wanted: int, rules: Rules) -> None:
@@ -185,6 +183,12 @@ def _push(lane: Lane, token: int, forced: bool, rules: Rules) -> None:
         lane.topics.append([])
     elif lane.state.in_outline and role is None:
         lane.topics[-1].append(token)
+    elif role is None and lane.watch:
+        lane.watch.push(token)
+    if role is None and not forced:
+        (lane.outline or lane).seen.add(token)
+    if role in (Role.FORK, Role.JOIN) and lane.watch:
+        lane.watch = lane.watch.fresh()
     forkable = may_fork(lane, rules)
     lane.state = next_state(lane.state, role, in_branch=lane.in_branch, may_fork=forkable)
     if role is Role.SPAWN:
@@ -213,6 +217,8 @@ def _spawn(lane: Lane, spawn: int, rules: Rules) -> None:
     for i, topic in enumerate(block.topics):
         path = (*lane.path, (lane.blocks, i))
         child = Lane(request, path, lane, spawn + 1, last, share, LaneState.BRANCH, name)
+        child.seen = set(lane.seen)
+        child.watch = lane.watch and lane.watch.fresh()
         child.items = [(token, True) for token in (rules.id(Role.BRANCH), *topic)]
         child.header = len(child.items)
         child.state = next_state(
@@ -244,6 +250,8 @@ def _join_when_done(lane: Lane, rules: Rules) -> None:
     block = lane.block
     if any(child.status is not Status.CLOSED for child in block.lanes):
         return
+    for hidden in block.hidden:
+        lane.seen |= hidden.seen
     used = sum(child.used for child in block.lanes)
     lane.used, lane.budget = lane.used + used, lane.budget - used
     extents = [child.position - 1 - block.spawn for child in block.lanes]

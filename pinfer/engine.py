@@ -11,14 +11,17 @@ from pbranch.errors import BranchError, RequestError
 from pbranch.prompt import Message, render_prompt
 from pbranch.stream import legal_table
 from pinfer.attention import get_backend
+from pinfer.events import Event, Finished
 from pinfer.lane import Request
 from pinfer.load import Loaded, load
-from pinfer.params import EngineLimits, SamplingParams
+from pinfer.params import EngineLimits, SamplingParams, samples
 from pinfer.probe import probe
 from pinfer.result import Generation, make_generation
 from pinfer.runner import Runner
 from pinfer.sampler import Sampler
 from pinfer.scheduler import Scheduler
+from pinfer.segment import StopWatch
+from pinfer.transcript import Transcript
 
 Prompt = str | Sequence[Message] | Mapping[str, list[int]]
 log = logging.getLogger("pinfer")
@@ -75,7 +78,8 @@ class Engine:
                 raise RequestError(f"token id {wrong[0]}: the vocabulary has {rows} rows")
         else:
             ids = render_prompt(prompt, self.tokenizer, system, raw)
-        return self.scheduler.add(ids, params)
+        watch = StopWatch(self.codec.decode, params.stop) if params.stop else None
+        return self.scheduler.add(ids, params, watch)
 
     def step(self) -> list[Request]:
         """One pass; returns the requests that it has finished."""
@@ -86,6 +90,32 @@ class Engine:
         for request in finished:
             self.runner.release(request)
         return finished
+
+    def abort(self, request: Request) -> None:
+        """End a request at once, wherever it stands; what it has stays well-formed."""
+        self.scheduler.abort(request)
+        self.runner.release(request)
+
+    def stream(
+        self,
+        prompt: Prompt,
+        params: SamplingParams | None = None,
+        *,
+        system: str | None = None,
+        raw: bool = False,
+    ) -> Iterator[Event]:
+        """Decode one prompt and tell what happens; the last event is `Finished`. Requests that were
+        queued before are decoded along with it. A stream that is left early aborts its request."""
+        request = self.add(prompt, params or SamplingParams(), system=system, raw=raw)
+        transcript = Transcript(request, self.rules, self.codec)
+        try:
+            while request.finish_reason is None:
+                self.step()
+                yield from transcript.advance()
+        finally:
+            if request.finish_reason is None:
+                self.abort(request)
+        yield Finished(make_generation(request, self.rules, self.codec))
 
     def run(self) -> Iterator[tuple[Request, Generation]]:
         """Step until nothing is left; yields each request as it finishes."""
@@ -98,15 +128,18 @@ class Engine:
         prompts: Sequence[Prompt],
         params: SamplingParams | None = None,
         *,
+        n: int = 1,
         system: str | None = None,
         raw: bool = False,
     ) -> list[Generation]:
-        """Answers in the order of the prompts, decoded as one batch."""
+        """Answers in the order of the prompts, `n` of each, decoded as one batch. Sample i has the
+        seed plus i."""
         params = params or SamplingParams()
         requests: list[Request] = []
         try:
             for prompt in prompts:
-                requests.append(self.add(prompt, params, system=system, raw=raw))
+                for sample in samples(params, n):
+                    requests.append(self.add(prompt, sample, system=system, raw=raw))
         except BranchError:
             self.scheduler.drop(requests)  # nothing of a refused call is left for the next one
             raise

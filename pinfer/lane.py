@@ -7,11 +7,20 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import NamedTuple
 
 from pbranch.stream import LaneState
 from pinfer.params import SamplingParams
+from pinfer.segment import StopWatch
 
 Path = tuple[tuple[int, int], ...]  # ((block, branch), …) from the trunk down
+
+
+class Logprob(NamedTuple):
+    """Of a drawn token under the bare model, and (token, logprob) of the best ones, best first."""
+
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
 
 
 class Status(Enum):
@@ -69,6 +78,9 @@ class Lane:
     header: int = 0  # leading items that are a branch's marker and topic
     topics: list[list[int]] = field(default_factory=list)  # of the outline being written
     outline: "Lane | None" = None  # holds the rows of that outline where branches do not see it
+    logprobs: dict[int, "Logprob"] = field(default_factory=dict)  # by index in `items`
+    seen: set[int] = field(default_factory=set)  # tokens it sees, markers and injected ones exempt
+    watch: "StopWatch | None" = None  # where the request has stop strings
     used: int = 0  # tokens drawn in it and below it
     drawn: int = 0  # tokens drawn in it
     blocks: int = 0
@@ -92,12 +104,20 @@ class Lane:
 
     def tokens(self) -> Iterator[tuple[int, bool]]:
         """(token, forced) in text order, branches included."""
-        for item in self.items:
+        return ((token, forced) for token, forced, _ in self.rows())
+
+    def rows(self) -> Iterator[tuple[int, bool, Logprob | None]]:
+        """(token, forced, logprob where asked for) in text order, branches included."""
+        for i, item in enumerate(self.items):
             if isinstance(item, Block):
                 for lane in item.lanes:
-                    yield from lane.tokens()
+                    yield from lane.rows()
             else:
-                yield item
+                yield (*item, self.logprobs.get(i))
+
+    def visible_tokens(self) -> set[int]:
+        """Tokens that a repetition penalty looks at when the lane draws."""
+        return self.seen | self.outline.seen if self.outline else self.seen
 
 
 @dataclass(slots=True, eq=False)

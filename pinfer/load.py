@@ -15,7 +15,7 @@ from pbranch.config import BranchConfig, fingerprint, load_branch_config
 from pbranch.errors import AdapterError, ModelError, RequestError
 from pbranch.markers import find_markers
 from pbranch.prompt import turn_end_id
-from pinfer.commit import Rules
+from pinfer.rules import Rules
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 log = logging.getLogger("pinfer")

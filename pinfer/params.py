@@ -4,7 +4,8 @@ Limits that change the text stand in `SamplingParams` and are named in the resul
 `EngineLimits`, and `max_width`, change only how work is cut into passes, never a token.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from pbranch.errors import RequestError
@@ -12,18 +13,38 @@ from pbranch.errors import RequestError
 Mode = Literal["parallel", "serial", "linear"]
 
 
+_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "temperature": (lambda x: 0 <= x < float("inf"), "0 or more"),
+    "top_k": (lambda x: x >= 0, "0 (all tokens) or more"),
+    "top_p": (lambda x: 0 < x <= 1, "more than 0, at most 1"),
+    "min_p": (lambda x: 0 <= x <= 1, "0 to 1"),
+    "repetition_penalty": (lambda x: 0 < x < float("inf"), "more than 0"),
+    "logprobs": (lambda x: x is None or 0 <= x <= 100, "0 to 100"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
     """One request's parameters. temperature 0: greedy. Counts are in tokens.
 
+    A draw is shaped as in transformers, in this order: repetition_penalty over what the lane sees
+    (markers and injected tokens exempt), temperature, top_k (0: all), top_p, min_p. logprobs:
+    report each drawn token's log-probability under the bare model, and that many of the best.
+    stop, stop_token_ids: end the answer, or in a branch that branch; what they match is not text.
     mode: `parallel`; `serial`, the same tokens one branch at a time; `linear`, no fork allowed.
     grammar `off` lets the model choose freely: an illegal choice ends the answer with an error.
     """
 
     max_new_tokens: int = 512
     temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
     seed: int = 0
-    sample: int = 0  # which of several samples of one prompt; part of the randomness key
+    logprobs: int | None = None
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
     mode: Mode = "parallel"
     grammar: Literal["on", "off"] = "on"
     max_topics: int = 32
@@ -38,9 +59,12 @@ class SamplingParams:
             raise RequestError(f"mode {self.mode!r}: expected parallel, serial or linear")
         if self.grammar not in ("on", "off"):
             raise RequestError(f"grammar {self.grammar!r}: expected on or off")
-        if not 0 <= self.temperature < float("inf"):
-            raise RequestError(f"temperature {self.temperature}: expected 0 or more")
-        _check_counts(self, ("seed", "sample"))
+        for name, (good, expected) in _RANGES.items():
+            if not good(getattr(self, name)):
+                raise RequestError(f"{name} {getattr(self, name)}: expected {expected}")
+        if isinstance(self.stop, str) or not all(self.stop):
+            raise RequestError(f"stop {self.stop!r}: expected texts that are not empty")
+        _check_counts(self, ("seed", "top_k", "logprobs"))
         if self.timeout_s is not None and not self.timeout_s > 0:
             raise RequestError(f"timeout_s {self.timeout_s}: expected more than 0")
 
@@ -48,6 +72,13 @@ class SamplingParams:
     def width(self) -> int | None:
         """Lanes at once, None without limit."""
         return 1 if self.mode == "serial" else self.max_width
+
+
+def samples(params: SamplingParams, n: int) -> list[SamplingParams]:
+    """The parameters of `n` samples of one prompt: their seeds follow one another."""
+    if n < 1:
+        raise RequestError(f"n {n}: expected 1 or more")
+    return [replace(params, seed=params.seed + i) for i in range(n)]
 
 
 @dataclass(frozen=True, slots=True)

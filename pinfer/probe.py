@@ -12,9 +12,9 @@ from torch import Tensor
 from pbranch.errors import ModelError
 from pbranch.markers import MarkerIds
 from pinfer.attention import Backend
-from pinfer.commit import Rules
 from pinfer.lane import Path
 from pinfer.params import EngineLimits, SamplingParams
+from pinfer.rules import Rules
 from pinfer.runner import Runner
 from pinfer.scheduler import Choice, Scheduler
 

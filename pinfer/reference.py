@@ -126,13 +126,9 @@ class Reference:
         """Logits (rows, vocabulary) of one forward over all rows under the dense mask."""
         tokens = torch.tensor([[t for t, _, _ in self.rows]])
         positions = torch.tensor([[x for _, x, _ in self.rows]])
-        n = len(self.rows)
-        allowed = torch.tensor(
-            [
-                [k <= q and sees(self.rows[q][2], self.rows[k][2]) for k in range(n)]
-                for q in range(n)
-            ]
-        )
+        paths, n = [path for _, _, path in self.rows], len(self.rows)
+        seen = [[k <= q and sees(paths[q], paths[k]) for k in range(n)] for q in range(n)]
+        allowed = torch.tensor(seen)
         near = allowed
         config = self.model.config.get_text_config()
         window = getattr(config, "sliding_window", None)
@@ -143,10 +139,9 @@ class Reference:
             kind: self.additive(near if kind == "sliding_attention" else allowed)
             for kind in set(kinds)
         }
-        mask: Any = masks if len(masks) > 1 else masks[kinds[0]]
-        return self.model(
-            input_ids=tokens, position_ids=positions, attention_mask=mask, use_cache=False
-        ).logits[0]
+        mask = masks if len(masks) > 1 else masks[kinds[0]]
+        given = {"input_ids": tokens, "position_ids": positions, "attention_mask": mask}
+        return self.model(**given, use_cache=False).logits[0]
 
     def additive(self, allowed: torch.Tensor) -> torch.Tensor:
         """Bool (rows, rows) as what transformers adds to scores, (1, 1, rows, rows)."""

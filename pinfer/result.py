@@ -8,8 +8,9 @@ from pbranch.codec import SegmentCodec
 from pbranch.markers import Role
 from pbranch.text import render
 from pbranch.tree import Fork, Trace, make_trace, plain_text
-from pinfer.commit import Rules
-from pinfer.lane import Block, Lane, Request
+from pinfer.lane import Block, Lane, Logprob, Request
+from pinfer.rules import Rules
+from pinfer.segment import cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,14 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One answer. `token_ids` are the generated rows in text order, `forced` those not drawn."""
+    """One answer. `token_ids` are the generated rows in text order, `forced` those not drawn;
+    `logprobs` theirs, None where a token was forced or the request asked for none."""
 
     prompt_token_ids: list[int]
     trace: Trace
     token_ids: list[int]
     forced: list[bool]
+    logprobs: list[Logprob | None]
     finish_reason: str
     limits: list[str]
     stats: Stats
@@ -60,7 +63,7 @@ class Generation:
 
     def as_dict(self) -> dict[str, Any]:
         """The object that `pinfer generate --json` prints, without the prompt's text."""
-        return {
+        row = {
             "prompt_token_ids": self.prompt_token_ids,
             "text": self.text,
             "tagged_text": self.tagged_text,
@@ -70,25 +73,30 @@ class Generation:
             "limits": self.limits,
             "stats": asdict(self.stats),
         }
+        if any(self.logprobs):
+            row["logprobs"] = [x and x._asdict() for x in self.logprobs]
+        return row
 
 
 def make_generation(request: Request, rules: Rules, codec: SegmentCodec) -> Generation:
     """The result of a finished request."""
-    tokens = list(request.trunk.tokens())
+    rows = list(request.trunk.rows())
     return Generation(
         prompt_token_ids=request.prompt,
         trace=lane_trace(request.trunk, rules, codec.decode),
-        token_ids=[t for t, _ in tokens],
-        forced=[f for _, f in tokens],
+        token_ids=[t for t, _, _ in rows],
+        forced=[f for _, f, _ in rows],
+        logprobs=[x for _, _, x in rows],
         finish_reason=request.finish_reason or "error",
         limits=list(request.limits),
-        stats=_stats(request, sum(not f for _, f in tokens), len(tokens)),
+        stats=_stats(request, sum(not f for _, f, _ in rows), len(rows)),
     )
 
 
 def lane_trace(lane: Lane, rules: Rules, decode: Callable[[Sequence[int]], str]) -> Trace:
     """The tree of a lane's items; header and body are decoded apart, as they were encoded."""
     parts: list[str | Fork] = [decode([t for t, _ in lane.items[1 : lane.header]])]  # type: ignore[misc]
+    ends = rules.end_of_text | set(lane.request.params.stop_token_ids)
     text: list[int] = []
     in_outline = False
     for item in lane.items[lane.header :]:
@@ -99,13 +107,15 @@ def lane_trace(lane: Lane, rules: Rules, decode: Callable[[Sequence[int]], str])
             in_outline = False
             continue
         role = rules.role(item[0])
-        if role is None and not in_outline:
-            text.append(item[0])
-        else:
+        if role is Role.FORK:
             parts.append(decode(text))
-            text = []
-            in_outline = in_outline or role is Role.FORK
-    return make_trace(*parts, decode(text))
+            text, in_outline = [], True
+        elif role is None and not in_outline and item[0] not in ends:
+            text.append(item[0])
+    last = decode(text)
+    if lane.watch and lane.watch.found:
+        last = cut(last, lane.request.params.stop)
+    return make_trace(*parts, last)
 
 
 def _stats(request: Request, drawn: int, total: int) -> Stats:

@@ -1,17 +1,24 @@
 """Draws tokens from logits under the grammar.
 
-A draw is keyed by (seed, sample, path, position), so it depends neither on what else is in the
-batch nor on scheduling. Knows lanes' states, not what follows from a draw.
+A draw is keyed by (seed, path, position), so it depends neither on what else is in the batch nor on
+scheduling; sample i of a prompt has the seed plus i. Knows lanes' states, not what a draw does.
 """
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import (
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from pbranch.stream import LaneState
-from pinfer.lane import Lane
+from pinfer.lane import Lane, Logprob
 from pinfer.scheduler import Choice
 
 # a lane that may not fork, and what it would be if it might
@@ -33,31 +40,82 @@ class Sampler:
         unbound = [
             s if _linear(x) else _UNBOUND.get(s, s) for s, x in zip(states, lanes, strict=True)
         ]
-        free = self._draw(logits, lanes).tolist()
+        free = draw(logits, lanes)
         bound = self._draw_legal(logits, lanes, states)
         wanted = bound if unbound == states else self._draw_legal(logits, lanes, unbound)
         allowed = self.legal[states, free].tolist()
+        tokens = [
+            b if lane.request.params.grammar == "on" else f
+            for f, b, lane in zip(free, bound, lanes, strict=True)
+        ]
+        scores = _logprobs(logits, lanes, tokens)
         return [
-            Choice(b, a, w) if lane.request.params.grammar == "on" else Choice(f, a, f)
-            for f, b, a, w, lane in zip(free, bound, allowed, wanted, lanes, strict=True)
+            Choice(t, a, w if lane.request.params.grammar == "on" else t, p)
+            for t, a, w, p, lane in zip(tokens, allowed, wanted, scores, lanes, strict=True)
         ]
 
     def _draw_legal(
         self, logits: Tensor, lanes: Sequence[Lane], states: Sequence[LaneState]
     ) -> list[int]:
         legal = self.legal[torch.tensor(states, device=self.legal.device)]
-        return self._draw(logits.masked_fill(~legal, float("-inf")), lanes).tolist()
+        return draw(logits.masked_fill(~legal, float("-inf")), lanes)
 
-    def _draw(self, logits: Tensor, lanes: Sequence[Lane]) -> Tensor:
-        tokens = logits.argmax(-1)
-        for i, lane in enumerate(lanes):
-            temperature = lane.request.params.temperature
-            if temperature > 0:
-                row = logits[i].double()
-                mass = ((row - row.max()) / temperature).softmax(-1).cumsum(-1)
-                point = uniform(lane) * mass[-1]
-                tokens[i] = torch.searchsorted(mass, point, right=True).clamp(max=len(mass) - 1)
-        return tokens
+
+def draw(logits: Tensor, lanes: Sequence[Lane]) -> list[int]:
+    """A token a lane; requests are drawn for one by one, each with its own parameters."""
+    tokens = logits.argmax(-1)
+    members: dict[int, list[int]] = {}
+    for i, lane in enumerate(lanes):
+        params = lane.request.params
+        if params.temperature > 0 or params.repetition_penalty != 1:
+            members.setdefault(lane.request.number, []).append(i)
+    for rows in members.values():
+        mine = [lanes[i] for i in rows]
+        shaped = shape(logits[rows], mine)
+        if mine[0].request.params.temperature == 0:
+            tokens[rows] = shaped.argmax(-1)
+            continue
+        mass = shaped.softmax(-1).cumsum(-1)
+        points = [[uniform(lane)] for lane in mine]
+        point = torch.tensor(points, dtype=mass.dtype, device=mass.device) * mass[:, -1:]
+        found = torch.searchsorted(mass, point, right=True)[:, 0]
+        tokens[rows] = found.clamp(max=mass.shape[1] - 1)
+    return tokens.tolist()
+
+
+def shape(logits: Tensor, lanes: Sequence[Lane]) -> Tensor:
+    """Logits (lanes, vocabulary) of one request's lanes, as transformers' processors leave them."""
+    params = lanes[0].request.params
+    if params.repetition_penalty != 1:
+        seen = [sorted(lane.visible_tokens()) for lane in lanes]
+        longest = max(map(len, seen))  # repeating a token changes nothing: it is penalised once
+        rows = [tokens + tokens[:1] * (longest - len(tokens)) for tokens in seen]
+        ids = torch.tensor(rows, device=logits.device)
+        logits = RepetitionPenaltyLogitsProcessor(params.repetition_penalty)(ids, logits)
+    none: Any = None  # the others do not look at what came before
+    if params.temperature > 0:
+        # shifted first: the largest stays 0 however small the temperature
+        logits = (logits - logits.amax(-1, keepdim=True)).double() / params.temperature
+    if params.top_k > 0:
+        logits = TopKLogitsWarper(params.top_k)(none, logits)
+    if params.top_p < 1:
+        logits = TopPLogitsWarper(params.top_p)(none, logits)
+    if params.min_p > 0:
+        logits = MinPLogitsWarper(params.min_p)(none, logits)
+    return logits
+
+
+def _logprobs(logits: Tensor, lanes: Sequence[Lane], tokens: Sequence[int]) -> list[Logprob | None]:
+    """Of the drawn tokens, where asked for, under the model's own distribution."""
+    found: list[Logprob | None] = [None] * len(lanes)
+    for i, (lane, token) in enumerate(zip(lanes, tokens, strict=True)):
+        best = lane.request.params.logprobs
+        if best is not None:
+            row = logits[i].log_softmax(-1)
+            values, ids = row.topk(min(best, len(row)))
+            top = tuple(zip(ids.tolist(), values.tolist(), strict=True))
+            found[i] = Logprob(float(row[token]), top)
+    return found
 
 
 def _linear(lane: Lane) -> bool:
@@ -66,7 +124,6 @@ def _linear(lane: Lane) -> bool:
 
 def uniform(lane: Lane) -> float:
     """A number in [0, 1) that belongs to the lane's next draw."""
-    params = lane.request.params
-    key = f"{params.seed}|{params.sample}|{lane.path}|{lane.position}"
+    key = f"{lane.request.params.seed}|{lane.path}|{lane.position}"
     digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2**53

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pbranch.errors import RequestError
-from pinfer.commit import Rules, accept, name_fork_limit, open_request, stop
-from pinfer.lane import Lane, Request, Row
+from pinfer.commit import accept, name_fork_limit, open_request, stop
+from pinfer.lane import Lane, Logprob, Request, Row
 from pinfer.params import EngineLimits, SamplingParams
+from pinfer.rules import Rules
+from pinfer.segment import StopWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,12 @@ class Batch:
 @dataclass(frozen=True, slots=True)
 class Choice:
     """A token drawn for a lane; `legal`: whether the model's own choice was; `wanted`: what had
-    been drawn if no limit kept the lane from a fork."""
+    been drawn if no limit kept the lane from a fork; `logprob` where the request asks for it."""
 
     token: int
     legal: bool
     wanted: int = -1
+    logprob: Logprob | None = None
 
 
 class Scheduler:
@@ -47,8 +50,11 @@ class Scheduler:
         self.running: list[Request] = []
         self._count = 0
 
-    def add(self, prompt: list[int], params: SamplingParams) -> Request:
-        """Queue a prompt. RequestError where it can never be served."""
+    def add(
+        self, prompt: list[int], params: SamplingParams, watch: StopWatch | None = None
+    ) -> Request:
+        """Queue a prompt; `watch` looks for its stop strings. RequestError where it can never be
+        served."""
         if not prompt:
             raise RequestError("the prompt is empty; an answer needs at least one token before it")
         if len(prompt) >= self.rules.context:
@@ -67,7 +73,7 @@ class Scheduler:
                     f"a prompt of {len(prompt)} tokens and {params.max_new_tokens} new ones may "
                     f"need {most} cached rows; max_kv_rows is {self.limits.max_kv_rows}"
                 )
-        request = open_request(self._count, prompt, params, self.rules)
+        request = open_request(self._count, prompt, params, self.rules, watch)
         self._count += 1
         request.started = time.monotonic()
         self.queued.append(request)
@@ -76,6 +82,14 @@ class Scheduler:
     def drop(self, requests: Sequence[Request]) -> None:
         """Forget requests that still wait."""
         self.queued = deque(r for r in self.queued if r not in requests)
+
+    def abort(self, request: Request) -> None:
+        """End a request now, wherever it stands. One that has ended stays as it is."""
+        if request.finish_reason is None:
+            stop(request, "error", "aborted", self.rules)
+            request.finished = time.monotonic()
+        self.drop([request])
+        self.running = [r for r in self.running if r is not request]
 
     @property
     def busy(self) -> bool:
@@ -118,7 +132,7 @@ class Scheduler:
             if not choice.legal and request.params.grammar == "off":
                 stop(request, "error", "grammar", self.rules)
             else:
-                accept(lane, choice.token, self.rules)
+                accept(lane, choice.token, self.rules, choice.logprob)
         return self._take_finished()
 
     def _take_finished(self) -> list[Request]:
@@ -138,6 +152,9 @@ class Scheduler:
 
     def _start_queued(self) -> None:
         held = sum(kv_rows_at_most(len(r.prompt), r.params) for r in self.running)
+        for request in [r for r in self.queued if r.finish_reason is not None]:
+            self.queued.remove(request)  # too late; it takes no place
+            self.running.append(request)
         while self.queued and len(self.running) < self.limits.max_requests:
             most = kv_rows_at_most(len(self.queued[0].prompt), self.queued[0].params)
             if self.limits.max_kv_rows is not None and held + most > self.limits.max_kv_rows:

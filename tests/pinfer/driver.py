@@ -10,10 +10,10 @@ from pbranch.layout import LayoutOptions, build_layout
 from pbranch.stream import legal_table
 from pbranch.text import parse, render
 from pbranch.tree import Trace
-from pinfer.commit import Rules
 from pinfer.lane import Lane, Request
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.result import lane_trace
+from pinfer.rules import Rules
 from pinfer.scheduler import Choice, Scheduler
 from tests.pinfer.harness import (
     END_OF_TEXT,

@@ -14,14 +14,15 @@ from pbranch.stream import legal_table
 from pbranch.tree import Trace
 from pbranch.visibility import dense_mask, layout_tensor
 from pinfer.attention import get_backend
-from pinfer.commit import Rules
 from pinfer.lane import Block, Lane, Path, Request
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.reference import Reference
 from pinfer.result import lane_trace
+from pinfer.rules import Rules
 from pinfer.runner import Runner
 from pinfer.sampler import Sampler
 from pinfer.scheduler import Batch, Choice, Scheduler
+from pinfer.segment import StopWatch
 from tests.conftest import build_model
 
 LETTERS = "abcdefghijklmnop"
@@ -117,7 +118,10 @@ class Toy:
         scheduler = Scheduler(self.rules, self.limits or EngineLimits())
         table = legal_table(MARKERS, [END_OF_TEXT], SIZE, KNOWN)
         sampler = self.choose or Sampler(torch.from_numpy(table).to(runner.device))
-        requests = [scheduler.add(list(p), q) for p, q in zip(prompts, params, strict=True)]
+        requests = [
+            scheduler.add(list(p), q, StopWatch(letters_only, q.stop) if q.stop else None)
+            for p, q in zip(prompts, params, strict=True)
+        ]
         while scheduler.busy:
             batch = scheduler.schedule()
             logits = runner.run(batch) if batch.rows else torch.zeros(0, SIZE)

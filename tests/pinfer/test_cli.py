@@ -99,6 +99,26 @@ def test_stdin_and_output(pinfer, tmp_path):
     assert json.loads(target.read_text())["token_ids"] == json.loads(out)["token_ids"]
 
 
+def test_samples_are_seeds_and_options_shape_them(pinfer):
+    options = ["--json", "--temperature", 1, "--top-k", 20, "--top-p", 0.9, "--min-p", 0.01]
+    options += ["--repetition-penalty", 1.1, "--logprobs", 2]
+    code, out, err = pinfer("a", *short(*options, "-n", 3, "--seed", 5))
+    assert code == 0, err
+    found = [json.loads(line) for line in out.splitlines()]
+    alone = [json.loads(pinfer("a", *short(*options, "--seed", s))[1]) for s in (5, 6, 7)]
+    assert [a["token_ids"] for a in found] == [a["token_ids"] for a in alone]
+    for answer in found:
+        for forced, score in zip(answer["forced"], answer["logprobs"], strict=True):
+            assert (score is None) == forced
+            assert forced or (score["logprob"] <= 0 and len(score["top"]) == 2)
+    at = next(i for i, sign in enumerate(found[0]["text"]) if sign.isascii() and i)
+    text, sign = found[0]["text"][:at], found[0]["text"][at]
+    stops = ["--stop", "@@", "--stop", sign]
+    code, out, _ = pinfer("a", *short(*options, "--seed", 5, *stops))
+    assert code == 0 and json.loads(out)["text"].startswith(text)
+    assert "@@" not in out and json.loads(out)["text"] != found[0]["text"]
+
+
 def test_modes(pinfer):
     found = {}
     for mode in ("parallel", "serial", "linear"):

@@ -1,16 +1,32 @@
 """Draws: right in distribution, keyed by what they belong to, counted where the grammar acts."""
 
+import copy
 import random
 
 import pytest
 import torch
+from transformers import GenerationConfig
 
+from pbranch.errors import RequestError
 from pbranch.layout import LayoutOptions
 from pbranch.stream import LaneState, legal_table
-from pinfer.commit import Rules, open_request
+from pbranch.visibility import dense_mask, layout_tensor
+from pinfer.commit import open_request
 from pinfer.params import EngineLimits, SamplingParams
+from pinfer.rules import Rules
 from pinfer.sampler import Sampler, uniform
-from tests.pinfer.harness import END_OF_TEXT, KNOWN, MARKERS, SIZE, Toy, greedy, toy_model
+from tests.pinfer.harness import (
+    END_OF_TEXT,
+    KNOWN,
+    MARKERS,
+    SIZE,
+    Recorder,
+    Toy,
+    greedy,
+    paths_of_rows,
+    request_layout,
+    toy_model,
+)
 
 torch.set_num_threads(1)
 RULES = Rules(MARKERS, frozenset({END_OF_TEXT}), 10_000)
@@ -46,16 +62,15 @@ def test_draws_follow_the_softmax(temperature, grammar):
     assert chi < freedom + 4 * (2 * freedom) ** 0.5, f"chi-square {chi:.0f} of {freedom}"
 
 
-def test_uniform_is_keyed_by_seed_sample_path_and_position():
-    (lane,) = lanes_at([7], seed=1, sample=2)
+def test_uniform_is_keyed_by_seed_path_and_position():
+    (lane,) = lanes_at([7], seed=1)
     base = uniform(lane)
     assert base == uniform(lane)
-    (other_seed,) = lanes_at([7], seed=2, sample=2)
-    (other_sample,) = lanes_at([7], seed=1, sample=3)
-    (other_place,) = lanes_at([8], seed=1, sample=2)
-    (branch,) = lanes_at([7], seed=1, sample=2)
+    (other_seed,) = lanes_at([7], seed=2)
+    (other_place,) = lanes_at([8], seed=1)
+    (branch,) = lanes_at([7], seed=1)
     branch.path = ((0, 1),)
-    assert len({base, *map(uniform, (other_seed, other_sample, other_place, branch))}) == 5
+    assert len({base, *map(uniform, (other_seed, other_place, branch))}) == 4
     many = [uniform(lane) for lane in lanes_at(range(2000), temperature=1.0)]
     assert 0 <= min(many) < 0.01 and 0.99 < max(many) < 1
     assert abs(sum(many) / 2000 - 0.5) < 0.03
@@ -77,8 +92,6 @@ def test_a_seed_fixes_the_tokens_however_they_are_scheduled(kind):
         assert Toy(model, options, EngineLimits(max_rows=3)).tokens(prompts, again) == together
     assert together[0] == together[3], "same prompt, same seed"
     assert len({tuple(t) for t in together[:3]}) == 3, "same prompt, other seeds"
-    other = [greedy(temperature=1.0, sample=1, max_new_tokens=30)]
-    assert Toy(model).tokens(prompts[:1], other) != together[:1]
 
 
 def _as_dict(params):
@@ -145,3 +158,137 @@ def test_what_a_limit_kept_from_forking_is_told():
         assert (choice.token, choice.legal, choice.wanted) == (3, False, MARKERS.fork)
         (choice,) = SAMPLER(logits, lanes_at([5], state, mode="linear"))
         assert (choice.token, choice.wanted) == (3, 3)
+
+
+def processed(logits, seen, **changes):
+    """Logits as transformers' own `generate` would draw from them."""
+    config = GenerationConfig(do_sample=True, **changes)
+    model = toy_model("llama")
+    model._prepare_special_tokens(config, False, device=torch.device("cpu"))
+    chain = model._get_logits_processor(config, input_ids_seq_length=len(seen))
+    return chain(torch.tensor([seen]), logits[None].clone())[0]
+
+
+SHAPES = [
+    {"temperature": 0.7},
+    {"temperature": 1.0, "top_k": 5},
+    {"temperature": 1.0, "top_p": 0.8},
+    {"temperature": 1.0, "min_p": 0.1},
+    {"temperature": 1.0, "repetition_penalty": 1.5},
+    {"temperature": 1.3, "top_k": 12, "top_p": 0.9, "min_p": 0.05, "repetition_penalty": 0.8},
+]
+
+
+@pytest.mark.parametrize("changes", SHAPES, ids=lambda c: ",".join(c))
+def test_draws_follow_transformers_processors(changes):
+    """Chi-square over 20,000 draws; what the processors bar is never drawn."""
+    n, seen = 20_000, [1, 2, 3, 7]
+    logits = torch.randn(SIZE, generator=torch.Generator().manual_seed(8)) * 2
+    lanes = lanes_at(range(n), grammar="off", **changes)
+    for lane in lanes:
+        lane.seen = set(seen)
+    drawn = torch.tensor([c.token for c in SAMPLER(logits.expand(n, -1), lanes)])
+    expected = processed(logits, seen, **changes).double().softmax(0) * n
+    counts = torch.bincount(drawn, minlength=SIZE)
+    assert counts[expected == 0].sum() == 0
+    often = expected > 5
+    chi = ((counts - expected)[often] ** 2 / expected[often]).sum()
+    freedom = int(often.sum()) - 1
+    assert chi < freedom + 4 * (2 * freedom) ** 0.5, f"chi-square {chi:.0f} of {freedom}"
+
+
+def test_a_penalty_is_transformers_penalty_in_greedy_decoding():
+    """Prompt and answer count, as in `generate`."""
+    model = toy_model("qwen3", 9, {END_OF_TEXT: 1.0})
+    barred = [*MARKERS.as_dict().values(), *range(KNOWN, SIZE)]
+    plain = copy.deepcopy(model)
+    plain.set_attn_implementation("sdpa")
+    differ = 0
+    for prompt in ([1, 2, 3], [4], [5, 5, 6, 7]):
+        out = plain.generate(
+            torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            max_new_tokens=25,
+            do_sample=False,
+            repetition_penalty=1.4,
+            suppress_tokens=barred,
+            eos_token_id=END_OF_TEXT,
+            pad_token_id=0,
+        )[0, len(prompt) :].tolist()
+        params = greedy(mode="linear", max_new_tokens=25, repetition_penalty=1.4)
+        assert Toy(model).tokens([prompt], params) == [out]
+        differ += Toy(model).tokens([prompt], greedy(mode="linear", max_new_tokens=25)) != [out]
+    assert differ
+
+
+@pytest.mark.parametrize("outline", ["all", "own"])
+def test_a_penalty_looks_at_what_the_lane_sees(outline):
+    """Against the rows' own layout: what a lane's newest row sees, drawn or of the prompt."""
+    toy = Toy(toy_model("llama", 3), LayoutOptions(outline=outline))
+
+    def look(batch, logits):
+        for lane in batch.lanes:
+            found[lane.request.number, lane.path, lane.position - 1] = set(lane.visible_tokens())
+
+    checked = 0
+    for seed in range(12):
+        found: dict = {}
+        toy.on_step = look
+        (request,) = toy.run([[1, 2, 3]], greedy(temperature=1.0, seed=seed, max_new_tokens=40))
+        layout = request_layout(toy, request)
+        seen = dense_mask(layout_tensor([layout]))[0, 0]
+        forced = [False] * 3 + [f for t, f in request.trunk.tokens() if t != END_OF_TEXT]
+        paths = paths_of_rows(request)
+        markers = set(MARKERS.as_dict().values())
+        for row, path in enumerate(paths):
+            key = (0, path, layout.position_ids[row])
+            if key not in found or layout.token_ids[row] == MARKERS.end:
+                continue
+            tokens = layout.token_ids
+            wanted = {tokens[k] for k in range(len(tokens)) if seen[row, k] and not forced[k]}
+            assert found[key] == wanted - markers
+            checked += 1
+    assert checked > 100
+
+
+def test_logprobs_are_those_of_the_model():
+    recorder = Recorder()
+    toy = Toy(toy_model("qwen2", 4), on_step=recorder)
+    (request,) = toy.run([[1, 2]], greedy(logprobs=3, temperature=1.0, max_new_tokens=40))
+    scores = 0
+    for lane in request.lanes:
+        drawn = [(i, t) for i, (t, f) in enumerate_tokens(lane) if not f]
+        for i, token in drawn:
+            score = lane.logprobs[i]
+            assert len(score.top) == 3 and score.top[0][1] >= score.logprob
+            rows = [v for (_, path, _), v in recorder.logits.items() if path == lane.path]
+            assert any(abs(v.log_softmax(-1)[token] - score.logprob) < 1e-6 for v in rows)
+            scores += 1
+    rows = list(request.trunk.rows())
+    assert scores == sum(not forced for _, forced, _ in rows)
+    assert all((score is None) == forced for _, forced, score in rows)
+
+
+def enumerate_tokens(lane):
+    return [(i, item) for i, item in enumerate(lane.items) if isinstance(item, tuple)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", -1),
+        ("temperature", float("nan")),
+        ("top_p", 0),
+        ("top_p", 1.5),
+        ("top_k", -1),
+        ("min_p", 2),
+        ("repetition_penalty", 0),
+        ("logprobs", 101),
+        ("stop", ("",)),
+        ("stop", "word"),
+        ("max_new_tokens", 0),
+    ],
+)
+def test_values_out_of_range_are_refused_by_name(name, value):
+    with pytest.raises(RequestError, match=f"^{name} "):
+        SamplingParams(**{name: value})

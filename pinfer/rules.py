@@ -1,0 +1,26 @@
+"""What a loaded model brings to decoding. Plain values: no tensors, no tokenizer."""
+
+from dataclasses import dataclass
+
+from pbranch.layout import Outline, Positions
+from pbranch.markers import MarkerIds, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a model brings: markers, the ids that end a text, context in positions, and how it was
+    taught to place a join and to see an outline."""
+
+    markers: MarkerIds | None
+    end_of_text: frozenset[int]
+    context: int
+    positions: Positions = "max"
+    outline: Outline = "all"
+
+    def role(self, token: int) -> Role | None:
+        """The marker that `token` is, if any."""
+        return self.markers.role(token) if self.markers else None
+
+    def id(self, role: Role) -> int:
+        """Token of a marker."""
+        return getattr(self.markers, role.value)

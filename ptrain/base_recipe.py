@@ -19,7 +19,7 @@ class ModelSection:
     context: int = 4096
     rope_theta: float = 10_000.0
     sharpness: float = 1.5  # initial gain of the query and key norms
-    spread: float = 0.04  # initial deviation of the embedding
+    spread: float = 0.1  # initial deviation of the embedding
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class TrainSection:
     longest: int = 1024  # documents that are longer are left out
     short_first: int = 600  # steps over which the longest document seen grows to the longest
     lr: float = 4e-3  # of Muon, for the matrices of the layers
+    write_lr: float = 0.25  # share of it for matrices that write to the residual stream
     embedding_lr: float = 2e-3  # of AdamW, for the embedding and the norms
     warmup: int = 100
     decay: int = 600  # last steps, over which the learning rate falls to zero

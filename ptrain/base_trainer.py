@@ -115,7 +115,14 @@ def _optimizers(
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     chosen = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in chosen]
-    muon = Muon(matrices, lr=train.lr, weight_decay=train.weight_decay)
+    writing = {
+        id(m.weight) for x in model.model.layers for m in (x.self_attn.o_proj, x.mlp.down_proj)
+    }
+    groups = [
+        {"params": [p for p in matrices if id(p) not in writing]},
+        {"params": [p for p in matrices if id(p) in writing], "lr": train.lr * train.write_lr},
+    ]
+    muon = Muon(groups, lr=train.lr, weight_decay=train.weight_decay)
     betas = (train.betas[0], train.betas[1])
     adamw = torch.optim.AdamW(
         others, lr=train.embedding_lr, betas=betas, weight_decay=0.0, fused=device == "cuda"

@@ -17,7 +17,7 @@ class Muon(torch.optim.Optimizer):
     """For the matrices of a network's hidden layers; one learning rate serves it and AdamW."""
 
     def __init__(
-        self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.0
+        self, params: Iterable[Any], lr: float, momentum: float = 0.95, weight_decay: float = 0.0
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 

@@ -1,8 +1,8 @@
 """Writes linear traces of the synthetic tasks: endless, seeded, the same for any worker count.
 
 A base model is trained on mixtures: traces of all tasks, single steps asked for on their own,
-traces in a stated order, conclusions from given steps, and exercises. Those of `mix` teach to
-calculate, and copy, but leave much to chance; those of `recall` do not.
+traces in a stated order, conclusions from given steps, and exercises. `mix` is for the beginning: a
+quarter of it copies, and its sums leave much to chance; `recall` holds more of the traces.
 """
 
 import difflib
@@ -20,8 +20,8 @@ from pdata.tasks.words import SPLITS
 
 # mixtures, by name; kind of record: weight
 MIXES = {
-    "mix": {"trace": 45, "single": 20, "ordered": 5, "given": 5, "sums": 15, "copies": 10},
-    "recall": {"trace": 68, "single": 12, "ordered": 7, "given": 8, "listed": 5},
+    "mix": {"trace": 37, "single": 15, "ordered": 4, "given": 4, "sums": 15, "copies": 25},
+    "recall": {"trace": 65, "single": 12, "ordered": 7, "given": 8, "listed": 4, "copies": 4},
 }
 SINGLES = (
     "Check only {t}.",

@@ -1,6 +1,6 @@
 """Exercises for a base model: more of what is hard for a small one than its traces hold.
 
-Sums of one operation, and lists to copy in another order. Not tasks: they have no answer.
+Sums of one operation, and lists to copy and to look things up in. Not tasks: they have no answer.
 """
 
 import random
@@ -11,15 +11,12 @@ from pdata.tasks.words import draw_labels, draw_names, write_list
 SUMS = ("Write down {n} sums.", "Give me {n} sums with their results.")
 LISTED_SUMS = ("Work out {l}.", "What do these come to: {l}?", "Do these sums.\n{l}")
 HEADS = ("Day", "Step", "Case", "No", "Box", "Round")
-SHUFFLES = (
-    "Write this list in any other order.\n{l}",
-    "{l}\nCopy the list, but shuffle its lines.",
-)
+COPIES = ("Copy this list.\n{l}", "{l}\nWrite the same list once more.")
+LOOKUPS = ("{l}\nLook up {a}.", "What belongs to {a}?\n{l}")
 
 
 def drill_sums(rng: random.Random, n: int, listed: bool) -> tuple[str, str]:
-    """A prompt that asks for `n` sums of one operation, and an answer to it: more of what is hard
-    for a small model than its traces hold. `listed`: the prompt says which."""
+    """A prompt that asks for `n` sums of one operation, and an answer. `listed`: it says which."""
     template = rng.choice(STEPS)[1]
     lines, asked = [], []
     for _ in range(n):
@@ -40,18 +37,26 @@ def drill_sums(rng: random.Random, n: int, listed: bool) -> tuple[str, str]:
 
 
 def drill_copies(rng: random.Random, n: int, split: str) -> tuple[str, str]:
-    """A prompt that asks for a list of `n` items in another order, and an answer to it: only the
-    first letters of an item are left to chance."""
-    names = rng.random() < 0.75
-    labels = draw_names(rng, n, split) if names else draw_labels(rng, n)
+    """A prompt that asks to copy a list of `n` items, or to look up its labels or their bodies in
+    another order, and the answer, of which nothing is left to chance."""
+    labels = draw_names(rng, n, split) if rng.random() < 0.75 else draw_labels(rng, n)
     if rng.random() < 0.4:
         labels = [f"{rng.choice(HEADS)} {label}" for label in labels]
     kind = rng.randrange(3)
-    bodies = [_draw_body(rng, kind) for _ in range(n)]
-    prompt = rng.choice(SHUFFLES).format(l=write_list(rng, labels, bodies))
+    bodies: dict[str, None] = {}
+    while len(bodies) < n:
+        bodies[_draw_body(rng, kind)] = None
     pairs = list(zip(labels, bodies, strict=True))
-    rng.shuffle(pairs)
-    return prompt, "\n".join(f"{label}: {body}" for label, body in pairs)
+    listing = write_list(rng, labels, list(bodies))
+    asked = rng.randrange(3)
+    if asked == 0:
+        prompt = rng.choice(COPIES).format(l=listing)
+    else:
+        if asked == 1:
+            pairs = [(body, label) for label, body in pairs]
+        rng.shuffle(pairs)
+        prompt = rng.choice(LOOKUPS).format(l=listing, a="; ".join(key for key, _ in pairs))
+    return prompt, "\n".join(f"{key}: {value}" for key, value in pairs)
 
 
 def _draw_body(rng: random.Random, kind: int) -> str:

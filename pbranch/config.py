@@ -18,7 +18,8 @@ FILE_NAME = "branch_config.json"
 
 @dataclass(frozen=True, slots=True)
 class BranchConfig:
-    """Markers, ids, format version, join, positions, outline and base of an adapter."""
+    """Markers, ids, format version, join, positions, outline and base of an adapter;
+    `branch_tokens`: mean length of the branches that it learned from, headers left out."""
 
     marker_ids: dict[str, int]
     base_model: str
@@ -27,6 +28,8 @@ class BranchConfig:
     positions: Positions = "max"
     outline: Outline = "all"
     format_version: int = FORMAT_VERSION
+    branch_tokens: float | None = None
+    quantization: Literal["nf4", "fp4"] | None = None  # of the base in training
     markers: dict[str, str] | None = None
 
     @property
@@ -70,12 +73,17 @@ def load_branch_config(folder: Path) -> BranchConfig:
         raise AdapterError(f"{path}: not a branch config ({e})") from e
     if config.markers != {r.value: t for r, t in MARKERS.items()}:
         raise AdapterError(f"{path}: markers {config.markers}, expected {dict(MARKERS)}")
-    choices = {"join": ("keep",), "positions": ("max", "flat"), "outline": ("all", "own")}
+    choices: dict[str, tuple[str | None, ...]] = {
+        "join": ("keep",),
+        "positions": ("max", "flat"),
+        "outline": ("all", "own"),
+        "quantization": (None, "nf4", "fp4"),
+    }
     for key, allowed in choices.items():
-        if getattr(config, key) not in allowed:
-            raise AdapterError(
-                f"{path}: {key} is {getattr(config, key)!r}, expected {' or '.join(allowed)}"
-            )
+        found = getattr(config, key)
+        if found not in allowed:
+            names = " or ".join(map(str, allowed))
+            raise AdapterError(f"{path}: {key} is {found!r}, expected {names}")
     return config
 
 

@@ -3,7 +3,9 @@
 The model's chat template where it has one; BOS never doubled; marker strings in a prompt are text.
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from pbranch.codec import SegmentCodec, split_markers
@@ -13,6 +15,7 @@ from pbranch.tree import plain_text
 
 Message = Mapping[str, Any]
 _FIELDS = ("role", "content")
+_OURS = ("messages", "add_generation_prompt")  # what a template is given in any case
 
 
 def render_prompt(
@@ -20,24 +23,30 @@ def render_prompt(
     tokenizer: Any,
     system: str | None = None,
     raw: bool = False,
+    template_args: Mapping[str, Any] | None = None,
 ) -> list[int]:
     """Token ids of a user message, or of a conversation that the assistant is to answer.
 
     raw feeds text as it is (with BOS where the tokenizer adds one). Without a chat template a
-    text is fed raw, and messages or a system text are an error.
+    text is fed raw, and messages or a system text are an error. `template_args` are handed to the
+    template, e.g. {"enable_thinking": False}; one that it does not use is an error.
     """
     if raw or (isinstance(prompt, str) and not tokenizer.chat_template):
         if not isinstance(prompt, str):
             raise RequestError("a raw prompt must be a string, found messages")
         if system:
             raise RequestError("a system text needs a chat template; this prompt is fed raw")
+        if template_args:
+            raise RequestError("template arguments need a chat template; this prompt is fed raw")
         return _encode(prompt, tokenizer, add_bos=True)
     if not tokenizer.chat_template:
         raise RequestError("messages need a chat template, and this tokenizer has none; use text")
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
     if system:
         messages = [{"role": "system", "content": system}, *messages]
-    return _encode(_apply_template(messages, tokenizer), tokenizer, add_bos=False)
+    _check_template_args(template_args or {}, tokenizer.chat_template)
+    text = _apply_template(messages, tokenizer, template_args or {})
+    return _encode(text, tokenizer, add_bos=False)
 
 
 def turn_end_id(tokenizer: Any) -> int:
@@ -59,7 +68,23 @@ def turn_end_id(tokenizer: Any) -> int:
     return tokenizer.eos_token_id
 
 
-def _apply_template(messages: Sequence[Message], tokenizer: Any) -> str:
+def _check_template_args(args: Mapping[str, Any], template: Any) -> None:
+    """Templates ignore names that they do not know; we do not."""
+    words = set(re.findall(r"[A-Za-z_]\w*", str(template)))
+    for name in args:
+        if name in _OURS:
+            raise RequestError(f"template argument {name}: is always set, and not by hand")
+        if name not in words:
+            near = get_close_matches(name, words, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise RequestError(
+                f"template argument {name}: the chat template has no such name{hint}"
+            )
+
+
+def _apply_template(
+    messages: Sequence[Message], tokenizer: Any, template_args: Mapping[str, Any]
+) -> str:
     turns = []
     for i, message in enumerate(messages):
         fields = [message.get(k) if isinstance(message, Mapping) else None for k in _FIELDS]
@@ -70,7 +95,9 @@ def _apply_template(messages: Sequence[Message], tokenizer: Any) -> str:
             content = _flatten(content)
         turns.append({**message, "content": content})
     try:
-        return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        return tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=True, **template_args
+        )
     except Exception as e:  # jinja's errors and a template's own raise_exception share no base
         raise RequestError(f"the chat template refuses these messages: {e}") from e
 

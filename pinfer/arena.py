@@ -1,11 +1,13 @@
 """The key/value cache: one pool of slots, cut into segments, one segment a lane.
 
-A segment's rows lie side by side; it doubles by moving its own rows only. What lanes share is
-never copied: they read one segment. Knows lanes' segments, not what a branch is.
-
+A segment's rows lie side by side; it doubles by moving its own rows only. What is shared is never
+copied: a segment lives as long as anyone holds it. The pool doubles up to its limit; from there on
+all segments slide together to make room.
 Shapes: `keys[layer]`, `values[layer]` are (slots, KV heads, head dim), allocated on first use.
 """
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,20 +18,28 @@ _SMALLEST = 16  # slots of a new segment
 
 @dataclass(slots=True)
 class Segment:
-    """`length` rows from slot `start` on, with room for `capacity`."""
+    """`length` rows from slot `start` on, with room for `capacity`, of so many `holders`."""
 
     start: int
     capacity: int
     length: int = 0
+    holders: int = 1
+
+    @property
+    def slots(self) -> range:
+        """Of its rows."""
+        return range(self.start, self.start + self.length)
 
 
 @dataclass(slots=True)
 class Arena:
-    """Slots of all lanes of an engine; tensors are made by the first write of each layer."""
+    """Slots of all lanes of an engine, never more than `limit`; tensors are made by the first write
+    of each layer."""
 
     layers: int
     device: torch.device
     slots: int = 1024
+    limit: int | None = None
     keys: list[Tensor | None] = field(init=False)
     values: list[Tensor | None] = field(init=False)
     positions: Tensor = field(init=False)  # (slots,) on the host, for sliding windows
@@ -38,6 +48,7 @@ class Arena:
     _next: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
+        self.slots = min(self.slots, self.limit or self.slots)
         self.keys = [None] * self.layers
         self.values = [None] * self.layers
         self.positions = torch.zeros(self.slots, dtype=torch.long)
@@ -45,16 +56,17 @@ class Arena:
 
     def open(self, rows: int = 0) -> int:
         """A new segment with room for `rows`; returns its number."""
-        capacity = max(_SMALLEST, rows)
-        self.segments[self._next] = Segment(self._take(capacity), capacity)
+        start, capacity = self._take(max(_SMALLEST, rows), max(1, rows))
+        self.segments[self._next] = Segment(start, capacity)
         self._next += 1
         return self._next - 1
 
     def append(self, number: int, positions: list[int]) -> range:
         """Reserve slots for rows at `positions`, behind those that the segment holds."""
         segment, n = self.segments[number], len(positions)
-        if segment.length + n > segment.capacity:
-            self._grow(segment, segment.length + n)
+        if segment.length + n > segment.capacity and not self._grow(segment, n):
+            self._slide([segment])
+            self._extend(segment, n)
         begin = segment.start + segment.length
         segment.length += n
         self.positions[begin : begin + n] = torch.tensor(positions)
@@ -62,21 +74,37 @@ class Arena:
 
     def absorb(self, number: int, others: list[int]) -> None:
         """Move the rows of `others` behind those of a segment: copied once, then released."""
-        sources = [self.segments[o] for o in others]
-        slots = [s for x in sources for s in range(x.start, x.start + x.length)]
-        source = torch.tensor(slots, dtype=torch.long)
-        begin = self.append(number, self.positions[source].tolist()).start
-        on_device = source.to(self.device)
-        for pool in (*self.keys, *self.values):
-            if pool is not None:
-                pool[begin : begin + len(slots)] = pool[on_device]
+        segment, sources = self.segments[number], [self.segments[o] for o in others]
+        more = sum(s.length for s in sources)
+        if segment.length + more > segment.capacity and not self._grow(segment, more):
+            self._slide([segment, *sources])  # now they lie behind it as they are
+            for other in others:
+                del self.segments[other]
+            segment.capacity = segment.length = segment.length + more
+            return
+        slots = [slot for source in sources for slot in source.slots]
+        self._copy(slots, segment.start + segment.length)
+        segment.length += more
         for other in others:
             self.release(other)
 
+    def hold(self, number: int) -> None:
+        """One more holder of a segment."""
+        self.segments[number].holders += 1
+
     def release(self, number: int) -> None:
-        """Give a segment's slots back."""
-        segment = self.segments.pop(number)
-        self._give(segment.start, segment.capacity)
+        """One holder less; the last one gives the segment's slots back."""
+        segment = self.segments[number]
+        segment.holders -= 1
+        if not segment.holders:
+            del self.segments[number]
+            self._give(segment.start, segment.capacity)
+
+    def cut(self, number: int, length: int) -> None:
+        """Keep the first `length` rows of a segment and give back the rest of its slots."""
+        segment = self.segments[number]
+        self._give(segment.start + length, segment.capacity - length)
+        segment.length, segment.capacity = length, length
 
     def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """Store rows (R, KV heads, head dim) of a layer at `slots` (R,)."""
@@ -93,7 +121,8 @@ class Arena:
 
     def check(self) -> None:
         """Raise AssertionError unless segments and free slots tile the pool exactly once."""
-        spans = [(s.start, s.capacity) for s in self.segments.values()] + self._free
+        held = [(s.start, s.capacity) for s in self.segments.values() if s.capacity]
+        spans = held + self._free
         end = 0
         for start, length in sorted(spans):
             assert start == end, f"slots {min(start, end)}..{max(start, end)} overlap or are lost"
@@ -102,23 +131,72 @@ class Arena:
         assert end == self.slots, f"spans end at {end}, the pool at {self.slots}"
         assert all(0 <= s.length <= s.capacity for s in self.segments.values()), "segment overrun"
 
-    def _grow(self, segment: Segment, needed: int) -> None:
-        capacity = max(2 * segment.capacity, needed)
-        start, old = self._take(capacity), segment.start
-        new, before = slice(start, start + segment.length), slice(old, old + segment.length)
-        for pool in (*self.keys, *self.values, self.positions):
-            if pool is not None:
-                pool[new] = pool[before]
-        self._give(old, segment.capacity)
+    def _grow(self, segment: Segment, more: int) -> bool:
+        """Move a segment to where it has room for `more` rows; False where no span is so long."""
+        needed = segment.length + more
+        start, capacity = self._find(max(2 * segment.capacity, needed), needed)
+        if not capacity:
+            return False
+        old, spare = list(segment.slots), (segment.start, segment.capacity)
+        self._copy(old, start)
+        self._give(*spare)
         segment.start, segment.capacity = start, capacity
+        return True
 
-    def _take(self, n: int) -> int:
-        """First slot of the first free span of `n`; the pool doubles where there is none."""
-        for i, (start, length) in enumerate(self._free):
-            if length >= n:
-                self._free[i : i + 1] = [(start + n, length - n)] if length > n else []
-                return start
-        grown = max(2 * self.slots, self.slots + n)
+    def _extend(self, segment: Segment, more: int) -> None:
+        """Room for `more` rows at the end of the slots in use."""
+        start, length = self._free.pop() if self._free else (self.slots, 0)
+        assert start == segment.start + segment.capacity and length >= more, "the pool is full"
+        segment.capacity += more
+        if length > more:
+            self._free = [(start + more, length - more)]
+
+    def _copy(self, slots: Sequence[int], begin: int) -> None:
+        """Copy rows to the slots from `begin` on; the two may overlap."""
+        source = torch.tensor(slots, dtype=torch.long)
+        end, on_device = begin + len(slots), source.to(self.device)
+        self.positions[begin:end] = self.positions[source]
+        for pool in (*self.keys, *self.values):
+            if pool is not None:
+                pool[begin:end] = pool[on_device]
+
+    def _slide(self, last: Sequence[Segment] = ()) -> None:
+        """Move all segments together, without spare room, those of `last` to the end."""
+        chosen = {id(s) for s in last}
+        rest = [s for s in self.segments.values() if id(s) not in chosen]
+        ordered = [*sorted(rest, key=lambda s: s.start), *last]
+        self._copy([slot for segment in ordered for slot in segment.slots], 0)
+        end = 0
+        for segment in ordered:
+            segment.start, segment.capacity = end, segment.length
+            end += segment.length
+        self._free = [(end, self.slots - end)] if end < self.slots else []
+
+    def _take(self, n: int, least: int) -> tuple[int, int]:
+        """(start, length) of a span of `n` slots, or where the pool is tight of `least`."""
+        start, length = self._find(n, least)
+        if not length:
+            self._slide()
+            start, length = self._find(least, least)
+        assert length, "the pool is full: more was admitted than fits"
+        return start, length
+
+    def _find(self, n: int, least: int) -> tuple[int, int]:
+        """As `_take`, but leaves the segments where they are; (0, 0) where no span is so long."""
+        for wanted in (n, least):
+            for i, (start, length) in enumerate(self._free):
+                if length >= wanted:
+                    rest = [(start + wanted, length - wanted)] if length > wanted else []
+                    self._free[i : i + 1] = rest
+                    return start, wanted
+            if self.limit is None or self.slots < self.limit:
+                self._enlarge(wanted)
+                return self._find(wanted, least)
+        return 0, 0
+
+    def _enlarge(self, n: int) -> None:
+        """Double the pool, or more where `n` slots need it, up to the limit."""
+        grown = min(max(2 * self.slots, self.slots + n), self.limit or sys.maxsize)
         for pools in (self.keys, self.values):
             for layer, pool in enumerate(pools):
                 if pool is not None:
@@ -126,11 +204,10 @@ class Arena:
         self.positions = _enlarged(self.positions, grown)
         begin, self.slots = self.slots, grown
         self._give(begin, grown - begin)
-        return self._take(n)
 
     def _give(self, start: int, length: int) -> None:
         merged: list[tuple[int, int]] = []
-        for span in sorted([*self._free, (start, length)]):
+        for span in sorted([*self._free, (start, length)] if length else self._free):
             if merged and sum(merged[-1]) == span[0]:
                 merged[-1] = (merged[-1][0], merged[-1][1] + span[1])
             else:

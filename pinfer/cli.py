@@ -2,14 +2,16 @@
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 
 from pbranch import console
 from pbranch.errors import RequestError
-from pinfer.prompts import read_prompts, read_text
+from pbranch.lines import LineFile
+from pinfer.prompts import read_prompts, read_template_args, read_text
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -29,6 +31,9 @@ def generate(
     ] = None,
     system: Annotated[str | None, typer.Option(help="system text")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="feed the prompt without a template")] = False,
+    template_arg: Annotated[
+        list[str], typer.Option(help="NAME=VALUE for the chat template, as enable_thinking=false")
+    ] = [],  # noqa: B006
     model: Annotated[str | None, typer.Option(help="folder or Hub id; default: shipped")] = None,
     adapter: Annotated[str | None, typer.Option(help="folder, Hub id, or none")] = None,
     mode: Annotated[str, typer.Option(help="parallel, serial or linear")] = "parallel",
@@ -44,21 +49,31 @@ def generate(
     top_p: Annotated[float, typer.Option(help="draw from the best tokens of this mass")] = 1.0,
     min_p: Annotated[float, typer.Option(help="bar tokens below this share of the best")] = 0.0,
     repetition_penalty: Annotated[float, typer.Option(help="above 1: repeat less")] = 1.0,
-    stop: Annotated[list[str] | None, typer.Option(help="text to end at; may be repeated")] = None,
+    stop: Annotated[list[str], typer.Option(help="text to end at; may be repeated")] = [],  # noqa: B006
     n: Annotated[int, typer.Option("-n", help="answers a prompt, with seeds that follow")] = 1,
     logprobs: Annotated[int | None, typer.Option(help="with --json: report so many")] = None,
     seed: Annotated[int, typer.Option(help="of the random draws")] = 0,
+    fork: Annotated[str, typer.Option(help="auto, always or never")] = "auto",
+    min_branch_tokens: Annotated[
+        int, typer.Option(help="fork auto: shorter branches are decoded in order")
+    ] = 4,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda")] = None,
+    max_memory: Annotated[float | None, typer.Option(help="GiB for cached tokens")] = None,
     attention: Annotated[str, typer.Option(help="auto, sdpa or dense")] = "auto",
     grammar: Annotated[str, typer.Option(help="on, or off to see the bare model")] = "on",
+    no_stream: Annotated[bool, typer.Option("--no-stream", help="print when all is done")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
     output: Annotated[str | None, typer.Option(help="write there instead of stdout")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with --output's file")] = False,
 ) -> None:
     """Answer one prompt, or a file of prompts as one batch."""
     if (prompt is None) == (prompts is None):
         raise typer.BadParameter("give a PROMPT, or --prompts FILE")
-    jobs = read_prompts(prompts) if prompts is not None else [{"prompt": read_text(prompt or "")}]
+    if resume and not (output and as_json):
+        raise typer.BadParameter("--resume needs --output FILE and --json")
+    lines = read_prompts(prompts) if prompts else [("", {"prompt": read_text(prompt or "")})]
+    rendering = {"system": system, "raw": raw, "template_args": read_template_args(template_arg)}
     from pinfer.params import EngineLimits, SamplingParams, samples
 
     params = SamplingParams(
@@ -68,66 +83,58 @@ def generate(
         top_p=top_p,
         min_p=min_p,
         repetition_penalty=repetition_penalty,
-        stop=tuple(stop or ()),
+        stop=tuple(stop),
         logprobs=logprobs,
         seed=seed,
         mode=mode,  # type: ignore[arg-type]
         grammar=grammar,  # type: ignore[arg-type]
+        fork=fork,  # type: ignore[arg-type]
+        min_branch_tokens=min_branch_tokens,
         max_topics=max_topics,
         max_depth=max_depth,
         max_branch_tokens=max_branch_tokens,
         max_width=max_width,
         timeout_s=timeout,
     )
-    seeds, limits = samples(params, n), EngineLimits(max_rows=max_rows)
+    seeds, limits = samples(params, n), EngineLimits(max_rows=max_rows, max_memory=max_memory)
     if output is not None and not Path(output).parent.is_dir():
         raise RequestError(f"--output {output}: no such folder")
     console.quiet_libraries()
+    from pinfer.answers import Job, answer_batch, count_done, identify, stream_answer
+
+    jobs = [
+        Job(line, p, identify(params=p, model=model, adapter=adapter, dtype=dtype, **rendering), at)
+        for at, line in lines
+        for p in seeds
+    ]
+    done = count_done(Path(output), jobs) if resume and Path(output).exists() else 0
     from pinfer.engine import Engine
 
     engine = Engine.from_pretrained(
         model, adapter, dtype=dtype, device=device, attention=attention, limits=limits
     )
-    waiting: dict[int, dict] = {}
-    for job in jobs:
-        body = job["messages"] if "messages" in job else job["prompt"]
-        for sample in seeds:
-            waiting[engine.add(body, sample, system=system, raw=raw).number] = job
-    with _open_output(output) as out:  # all is well: only now is an older file given up
-        _answer(engine, waiting, out, as_json)
-
-
-def _answer(engine: Any, waiting: dict[int, dict], out: TextIO, as_json: bool) -> None:
-    """Decode all jobs as one batch; print in input order, each once those before it are."""
-    order, done = list(waiting), {}
-    with console.progress("decoding", len(order) if len(order) > 1 else 0) as advance:
-        for request, generation in engine.run():
-            done[request.number] = generation
-            advance()
-            while order and order[0] in done:
-                number = order.pop(0)
-                _print(done.pop(number), waiting[number], out, as_json)
-
-
-def _print(generation: Any, job: dict, out: TextIO, as_json: bool) -> None:
-    if as_json:
-        line = json.dumps({**job, **generation.as_dict()}, ensure_ascii=False)
+    if len(jobs) == 1 and not (as_json or no_stream or output):
+        stream_answer(engine, jobs[0], sys.stdout, **rendering)
     else:
-        line = generation.text
-        stats = generation.stats
-        note = f", limits: {', '.join(generation.limits)}" if generation.limits else ""
-        print(
-            f"[{generation.finish_reason}{note}] {stats.generated_tokens} tokens in {stats.passes} "
-            f"passes, {stats.branches} branches, {stats.decode_seconds:.2f} s",
-            file=sys.stderr,
-        )
-    print(line, file=out, flush=True)
+        answer_batch(engine, jobs[done:], _opener(output, resume), as_json, **rendering)
 
 
-def _open_output(path: str | None) -> Any:
-    from contextlib import nullcontext
+@app.command()
+def env(as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False) -> None:
+    """Versions and devices, for a bug report."""
+    from pinfer.environment import describe
 
-    return nullcontext(sys.stdout) if path is None else open(path, "w", encoding="utf-8")
+    facts = describe()
+    if as_json:
+        print(json.dumps(facts, ensure_ascii=False))
+        return
+    for name, value in facts.items():
+        print(f"{name:<20} {value}")
+
+
+def _opener(path: str | None, resume: bool) -> Any:
+    """Opens the output when all is well: only then is an older file given up."""
+    return lambda: nullcontext(sys.stdout) if path is None else LineFile(Path(path), resume)
 
 
 def main() -> None:

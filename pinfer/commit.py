@@ -8,12 +8,10 @@ from pbranch.layout import join_extent
 from pbranch.markers import Role
 from pbranch.stream import LaneState, next_state
 from pinfer.lane import Block, Lane, Logprob, Path, Request, Row, Status
+from pinfer.limits import may_fork, outline_limit, promises_little
 from pinfer.params import SamplingParams
 from pinfer.rules import Rules
 from pinfer.segment import StopWatch
-
-# rows from a fork to its join at the least, and the end of the branch that holds them
-_SMALLEST_BLOCK = 9
 
 
 def open_request(
@@ -57,7 +55,7 @@ def _take(lane: Lane, token: int, rules: Rules) -> None:
             lane.items.append((token, False))
         _stop_lane(lane, "eos_in_branch" if ends else "stop_in_branch", rules)
         return
-    limit = _outline_limit(lane, token, rules) if lane.state.in_outline else None
+    limit = outline_limit(lane, token, rules) if lane.state.in_outline else None
     if limit:
         request.note(limit)
         _push(lane, rules.id(Role.SPAWN), True, rules)
@@ -76,13 +74,6 @@ def _stop_lane(lane: Lane, limit: str, rules: Rules) -> None:
         _push(lane, rules.id(Role.END), True, rules)
     else:
         finish(lane.request, "stop")
-
-
-def name_fork_limit(lane: Lane, wanted: int, rules: Rules) -> None:
-    """Name the limit that kept a lane from the fork that it wanted."""
-    params, flat = lane.request.params, (LaneState.TRUNK_FLAT, LaneState.BRANCH_FLAT)
-    if rules.role(wanted) is Role.FORK and lane.state in flat and params.mode != "linear":
-        lane.request.note("max_depth" if len(lane.path) >= params.max_depth else "context")
 
 
 def finish(request: Request, reason: str) -> None:
@@ -120,17 +111,6 @@ def close(lane: Lane, rules: Rules) -> None:
         _push(lane, rules.id(Role.END), True, rules)
 
 
-def may_fork(lane: Lane, rules: Rules) -> bool:
-    """Whether a fork is allowed as the lane's next token."""
-    params = lane.request.params
-    return (
-        rules.markers is not None
-        and params.mode != "linear"
-        and len(lane.path) < params.max_depth
-        and lane.position + _SMALLEST_BLOCK <= lane.last_position
-    )
-
-
 def sees(q: Path, k: Path) -> bool:
     """Whether rows of a lane at path `q` see *earlier* rows of a lane at path `k`.
 
@@ -146,10 +126,20 @@ def sees(q: Path, k: Path) -> bool:
 def admit(request: Request, rules: Rules) -> None:
     """Let waiting branches in while the request has places; their headers join the queue."""
     width = request.params.width
-    while request.waiting and (width is None or request.live < width):
-        lane = min(request.waiting, key=lambda x: x.path)
+    while width is None or request.live < width:
+        ready = [lane for lane in request.waiting if _has_turn(lane)]
+        if not ready:
+            break
+        lane = min(ready, key=lambda x: x.path)
         request.waiting.remove(lane)
         _start(lane, rules)
+
+
+def _has_turn(lane: Lane) -> bool:
+    """Whether a waiting branch may start: in a block in order, only once those before it ended."""
+    block = lane.parent.block  # type: ignore[union-attr]
+    before = block.lanes[: lane.path[-1][1]]
+    return not block.in_order or all(x.status is Status.CLOSED for x in before)
 
 
 def _start(lane: Lane, rules: Rules) -> None:
@@ -203,6 +193,7 @@ def _spawn(lane: Lane, spawn: int, rules: Rules) -> None:
     """Open the block that the outline announces; its branches wait for places."""
     request, params = lane.request, lane.request.params
     block = Block(spawn, lane.topics, outline=lane.outline)
+    block.in_order = promises_little(block, params, rules)
     lane.outline = None
     lane.items.append(block)
     lane.status = Status.JOINING
@@ -221,9 +212,8 @@ def _spawn(lane: Lane, spawn: int, rules: Rules) -> None:
         child.watch = lane.watch and lane.watch.fresh()
         child.items = [(token, True) for token in (rules.id(Role.BRANCH), *topic)]
         child.header = len(child.items)
-        child.state = next_state(
-            child.state, None, in_branch=True, may_fork=_child_may_fork(child, rules)
-        )
+        forkable = may_fork(child, rules, ahead=child.header)
+        child.state = next_state(child.state, None, in_branch=True, may_fork=forkable)
         block.lanes.append(child)
         request.lanes.append(child)
         request.waiting.append(child)
@@ -236,14 +226,6 @@ def _hidden_outline(lane: Lane) -> Lane:
     outline = Lane(lane.request, path, lane, 0, 0, 0, lane.state, status=Status.CLOSED)
     lane.request.outlines.append(outline)
     return outline
-
-
-def _child_may_fork(child: Lane, rules: Rules) -> bool:
-    """`may_fork` once the header is fed."""
-    child.position += child.header
-    allowed = may_fork(child, rules)
-    child.position -= child.header
-    return allowed
 
 
 def _join_when_done(lane: Lane, rules: Rules) -> None:
@@ -275,20 +257,3 @@ def _check_room(lane: Lane, rules: Rules) -> None:
     close(lane, rules)
     if not lane.in_branch and lane.request.finish_reason is None:
         finish(lane.request, "length")
-
-
-def _outline_limit(lane: Lane, token: int, rules: Rules) -> str | None:
-    """The limit that `token` would break in an outline, which is then closed instead."""
-    params, role = lane.request.params, rules.role(token)
-    if role is Role.SPAWN or lane.state is LaneState.OPEN:
-        return None
-    if role is Role.TOPIC and len(lane.topics) >= params.max_topics:
-        return "max_topics"
-    if role is None and len(lane.topics[-1]) >= params.max_topic_tokens:
-        return "max_topic_tokens"
-    # after this token: spawn, then branch + topic + end of each, then the join
-    lengths = [len(t) for t in lane.topics]
-    lengths = [*lengths, 1] if role is Role.TOPIC else [*lengths[:-1], lengths[-1] + 1]
-    extent = join_extent([max(lengths) + 2] * len(lengths), rules.positions)
-    join = lane.position + 1 + 1 + extent
-    return "context" if join + lane.in_branch > lane.last_position else None

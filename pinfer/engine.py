@@ -1,7 +1,8 @@
 """The engine: prompts in, answers out, the branches of all of them decoded side by side."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from pinfer.attention import get_backend
 from pinfer.events import Event, Finished
 from pinfer.lane import Request
 from pinfer.load import Loaded, load
+from pinfer.memory import cached_rows
 from pinfer.params import EngineLimits, SamplingParams, samples
 from pinfer.probe import probe
 from pinfer.result import Generation, make_generation
@@ -38,9 +40,11 @@ class Engine:
         self.tokenizer, self.branch_config = loaded.tokenizer, loaded.branch_config
         self.codec = SegmentCodec(loaded.tokenizer)
         self.rules = loaded.rules
-        probe(loaded.model, backend)
-        self.runner = Runner(loaded.model, backend)
-        self.scheduler = Scheduler(self.rules, limits or EngineLimits())
+        row_bytes = probe(loaded.model, backend)
+        limits = limits or EngineLimits()
+        most = cached_rows(limits, row_bytes, loaded.model.device)
+        self.runner = Runner(loaded.model, backend, most)
+        self.scheduler = Scheduler(self.rules, replace(limits, max_kv_rows=most))
         size = loaded.model.get_output_embeddings().weight.shape[0]
         table = legal_table(
             self.rules.markers, self.rules.end_of_text, size, min(size, len(loaded.tokenizer))
@@ -69,57 +73,75 @@ class Engine:
         *,
         system: str | None = None,
         raw: bool = False,
+        template_args: Mapping[str, Any] | None = None,
     ) -> Request:
-        """Queue a prompt: text, messages, or {"token_ids": […]} as it is."""
+        """Queue a prompt: text, messages, or {"token_ids": […]} as it is. system, raw and
+        template_args: see `render_prompt`."""
         if isinstance(prompt, Mapping):
             ids = list(prompt["token_ids"])
             rows = self.sampler.legal.shape[1]
             if wrong := [i for i in ids if not 0 <= i < rows]:
                 raise RequestError(f"token id {wrong[0]}: the vocabulary has {rows} rows")
         else:
-            ids = render_prompt(prompt, self.tokenizer, system, raw)
+            ids = render_prompt(prompt, self.tokenizer, system, raw, template_args)
         watch = StopWatch(self.codec.decode, params.stop) if params.stop else None
         return self.scheduler.add(ids, params, watch)
 
     def step(self) -> list[Request]:
-        """One pass; returns the requests that it has finished."""
-        batch = self.scheduler.schedule()
-        logits = self.runner.run(batch) if batch.rows else None
-        choices = self.sampler(logits, batch.lanes) if logits is not None else []
-        finished = self.scheduler.commit(batch, choices)
-        for request in finished:
-            self.runner.release(request)
-        return finished
+        """One pass; returns the requests that it has finished. If it fails, or is interrupted,
+        every request is aborted: their caches may lack rows."""
+        try:
+            batch = self.scheduler.schedule()
+            logits = self.runner.run(batch) if batch.rows else None
+            choices = self.sampler(logits, batch.lanes) if logits is not None else []
+            finished = self.scheduler.commit(batch, choices)
+            for request in finished:
+                self.runner.release(request, keep_prompt=self.scheduler.keeps(request))
+            for request in self.scheduler.evict():
+                self.runner.release(request)
+            return finished
+        except BaseException:
+            self.reset()
+            raise
 
     def abort(self, request: Request) -> None:
         """End a request at once, wherever it stands; what it has stays well-formed."""
         self.scheduler.abort(request)
         self.runner.release(request)
 
+    def reset(self) -> None:
+        """Abort all requests and forget all prompts."""
+        for request in [*self.scheduler.queued, *self.scheduler.running]:
+            self.abort(request)
+        for request in self.scheduler.prefixes.evict(0):
+            self.runner.release(request)
+
     def stream(
-        self,
-        prompt: Prompt,
-        params: SamplingParams | None = None,
-        *,
-        system: str | None = None,
-        raw: bool = False,
+        self, prompt: Prompt, params: SamplingParams | None = None, **rendering: Any
     ) -> Iterator[Event]:
         """Decode one prompt and tell what happens; the last event is `Finished`. Requests that were
-        queued before are decoded along with it. A stream that is left early aborts its request."""
-        request = self.add(prompt, params or SamplingParams(), system=system, raw=raw)
+        queued before are decoded along with it. `rendering`: the keywords of `add`."""
+        yield from self.follow(self.add(prompt, params or SamplingParams(), **rendering))
+
+    def follow(self, request: Request) -> Iterator[Event]:
+        """The events of a queued request. Left early, it aborts the request; after an `abort` from
+        outside, the events of what it has still come."""
         transcript = Transcript(request, self.rules, self.codec)
         try:
             while request.finish_reason is None:
                 self.step()
                 yield from transcript.advance()
+            yield from transcript.advance()
         finally:
             if request.finish_reason is None:
                 self.abort(request)
         yield Finished(make_generation(request, self.rules, self.codec))
 
-    def run(self) -> Iterator[tuple[Request, Generation]]:
-        """Step until nothing is left; yields each request as it finishes."""
-        while self.scheduler.busy:
+    def run(
+        self, until: Callable[[], bool] = lambda: False
+    ) -> Iterator[tuple[Request, Generation]]:
+        """Step until nothing is left, or `until` says so; yields each request as it finishes."""
+        while self.scheduler.busy and not until():
             for request in self.step():
                 yield request, make_generation(request, self.rules, self.codec)
 
@@ -129,17 +151,16 @@ class Engine:
         params: SamplingParams | None = None,
         *,
         n: int = 1,
-        system: str | None = None,
-        raw: bool = False,
+        **rendering: Any,
     ) -> list[Generation]:
         """Answers in the order of the prompts, `n` of each, decoded as one batch. Sample i has the
-        seed plus i."""
+        seed plus i. `rendering`: the keywords of `add`."""
         params = params or SamplingParams()
         requests: list[Request] = []
         try:
             for prompt in prompts:
                 for sample in samples(params, n):
-                    requests.append(self.add(prompt, sample, system=system, raw=raw))
+                    requests.append(self.add(prompt, sample, **rendering))
         except BranchError:
             self.scheduler.drop(requests)  # nothing of a refused call is left for the next one
             raise

@@ -54,6 +54,7 @@ class Block:
     topics: list[list[int]]
     lanes: list["Lane"] = field(default_factory=list)
     outline: "Lane | None" = None
+    in_order: bool = False  # not worth a fork: one branch at a time
 
     @property
     def hidden(self) -> list["Lane"]:
@@ -137,7 +138,10 @@ class Request:
     finish_reason: str | None = None
     limits: list[str] = field(default_factory=list)
     interventions: int = 0
-    prefilled: int = 0  # prompt rows fed
+    prefilled: int = 0  # prompt rows fed, by it or by those whose rows it shares
+    source: "Request | None" = None  # whose prompt begins alike
+    prefix: list[tuple[int, int]] = field(default_factory=list)  # (segment, rows) shared with it
+    prefix_rows: int = 0
     passes: int = 0
     rows: int = 0
     widest: int = 0

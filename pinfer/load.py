@@ -6,6 +6,7 @@ Folders and Hub ids alike. The adapter is merged into the weights; its tokenizer
 
 import logging
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,11 @@ def load(
     if model is None:
         model = config.base_model if config else SHIPPED
     model = locate(model)
-    base = load_base(model, getattr(torch, dtype))
+    quantization = config.quantization if config else None
+    if quantization and folder is not None:
+        base = load_quantized(model, getattr(torch, dtype), quantization, folder, device)
+    else:
+        base = load_base(model, getattr(torch, dtype))
     merged = Path(model) / BRANCH_CONFIG
     if folder is None and adapter is None and merged.is_file():
         config = load_branch_config(merged.parent)
@@ -79,6 +84,27 @@ def load_base(model: str, dtype: Any) -> Any:
         return AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as e:
         raise ModelError(f"{model}: cannot be loaded as a model ({_first_line(e)})") from e
+
+
+def load_quantized(model: str, dtype: Any, kind: str, folder: Path, device: str) -> Any:
+    """A base rounded to 4 bit, as the adapter in `folder` saw it in training, then spread out again
+    so that the adapter can be merged exactly. Not run on a GPU yet."""
+    if not device.startswith("cuda") or find_spec("bitsandbytes") is None:
+        raise AdapterError(
+            f"{folder}: trained on a base in 4 bit ({kind}), which needs bitsandbytes and a CUDA "
+            f"device; install them, or set quantization to null in its {BRANCH_CONFIG} to merge it "
+            "into the unrounded base, which changes its answers a little"
+        )
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    load_config(model)
+    settings = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type=kind, bnb_4bit_compute_dtype=dtype
+    )
+    base = AutoModelForCausalLM.from_pretrained(
+        model, dtype=dtype, quantization_config=settings, device_map=device
+    )
+    return base.dequantize()
 
 
 def merge_adapter(base: Any, tokenizer: Any, folder: Path, config: BranchConfig) -> Any:
@@ -111,6 +137,7 @@ def make_rules(model: Any, tokenizer: Any, config: BranchConfig | None) -> Rules
         context=model.config.get_text_config().max_position_embeddings,
         positions=config.positions if config else "max",
         outline=config.outline if config else "all",
+        branch_tokens=config.branch_tokens if config else None,
     )
 
 

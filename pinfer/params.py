@@ -11,6 +11,7 @@ from typing import Literal
 from pbranch.errors import RequestError
 
 Mode = Literal["parallel", "serial", "linear"]
+Forking = Literal["auto", "always", "never"]
 
 
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
@@ -19,6 +20,7 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "top_p": (lambda x: 0 < x <= 1, "more than 0, at most 1"),
     "min_p": (lambda x: 0 <= x <= 1, "0 to 1"),
     "repetition_penalty": (lambda x: 0 < x < float("inf"), "more than 0"),
+    "min_branch_tokens": (lambda x: x >= 0, "0 or more"),
     "logprobs": (lambda x: x is None or 0 <= x <= 100, "0 to 100"),
 }
 
@@ -32,6 +34,9 @@ class SamplingParams:
     report each drawn token's log-probability under the bare model, and that many of the best.
     stop, stop_token_ids: end the answer, or in a branch that branch; what they match is not text.
     mode: `parallel`; `serial`, the same tokens one branch at a time; `linear`, no fork allowed.
+    fork: `never`, as in mode linear; `auto`, a block that promises little (one topic, or branches
+    that were shorter in training than min_branch_tokens) is decoded one branch at a time, which
+    changes no token; `always`, never so.
     grammar `off` lets the model choose freely: an illegal choice ends the answer with an error.
     """
 
@@ -47,6 +52,8 @@ class SamplingParams:
     stop_token_ids: tuple[int, ...] = ()
     mode: Mode = "parallel"
     grammar: Literal["on", "off"] = "on"
+    fork: Forking = "auto"
+    min_branch_tokens: int = 4
     max_topics: int = 32
     max_topic_tokens: int = 32
     max_depth: int = 3
@@ -57,6 +64,8 @@ class SamplingParams:
     def __post_init__(self) -> None:
         if self.mode not in ("parallel", "serial", "linear"):
             raise RequestError(f"mode {self.mode!r}: expected parallel, serial or linear")
+        if self.fork not in ("auto", "always", "never"):
+            raise RequestError(f"fork {self.fork!r}: expected auto, always or never")
         if self.grammar not in ("on", "off"):
             raise RequestError(f"grammar {self.grammar!r}: expected on or off")
         for name, (good, expected) in _RANGES.items():
@@ -64,9 +73,14 @@ class SamplingParams:
                 raise RequestError(f"{name} {getattr(self, name)}: expected {expected}")
         if isinstance(self.stop, str) or not all(self.stop):
             raise RequestError(f"stop {self.stop!r}: expected texts that are not empty")
-        _check_counts(self, ("seed", "top_k", "logprobs"))
+        _check_counts(self, {"seed", *_RANGES})
         if self.timeout_s is not None and not self.timeout_s > 0:
             raise RequestError(f"timeout_s {self.timeout_s}: expected more than 0")
+
+    @property
+    def forks(self) -> bool:
+        """Whether a fork is allowed at all."""
+        return self.mode != "linear" and self.fork != "never"
 
     @property
     def width(self) -> int | None:
@@ -84,18 +98,26 @@ def samples(params: SamplingParams, n: int) -> list[SamplingParams]:
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
     """What an engine holds at once. max_rows: tokens fed in one pass; max_requests: decoded
-    together; max_kv_rows: cached tokens of all requests, None for what memory gives."""
+    together; max_kv_rows: cached tokens of all requests; max_memory: the same in GiB, None for most
+    of what is free; max_prefix_rows: of them, prompts kept for later requests."""
 
     max_rows: int = 512
     max_requests: int = 64
     max_kv_rows: int | None = None
+    max_memory: float | None = None
+    max_prefix_rows: int = 4096
 
     def __post_init__(self) -> None:
-        _check_counts(self, ())
+        _check_counts(self, {"max_prefix_rows", "max_memory"})
+        if self.max_memory is not None and not self.max_memory > 0:
+            raise RequestError(f"max_memory {self.max_memory}: expected more than 0 GiB")
+        if self.max_prefix_rows < 0:
+            raise RequestError(f"max_prefix_rows {self.max_prefix_rows}: expected 0 or more")
 
 
-def _check_counts(values: SamplingParams | EngineLimits, signed: tuple[str, ...]) -> None:
+def _check_counts(values: SamplingParams | EngineLimits, others: set[str]) -> None:
+    """Raise RequestError on a number below 1 that is none of `others`."""
     for field in fields(values):
         value = getattr(values, field.name)
-        if isinstance(value, int) and field.name not in signed and value < 1:
+        if isinstance(value, int) and field.name not in others and value < 1:
             raise RequestError(f"{field.name} {value}: expected 1 or more")

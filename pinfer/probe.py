@@ -21,9 +21,9 @@ from pinfer.scheduler import Choice, Scheduler
 _PROMPT, _TOPICS, _BODIES = [11, 7, 9], ([12], [8]), ([10, 13, 14], [15, 16])
 
 
-def probe(model: Any, backend: Backend) -> None:
+def probe(model: Any, backend: Backend) -> int:
     """Raise ModelError unless branches decode as they would alone. Leaves the model driven by
-    transformers' own attention."""
+    transformers' own attention. Returns the bytes that a cached token takes."""
     markers = MarkerIds(fork=0, topic=1, spawn=2, branch=3, end=4, join=5)
     before = model.config._attn_implementation
     lines = [_line(markers, i) for i in range(len(_BODIES))]
@@ -43,6 +43,7 @@ def probe(model: Any, backend: Backend) -> None:
                 f"{name}: branch {i + 1} of a probe differs from plain decoding by {gap:.1e} of "
                 "its logits; this architecture is not supported"
             )
+    return sum(pool[0].nbytes for pool in (*arena.keys, *arena.values))
 
 
 def _line(m: MarkerIds, branch: int) -> list[int]:

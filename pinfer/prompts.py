@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,34 @@ def read_text(prompt: str) -> str:
     return _decode(prompt.encode("utf-8", "surrogateescape"), "the prompt")
 
 
-def read_prompts(path: str) -> list[dict[str, Any]]:
-    """Objects with `prompt` or `messages`, one a line, other keys kept.
+def read_prompts(path: str) -> list[tuple[str, dict[str, Any]]]:
+    """(file:line, object with `prompt` or `messages`), one a line, other keys kept.
 
     Raises DataError with file and line, RequestError on a file without prompts.
     """
     data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     lines = enumerate(_decode(data, path).split("\n"), 1)  # JSON text may hold U+2028 and its like
-    jobs = [_job(line, f"{path}:{number}") for number, line in lines if line.strip()]
+    places = [(f"{path}:{number}", line) for number, line in lines if line.strip()]
+    jobs = [(where, _job(line, where)) for where, line in places]
     if not jobs:
         raise RequestError(f"{path}: no prompts")
     return jobs
+
+
+def read_template_args(pairs: Sequence[str]) -> dict[str, Any]:
+    """Arguments of a chat template from NAME=VALUE texts, values as in YAML."""
+    import yaml
+
+    found = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign or not name:
+            raise RequestError(f"template argument {pair!r}: expected NAME=VALUE")
+        try:
+            found[name] = yaml.safe_load(value)
+        except yaml.YAMLError as e:
+            raise RequestError(f"template argument {name}: {value!r} is not YAML") from e
+    return found
 
 
 def _job(line: str, where: str) -> dict[str, Any]:

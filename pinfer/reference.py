@@ -61,7 +61,7 @@ class Reference:
             position += 1
 
         def flat(state: LaneState, role: Role | None) -> LaneState:
-            may_fork = p.mode != "linear" and len(path) < p.max_depth
+            may_fork = p.forks and len(path) < p.max_depth
             return next_state(state, role, in_branch=in_branch, may_fork=may_fork)
 
         for token in header:

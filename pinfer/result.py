@@ -17,7 +17,9 @@ from pinfer.segment import cut
 class Stats:
     """Counts of one request. passes: forward passes after the prompt's prefill; rows: tokens fed
     in them; critical_path_tokens: drawn tokens that had to wait for one another, so
-    `passes` = critical_path_tokens - 1 where no limit on width or rows holds; seconds are wall."""
+    `passes` = critical_path_tokens - 1 where no limit on width or rows holds; blocks_in_order:
+    those decoded one branch at a time as not worth a fork; prefix_rows: prompt tokens whose keys
+    and values an earlier request had left; seconds are wall."""
 
     mode: str
     prompt_tokens: int
@@ -28,10 +30,12 @@ class Stats:
     critical_path_tokens: int
     rows: int
     blocks: int
+    blocks_in_order: int
     branches: int
     max_width: int
     max_depth: int
     kv_rows: int
+    prefix_rows: int
     prefill_seconds: float
     decode_seconds: float
     tokens_per_second: float
@@ -132,10 +136,12 @@ def _stats(request: Request, drawn: int, total: int) -> Stats:
         critical_path_tokens=request.trunk.critical_path(),
         rows=request.rows,
         blocks=len(blocks),
+        blocks_in_order=sum(b.in_order for b in blocks),
         branches=sum(len(b.lanes) for b in blocks),
         max_width=request.widest,
         max_depth=max(len(lane.path) for lane in request.lanes),
         kv_rows=len(request.prompt) + request.rows,
+        prefix_rows=request.prefix_rows,
         prefill_seconds=first - request.started,
         decode_seconds=decode_seconds,
         tokens_per_second=drawn / decode_seconds if decode_seconds else 0.0,

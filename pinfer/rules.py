@@ -8,14 +8,16 @@ from pbranch.markers import MarkerIds, Role
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a model brings: markers, the ids that end a text, context in positions, and how it was
-    taught to place a join and to see an outline."""
+    """What a model brings: markers, the ids that end a text, context in positions, how it was
+    taught to place a join and to see an outline, and how long the branches were that it learned
+    from, in tokens (the mean)."""
 
     markers: MarkerIds | None
     end_of_text: frozenset[int]
     context: int
     positions: Positions = "max"
     outline: Outline = "all"
+    branch_tokens: float | None = None
 
     def role(self, token: int) -> Role | None:
         """The marker that `token` is, if any."""

@@ -18,13 +18,13 @@ from pinfer.view import finish_joins, plan_pass, release_lanes
 class Runner:
     """A model and its key/value arena."""
 
-    def __init__(self, model: Any, backend: Backend) -> None:
+    def __init__(self, model: Any, backend: Backend, max_kv_rows: int | None = None) -> None:
         register()
         model.set_attn_implementation(ATTENTION_NAME)
         self.model, self.backend = model, backend
         config = model.config.get_text_config()
         self.device = model.get_input_embeddings().weight.device
-        self.arena = Arena(config.num_hidden_layers, self.device)
+        self.arena = Arena(config.num_hidden_layers, self.device, limit=max_kv_rows)
 
     @torch.inference_mode()
     def run(self, batch: Batch) -> Tensor:
@@ -42,6 +42,9 @@ class Runner:
         finish_joins(batch.rows, self.arena)
         return logits
 
-    def release(self, request: Request) -> None:
-        """Give back the cache of a finished request."""
-        release_lanes([*request.lanes, *request.outlines], self.arena)
+    def release(self, request: Request, keep_prompt: bool = False) -> None:
+        """Give back the cache of a finished request, but for its prompt's rows where those stay."""
+        if keep_prompt and request.trunk.segment >= 0:
+            self.arena.cut(request.trunk.segment, request.prefilled - request.prefix_rows)
+        lanes = [*request.lanes, *request.outlines]
+        release_lanes(lanes[keep_prompt:], self.arena)

@@ -119,7 +119,7 @@ def _logprobs(logits: Tensor, lanes: Sequence[Lane], tokens: Sequence[int]) -> l
 
 
 def _linear(lane: Lane) -> bool:
-    return lane.request.params.mode == "linear"
+    return not lane.request.params.forks
 
 
 def uniform(lane: Lane) -> float:

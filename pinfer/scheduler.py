@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pbranch.errors import RequestError
-from pinfer.commit import accept, name_fork_limit, open_request, stop
+from pinfer.commit import accept, open_request, stop
 from pinfer.lane import Lane, Logprob, Request, Row
+from pinfer.limits import name_fork_limit
 from pinfer.params import EngineLimits, SamplingParams
+from pinfer.prefix import PrefixCache
 from pinfer.rules import Rules
 from pinfer.segment import StopWatch
 
@@ -48,6 +50,7 @@ class Scheduler:
         self.rules, self.limits = rules, limits
         self.queued: deque[Request] = deque()
         self.running: list[Request] = []
+        self.prefixes = PrefixCache(limits.max_prefix_rows)
         self._count = 0
 
     def add(
@@ -71,7 +74,7 @@ class Scheduler:
             if most > self.limits.max_kv_rows:
                 raise RequestError(
                     f"a prompt of {len(prompt)} tokens and {params.max_new_tokens} new ones may "
-                    f"need {most} cached rows; max_kv_rows is {self.limits.max_kv_rows}"
+                    f"need {most} cached rows; there is memory for {self.limits.max_kv_rows}"
                 )
         request = open_request(self._count, prompt, params, self.rules, watch)
         self._count += 1
@@ -102,21 +105,28 @@ class Scheduler:
         self._start_queued()
         rows: list[Row] = []
         drawn: list[int] = []
+        prompts: list[tuple[Request, int]] = []
         for request in self.running:
             take = min(len(request.queue), self.limits.max_rows - len(rows))
             if not take:
                 continue
+            if not request.prefilled:
+                if not self.prefixes.attach(request, self.running):
+                    continue
+                take = min(len(request.queue), take)
             request.widest = max(request.widest, request.live)
             if request.prefilled == len(request.prompt):
                 request.passes += 1
                 request.rows += take
             else:
-                request.prefilled += take
+                prompts.append((request, take))
             for _ in range(take):
                 row = request.queue.popleft()
                 if row.draws:
                     drawn.append(len(rows))
                 rows.append(row)
+        for request, fed in prompts:  # only now: rows of this pass cannot be shared in it
+            request.prefilled += fed
         return Batch(rows, drawn)
 
     def commit(self, batch: Batch, choices: Sequence[Choice]) -> list[Request]:
@@ -141,7 +151,20 @@ class Scheduler:
             self.running = [r for r in self.running if r.finish_reason is None]
         for request in done:
             request.finished = time.monotonic()
+            self.prefixes.keep(request)
         return done
+
+    def keeps(self, request: Request) -> bool:
+        """Whether the prompt rows of a finished request stay, for prompts that begin alike."""
+        return request in self.prefixes.kept
+
+    def evict(self) -> list[Request]:
+        """Finished requests whose prompt rows must go: those that run or wait need the room."""
+        most = self.limits.max_kv_rows
+        if most is None:
+            return self.prefixes.evict()
+        needed = [*self.running, *list(self.queued)[:1]]
+        return self.prefixes.evict(most - sum(map(_most_rows, needed)))
 
     def _stop_late(self) -> None:
         now = time.monotonic()
@@ -151,16 +174,21 @@ class Scheduler:
                 stop(request, "timeout", "timeout", self.rules)
 
     def _start_queued(self) -> None:
-        held = sum(kv_rows_at_most(len(r.prompt), r.params) for r in self.running)
+        held = self.prefixes.rows
+        held += sum(map(_most_rows, self.running))
         for request in [r for r in self.queued if r.finish_reason is not None]:
             self.queued.remove(request)  # too late; it takes no place
             self.running.append(request)
         while self.queued and len(self.running) < self.limits.max_requests:
-            most = kv_rows_at_most(len(self.queued[0].prompt), self.queued[0].params)
+            most = _most_rows(self.queued[0])
             if self.limits.max_kv_rows is not None and held + most > self.limits.max_kv_rows:
                 break
             held += most
             self.running.append(self.queued.popleft())
+
+
+def _most_rows(request: Request) -> int:
+    return kv_rows_at_most(len(request.prompt), request.params)
 
 
 def kv_rows_at_most(prompt_tokens: int, params: SamplingParams) -> int:

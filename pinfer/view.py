@@ -87,13 +87,14 @@ def plan_pass(rows: Sequence[Row], arena: Arena) -> View:
     placed: dict[int, list[int]] = {}  # segment -> rows of this pass
     for i, row in enumerate(rows):
         if row.home.segment < 0:
-            row.home.segment = arena.open(len(row.home.request.prompt) if not row.home.path else 0)
+            _open(row.home, arena)
         placed.setdefault(row.home.segment, []).append(i)
     before = {number: arena.segments[number].length for number in placed}
-    slots = [0] * len(rows)
     for number, members in placed.items():
-        span = arena.append(number, [rows[i].position for i in members])
-        for i, slot in zip(members, span, strict=True):
+        arena.append(number, [rows[i].position for i in members])
+    slots = [0] * len(rows)
+    for number, members in placed.items():  # only now: an append may move other segments
+        for i, slot in zip(members, arena.segments[number].slots[before[number] :], strict=True):
             slots[i] = slot
 
     readers: dict[tuple[int, int], list[int]] = {}  # (segment, length) -> rows
@@ -105,6 +106,8 @@ def plan_pass(rows: Sequence[Row], arena: Arena) -> View:
             row = rows[i]
             if row.joins:
                 joined.add(id(row.home))
+            for shared in row.home.request.prefix:
+                readers.setdefault(shared, []).append(i)
             for number in _visible(row.home, joined):
                 held = before.get(number, arena.segments[number].length)
                 length = held + (alone and number == row.home.segment)
@@ -137,6 +140,18 @@ def release_lanes(lanes: Sequence[Lane], arena: Arena) -> None:
         if lane.segment >= 0:
             arena.release(lane.segment)
             lane.segment = -1
+            if not lane.in_branch:
+                for number, _ in lane.request.prefix:
+                    arena.release(number)
+
+
+def _open(lane: Lane, arena: Arena) -> None:
+    """A lane's own segment; with the trunk's, the request holds the rows that it shares."""
+    request = lane.request
+    lane.segment = arena.open(0 if lane.in_branch else len(request.prompt) - request.prefix_rows)
+    if not lane.in_branch:
+        for number, _ in request.prefix:
+            arena.hold(number)
 
 
 def _requests(rows: Sequence[Row]) -> list[tuple[int, int]]:

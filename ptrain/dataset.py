@@ -17,7 +17,7 @@ from typing import Any
 
 from pbranch.codec import SegmentCodec
 from pbranch.errors import BranchError, DataError
-from pbranch.layout import Layout, LayoutOptions, build_layout
+from pbranch.layout import Kind, Layout, LayoutOptions, build_layout
 from pbranch.markers import MarkerIds
 from pbranch.prompt import render_prompt, turn_end_id
 from pbranch.text import parse
@@ -49,6 +49,13 @@ class Encoder:
         prompt = render_prompt(record["messages"], self.tokenizer)
         trace = parse(record["completion"], (record.get("meta") or {}).get("separators"))
         return build_layout(prompt, trace, self.codec, self.markers, self.end_id, self.options)
+
+
+def mean_branch_tokens(layouts: Sequence[Layout], markers: MarkerIds) -> float | None:
+    """Mean number of tokens that a branch has to draw, its end among them; None without any."""
+    branches = sum(layout.token_ids.count(markers.end) for layout in layouts)
+    drawn = sum(layout.kinds.count(Kind.BODY) for layout in layouts)
+    return round(drawn / branches, 2) if branches else None
 
 
 def read_traces(

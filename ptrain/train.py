@@ -18,7 +18,7 @@ from pbranch.config import BranchConfig
 from pbranch.recipe import dump_recipe
 from ptrain.card import model_card
 from ptrain.config import Recipe
-from ptrain.dataset import Encoder, count, load_split
+from ptrain.dataset import Encoder, count, load_split, mean_branch_tokens
 from ptrain.model import Base, add_lora, choose_dtype, load_base
 from ptrain.probe import probe
 from ptrain.progress import say
@@ -56,7 +56,8 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
     report = Report(len(traces), len(held_out), dict(left_out), done.metrics, scores)
     if main:
         with naming_files(out):
-            save_adapter(out, trainer.model, base, recipe)
+            mean = mean_branch_tokens(traces, base.markers)
+            save_adapter(out, trainer.model, base, recipe, mean)
             write_report(out, report.of(trainer))
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
@@ -112,7 +113,9 @@ class Report:
         }
 
 
-def save_adapter(out: Path, model: Any, base: Base, recipe: Recipe) -> None:
+def save_adapter(
+    out: Path, model: Any, base: Base, recipe: Recipe, branch_tokens: float | None
+) -> None:
     """LoRA and marker rows, tokenizer, branch config and card."""
     model.save_pretrained(out, save_embedding_layers=False)
     base.tokenizer.save_pretrained(out)
@@ -123,6 +126,7 @@ def save_adapter(out: Path, model: Any, base: Base, recipe: Recipe) -> None:
         join=recipe.branches.join,
         positions=recipe.branches.positions,
         outline=recipe.branches.outline,
+        branch_tokens=branch_tokens,
     ).save(out)
     (out / "README.md").write_text(model_card(recipe, base.name), encoding="utf-8")
 

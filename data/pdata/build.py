@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from pbranch.errors import DataError
+from pbranch.lines import LineFile, read_objects
 from pbranch.text import render, separators_of
 from pbranch.tree import plain_text
 from pdata.answers import judge_answer
-from pdata.output import LineFile, read_objects, rejected_path
 from pdata.record import Record, dump_line
 from pdata.rewrite_rules import Rewrite, rewrite
 from pdata.sources import (
@@ -115,6 +115,11 @@ def build(
                 if counts.total["in"] % 10_000 == 0:
                     print(f"{counts.total['in']:,} traces", file=sys.stderr)
     return counts
+
+
+def rejected_path(out: Path) -> Path:
+    """FILE.jsonl -> FILE.rejected.jsonl."""
+    return out.with_name(out.name.removesuffix(".jsonl") + ".rejected.jsonl")
 
 
 def _read_done(counts: Counts, out: Path, rejected: Path) -> set[str]:

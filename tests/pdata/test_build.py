@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 from pdata.answers import judge_answer
-from pdata.build import build
+from pdata.build import build, rejected_path
 from pdata.check import find_problems
 from pdata.cli import app
-from pdata.output import rejected_path
 from pdata.synth import make_record
 from typer.testing import CliRunner
 

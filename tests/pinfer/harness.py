@@ -130,8 +130,10 @@ class Toy:
             if self.on_step:
                 self.on_step(batch, logits)
             for request in scheduler.commit(batch, sampler(logits, batch.lanes)):
-                runner.release(request)
+                runner.release(request, keep_prompt=scheduler.keeps(request))
                 runner.arena.check()
+        for request in scheduler.prefixes.evict(0):
+            runner.release(request)
         assert runner.arena.rows == 0, "rows are left in the arena"
         return requests
 

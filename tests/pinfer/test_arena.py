@@ -15,8 +15,14 @@ CPU = torch.device("cpu")
 class Model:
     """What the arena should hold: per segment, (position, stamp) rows in order."""
 
-    def __init__(self, slots):
-        self.arena, self.rows, self.stamp = Arena(2, CPU, slots=slots), {}, 0
+    def __init__(self, slots, limit=None):
+        self.arena, self.rows, self.stamp = Arena(2, CPU, slots=slots, limit=limit), {}, 0
+
+    @property
+    def room(self):
+        """Rows that may still be taken; each segment counts for one at least."""
+        limit = self.arena.limit or 10**9
+        return limit - sum(max(1, len(rows)) for rows in self.rows.values())
 
     def append(self, number, n):
         positions = [self.stamp * 3 + i for i in range(n)]
@@ -44,16 +50,29 @@ class Model:
 
 
 @settings(max_examples=60)
-@given(seed=st.integers(0, 10**9), slots=st.sampled_from([16, 20, 64, 1024]))
-def test_random_use_keeps_every_row(seed, slots):
-    rng, model = random.Random(seed), Model(slots)
+@given(
+    seed=st.integers(0, 10**9),
+    slots=st.sampled_from([16, 20, 64, 1024]),
+    limit=st.sampled_from([None, 7, 40, 100]),
+)
+def test_random_use_keeps_every_row(seed, slots, limit):
+    rng, model = random.Random(seed), Model(slots, limit)
     for _ in range(60):
         held = list(model.rows)
-        action = rng.choice(["open", "append", "append", "append", "absorb", "release"])
+        action = rng.choice(["open", "append", "append", "append", "absorb", "release", "cut"])
         if action == "open" or not held:
-            model.rows[model.arena.open(rng.choice([0, 0, 5, 40]))] = []
+            expected = rng.choice([0, 0, 5, 40])
+            if model.room >= max(1, expected):
+                model.rows[model.arena.open(expected)] = []
         elif action == "append":
-            model.append(rng.choice(held), rng.choice([1, 1, 1, 3, 30]))
+            n = rng.choice([1, 1, 1, 3, 30])
+            if model.room >= n:
+                model.append(rng.choice(held), n)
+        elif action == "cut":
+            number = rng.choice(held)
+            length = rng.randint(0, len(model.rows[number]))
+            model.arena.cut(number, length)
+            del model.rows[number][length:]
         elif action == "release":
             number = rng.choice(held)
             model.arena.release(number)
@@ -64,6 +83,7 @@ def test_random_use_keeps_every_row(seed, slots):
             for other in others:
                 model.rows[number] += model.rows.pop(other)
         model.check()
+        assert limit is None or model.arena.slots <= limit
     for number in list(model.rows):
         model.arena.release(number)
     assert model.arena.rows == 0
@@ -101,6 +121,19 @@ def test_absorbing_empty_segments_moves_nothing():
     model.append(0, 4)
     model.arena.absorb(0, [1, 2])
     del model.rows[1], model.rows[2]
+    model.check()
+
+
+def test_a_segment_lives_as_long_as_anyone_holds_it():
+    model = Model(64)
+    number = model.arena.open()
+    model.rows[number] = []
+    model.append(number, 5)
+    model.arena.hold(number)
+    model.arena.release(number)
+    model.check()
+    model.arena.release(number)
+    model.rows.clear()
     model.check()
 
 

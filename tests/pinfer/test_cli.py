@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 
@@ -12,11 +13,13 @@ from pbranch.markers import MARKERS
 from pinfer import cli
 from tests.pinfer.folders import copy_folder
 
-FIELDS = "prompt prompt_token_ids text tagged_text token_ids forced finish_reason limits stats"
+FIELDS = (
+    "prompt prompt_token_ids text tagged_text token_ids forced finish_reason limits stats settings"
+)
 STATS = (
     "mode prompt_tokens generated_tokens injected_tokens grammar_interventions passes "
-    "critical_path_tokens rows blocks branches max_width max_depth kv_rows prefill_seconds "
-    "decode_seconds tokens_per_second"
+    "critical_path_tokens rows blocks blocks_in_order branches max_width max_depth kv_rows "
+    "prefix_rows prefill_seconds decode_seconds tokens_per_second"
 )
 
 
@@ -200,17 +203,78 @@ def test_bad_inputs_are_one_line(pinfer, base, adapter, tmp_path):
     one_line(pinfer("--prompts", tmp_path / "none.jsonl", *short()), "none.jsonl", "No such file")
     one_line(pinfer("--prompts", tmp_path, *short()), tmp_path)
     one_line(pinfer("word " * 3000, *short()), "tokens; the model's context holds 2048")
-    one_line(pinfer("a", *short("--attention", "flsh")), "'flsh': expected auto, sdpa or dense")
-    one_line(pinfer("a", *short("--mode", "paralel")), "'paralel': expected parallel")
-    one_line(pinfer("a", *short("--grammar", "of")), "'of': expected on or off")
-    one_line(pinfer("a", *short("--temperature", "-1")), "temperature -1")
-    one_line(pinfer("a", *short("--max-width", "0")), "max_width 0")
-    one_line(pinfer("a", *short("--max-rows", "0")), "max_rows 0")
-    one_line(pinfer("a", *short("--dtype", "int8")), "'int8': expected float32")
     one_line(pinfer("a", *short("--output", tmp_path / "no" / "where")), "no such folder")
     one_line(pinfer("", "--raw", *short()), "empty")
     one_line(pinfer("\udcff", *short()), "not UTF-8")
     one_line(pinfer("-", *short(), stdin=b"\xff"), "not UTF-8")
+
+
+BAD_OPTIONS = {
+    "--attention flsh": "'flsh': expected auto, sdpa or dense",
+    "--mode paralel": "'paralel': expected parallel",
+    "--grammar of": "'of': expected on or off",
+    "--fork sometimes": "'sometimes': expected auto, always or never",
+    "--min-branch-tokens -1": "min_branch_tokens -1: expected 0 or more",
+    "--temperature -1": "temperature -1",
+    "--temperature inf": "temperature inf",
+    "--temperature nan": "temperature nan",
+    "--top-k -1": "top_k -1: expected 0",
+    "--top-p 0": "top_p 0.0: expected more than 0, at most 1",
+    "--top-p 1.5": "top_p 1.5",
+    "--min-p 2": "min_p 2.0: expected 0 to 1",
+    "--repetition-penalty 0": "repetition_penalty 0.0: expected more than 0",
+    "--logprobs 1000": "logprobs 1000: expected 0 to 100",
+    "-n 0": "n 0: expected 1 or more",
+    "--stop=": "expected texts that are not empty",
+    "--max-new-tokens 0": "max_new_tokens 0: expected 1 or more",
+    "--max-topics 0": "max_topics 0",
+    "--max-depth 0": "max_depth 0",
+    "--max-branch-tokens 0": "max_branch_tokens 0",
+    "--max-width 0": "max_width 0",
+    "--max-rows 0": "max_rows 0",
+    "--max-memory 0": "max_memory 0.0: expected more than 0 GiB",
+    "--max-memory 1e-6": "there is memory for",
+    "--timeout 0": "timeout_s 0.0: expected more than 0",
+    "--dtype int8": "'int8': expected float32",
+    "--device tpu": "'tpu': expected cpu or cuda",
+    "--template-arg thinking": "'thinking': expected NAME=VALUE",
+    "--template-arg enable_thinkin=[": "'[' is not YAML",
+    "--template-arg nonsense=1": "template argument nonsense: the chat template has no such name",
+    "--template-arg messages=1": "template argument messages: is always set",
+    "--raw --system x": "a system text needs a chat template",
+    "--raw --template-arg messages=1": "template arguments need a chat template",
+    "--output /": "/: cannot write",
+}
+
+
+@pytest.mark.parametrize("options, message", BAD_OPTIONS.items(), ids=BAD_OPTIONS)
+def test_a_bad_option_is_one_line(pinfer, options, message):
+    one_line(pinfer("a", "--max-new-tokens", "5", "--device", "cpu", *options.split()), message)
+
+
+def test_broken_files_of_a_model_are_one_line(pinfer, base, adapter, tmp_path):
+    """Each file of a base or an adapter in turn: torn, empty, or of another kind."""
+    torn = {
+        base: ("config.json", "model.safetensors", "tokenizer.json"),
+        adapter: ("adapter_config.json", "adapter_model.safetensors", "branch_config.json"),
+    }
+    for source, names in torn.items():
+        for name in names:
+            for data in (b"", b"{", b"\xff\xfe" * 20):
+                folder = copy_folder(source, tmp_path / "broken")
+                (folder / name).write_bytes(data)
+                pair = (folder, adapter) if source == base else (base, folder)
+                args = ["--model", pair[0], "--adapter", pair[1]]
+                one_line(pinfer("a", *short(*args), model=False), folder)
+                shutil.rmtree(folder)
+
+
+def test_a_torn_file_of_answers_is_one_line(pinfer, tmp_path):
+    out = tmp_path / "out.jsonl"
+    for line in ("[1]", "nonsense", '{"prompt": "b"}'):
+        out.write_text(line + "\n")
+        one_line(pinfer("a", *short("--json", "--resume", "--output", out)), f"{out}:1: ")
+        assert out.read_text() == line + "\n"
 
 
 def test_wrong_models_are_one_line(pinfer, base, adapter, untied, tmp_path):
@@ -229,7 +293,14 @@ def test_wrong_models_are_one_line(pinfer, base, adapter, untied, tmp_path):
 
 @pytest.mark.parametrize(
     "args",
-    [[], ["a", "--prompts", "f"], ["a", "--no-such-option"], ["a", "--max-rows", "many"]],
+    [
+        [],
+        ["a", "--prompts", "f"],
+        ["a", "--no-such-option"],
+        ["a", "--max-rows", "many"],
+        ["a", "--resume"],
+        ["a", "--resume", "--output", "f"],
+    ],
     ids=str,
 )
 def test_usage_errors_exit_with_2(pinfer, args):

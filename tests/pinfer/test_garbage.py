@@ -109,6 +109,6 @@ def test_what_can_never_fit_is_refused():
     params = greedy(max_new_tokens=10)
     most = kv_rows_at_most(4, params)
     toy = Toy(toy_model("llama"), limits=EngineLimits(max_kv_rows=most - 1))
-    with pytest.raises(RequestError, match=f"{most} cached rows; max_kv_rows is {most - 1}"):
+    with pytest.raises(RequestError, match=f"{most} cached rows; there is memory for {most - 1}"):
         toy.run([[1, 2, 3, 4]], params)
     Toy(toy_model("llama"), limits=EngineLimits(max_kv_rows=most)).run([[1, 2, 3, 4]], params)

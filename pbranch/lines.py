@@ -1,7 +1,5 @@
-"""The two files of a build: records, and beside them the rejected lines with their reasons.
-
-Append-only, a whole line at a time: whatever ends a run, what is written is valid and can be
-resumed. Knows JSON lines, not what is in them.
+"""Files that only grow by whole lines: whatever ends a run, what is written is valid, and can be
+resumed. Knows JSON objects, not what is in them.
 """
 
 import json
@@ -11,11 +9,6 @@ from pathlib import Path
 from types import TracebackType
 
 from pbranch.errors import DataError
-
-
-def rejected_path(out: Path) -> Path:
-    """FILE.jsonl -> FILE.rejected.jsonl."""
-    return out.with_name(out.name.removesuffix(".jsonl") + ".rejected.jsonl")
 
 
 class LineFile:

@@ -107,7 +107,7 @@ class Engine:
     def abort(self, request: Request) -> None:
         """End a request at once, wherever it stands; what it has stays well-formed."""
         self.scheduler.abort(request)
-        self.runner.release(request)
+        self.runner.release(request, keep_prompt=self.scheduler.keeps(request))
 
     def reset(self) -> None:
         """Abort all requests and forget all prompts."""

@@ -139,7 +139,9 @@ class Request:
     limits: list[str] = field(default_factory=list)
     interventions: int = 0
     prefilled: int = 0  # prompt rows fed, by it or by those whose rows it shares
-    source: "Request | None" = None  # whose prompt begins alike
+    source: "Request | None" = None  # whose prompt begins alike, for `shared` rows
+    shared: int = 0
+    users: int = 0  # requests whose source it is
     prefix: list[tuple[int, int]] = field(default_factory=list)  # (segment, rows) shared with it
     prefix_rows: int = 0
     passes: int = 0

@@ -12,61 +12,91 @@ SMALLEST = 32  # rows that are worth waiting for
 
 
 class PrefixCache:
-    """Finished requests whose prompt rows are `kept`, in order of use; at most `max_rows` rows."""
+    """Finished requests whose prompt rows are `kept`, in order of use: at most `max_rows`, and those
+    that another request starts from."""
 
     def __init__(self, max_rows: int) -> None:
         self.max_rows = max_rows
         self.kept: list[Request] = []
 
-    def attach(self, request: Request, running: Sequence[Request]) -> bool:
-        """Let a request that is about to be fed begin behind the rows that it shares with another,
-        running or kept. False: those are still being fed, try again after the next pass."""
-        source = request.source
-        if source is None or (source.finish_reason is not None and source not in self.kept):
-            earlier = running[: running.index(request)]
-            request.source = source = _closest(request, [*self.kept, *earlier])
-        if source is None:
-            return True
-        shared = _shared(request.prompt, source.prompt)
-        if source.finish_reason is not None:
-            shared = min(shared, source.prefilled)
-        elif source.prefilled < shared:
-            return False
+    def find(self, prompt: list[int], running: Sequence[Request]) -> tuple[Request | None, int]:
+        """The request that shares most of a prompt's beginning, and how many rows; None, 0 where it
+        is little."""
+        best, most = None, SMALLEST - 1
+        for request in (*self.kept, *running):
+            shared = _shared(prompt, request.prompt)
+            if request.finish_reason is not None:
+                shared = min(shared, request.prefilled)
+            if shared > most:
+                best, most = request, shared
+        return best, most if best else 0
+
+    def use(self, request: Request, source: Request | None, shared: int) -> None:
+        """Note that `request` is to start from `source`, which stays until it has ended."""
+        request.source, request.shared = source, shared
+        if source is not None:
+            source.users += 1
         if source in self.kept:  # used just now
             self.kept.remove(source)
             self.kept.append(source)
+
+    def attach(self, request: Request) -> bool:
+        """Let a request that is about to be fed begin behind the rows that it shares. False: those
+        are still being fed, try again after the next pass."""
+        source = request.source
+        if source is None:
+            return True
+        if source.finish_reason is None and source.prefilled < request.shared:
+            return False
+        shared = shareable(request)
         request.prefix = _first_rows(source, shared)
         request.prefilled = request.prefix_rows = shared
-        request.source = None
         for _ in range(shared):
             request.queue.popleft()
         return True
 
-    def keep(self, request: Request) -> None:
-        """Keep what a finished request has fed of its prompt, where that is worth it."""
-        if self.max_rows and request.prefilled - request.prefix_rows >= SMALLEST:
+    def end(self, request: Request) -> bool:
+        """Keep what a finished request has fed of its prompt, where that is worth it. False: nothing
+        of it stays."""
+        worth = self.max_rows > 0 and request.prefilled - request.prefix_rows >= SMALLEST
+        if request.prefilled and (worth or request.users):
             self.kept.append(request)
+            return True
+        _leave(request)
+        return False
 
     @property
     def rows(self) -> int:
-        """Rows kept that no other kept request has too."""
+        """Rows kept; those that two share count once."""
         return sum(r.prefilled - r.prefix_rows for r in self.kept)
 
     def evict(self, room: int | None = None) -> list[Request]:
-        """Requests no longer kept, so that at most `room` rows are: those longest unused."""
+        """Requests no longer kept, so that at most `room` rows are: those longest unused. What
+        another request starts from stays."""
         limit = self.max_rows if room is None else max(0, min(room, self.max_rows))
-        gone = []
-        while self.kept and self.rows > limit:
-            gone.append(self.kept.pop(0))
+        gone: list[Request] = []
+        while self.rows > limit:
+            idle = next((r for r in self.kept if not r.users), None)
+            if idle is None:
+                break
+            self.kept.remove(idle)
+            _leave(idle)
+            gone.append(idle)
         return gone
 
 
-def _closest(request: Request, others: Sequence[Request]) -> Request | None:
-    """The request that shares most of the prompt, the first of them; None where it is little."""
-    best = max(others, key=lambda r: _shared(request.prompt, r.prompt), default=None)
-    if best is None or _shared(request.prompt, best.prompt) < SMALLEST:
-        return None
-    return best
+def shareable(request: Request) -> int:
+    """Rows that a request can share: fewer than planned where its source was cut short."""
+    source = request.source
+    if source is None or source.finish_reason is None or request.prefix:
+        return request.shared
+    return min(request.shared, source.prefilled)
+
+
+def _leave(request: Request) -> None:
+    if request.source is not None:
+        request.source.users -= 1
+        request.source = None
 
 
 def _shared(prompt: list[int], other: list[int]) -> int:

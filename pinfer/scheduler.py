@@ -14,7 +14,7 @@ from pinfer.commit import accept, open_request, stop
 from pinfer.lane import Lane, Logprob, Request, Row
 from pinfer.limits import name_fork_limit
 from pinfer.params import EngineLimits, SamplingParams
-from pinfer.prefix import PrefixCache
+from pinfer.prefix import PrefixCache, shareable
 from pinfer.rules import Rules
 from pinfer.segment import StopWatch
 
@@ -92,7 +92,9 @@ class Scheduler:
             stop(request, "error", "aborted", self.rules)
             request.finished = time.monotonic()
         self.drop([request])
-        self.running = [r for r in self.running if r is not request]
+        if request in self.running:
+            self.running.remove(request)
+            self.prefixes.end(request)
 
     @property
     def busy(self) -> bool:
@@ -111,7 +113,7 @@ class Scheduler:
             if not take:
                 continue
             if not request.prefilled:
-                if not self.prefixes.attach(request, self.running):
+                if not self.prefixes.attach(request):
                     continue
                 take = min(len(request.queue), take)
             request.widest = max(request.widest, request.live)
@@ -151,7 +153,7 @@ class Scheduler:
             self.running = [r for r in self.running if r.finish_reason is None]
         for request in done:
             request.finished = time.monotonic()
-            self.prefixes.keep(request)
+            self.prefixes.end(request)
         return done
 
     def keeps(self, request: Request) -> bool:
@@ -163,8 +165,11 @@ class Scheduler:
         most = self.limits.max_kv_rows
         if most is None:
             return self.prefixes.evict()
-        needed = [*self.running, *list(self.queued)[:1]]
-        return self.prefixes.evict(most - sum(map(_most_rows, needed)))
+        needed = sum(map(_most_rows, self.running))
+        if self.queued:
+            _, shared = self.prefixes.find(self.queued[0].prompt, self.running)
+            needed += _most_rows(self.queued[0]) - shared
+        return self.prefixes.evict(most - needed)
 
     def _stop_late(self) -> None:
         now = time.monotonic()
@@ -180,15 +185,18 @@ class Scheduler:
             self.queued.remove(request)  # too late; it takes no place
             self.running.append(request)
         while self.queued and len(self.running) < self.limits.max_requests:
-            most = _most_rows(self.queued[0])
+            request = self.queued[0]
+            source, shared = self.prefixes.find(request.prompt, self.running)
+            most = _most_rows(request) - shared
             if self.limits.max_kv_rows is not None and held + most > self.limits.max_kv_rows:
                 break
             held += most
+            self.prefixes.use(request, source, shared)
             self.running.append(self.queued.popleft())
 
 
 def _most_rows(request: Request) -> int:
-    return kv_rows_at_most(len(request.prompt), request.params)
+    return kv_rows_at_most(len(request.prompt) - shareable(request), request.params)
 
 
 def kv_rows_at_most(prompt_tokens: int, params: SamplingParams) -> int:

@@ -162,3 +162,18 @@ def test_turn_end(byte_tokenizer, marked_tokenizer, metaspace_tokenizer):
     bare.eos_token = None
     with pytest.raises(RequestError, match="no end-of-text"):
         turn_end_id(bare)
+
+
+def test_template_arguments_reach_the_template(byte_tokenizer):
+    tokenizer = copy.deepcopy(byte_tokenizer)
+    tokenizer.chat_template += "{% if enable_thinking is false %}no thoughts{% endif %}"
+    plain = render_prompt("Hi", tokenizer)
+    assert render_prompt("Hi", tokenizer, template_args={"enable_thinking": True}) == plain
+    quiet = render_prompt("Hi", tokenizer, template_args={"enable_thinking": False})
+    assert text_of(quiet, tokenizer) == text_of(plain, tokenizer) + "no thoughts"
+    with pytest.raises(RequestError, match="enable_thinkng: .* did you mean enable_thinking"):
+        render_prompt("Hi", tokenizer, template_args={"enable_thinkng": False})
+    with pytest.raises(RequestError, match="messages: is always set"):
+        render_prompt("Hi", tokenizer, template_args={"messages": []})
+    with pytest.raises(RequestError, match="template arguments need a chat template"):
+        render_prompt("Hi", tokenizer, raw=True, template_args={"enable_thinking": False})

@@ -94,6 +94,7 @@ def toy_rules(
         context or model.config.max_position_embeddings,
         options.positions,
         options.outline,
+        branch_tokens=5.0,
     )
 
 

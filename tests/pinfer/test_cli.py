@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from pbranch import parse, plain_text
 from pbranch.markers import MARKERS
@@ -289,6 +290,20 @@ def test_wrong_models_are_one_line(pinfer, base, adapter, untied, tmp_path):
     (old / "branch_config.json").write_text(json.dumps({**stored, "format_version": 0}))
     one_line(with_model(base, old), old, "format_version 0")
     one_line(with_model(base, "none"), "use mode linear")
+
+
+def test_env_is_what_a_bug_report_needs(monkeypatch, capsys):
+    for options in ([], ["--json"]):
+        monkeypatch.setattr(sys, "argv", ["pinfer", "env", *options])
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+        assert not done.value.code
+    plain, as_json = capsys.readouterr().out.rsplit("\n{", 1)
+    facts = json.loads("{" + as_json)
+    assert facts["torch"] == torch.__version__ and facts["parallel-branches"]
+    assert facts["devices"] == [] or facts["cuda"]
+    for name, value in facts.items():
+        assert f"{name:<20} {value}" in plain
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pbranch.layout import LayoutOptions
 from pinfer.params import EngineLimits, SamplingParams
+from pinfer.prefix import SMALLEST
 from tests.conftest import MODEL_KINDS
 from tests.pinfer.harness import LETTERS, Toy, toy_model
 
@@ -33,6 +34,8 @@ PARAMS = st.builds(
     max_depth=st.integers(1, 3),
     max_branch_tokens=st.sampled_from([None, 2, 9]),
     max_width=st.sampled_from([None, 2]),
+    fork=st.sampled_from(["auto", "always", "never"]),
+    min_branch_tokens=st.sampled_from([1, 9]),  # of branches that took 5 in training, say
 )
 CASES = st.fixed_dictionaries(
     {
@@ -42,8 +45,10 @@ CASES = st.fixed_dictionaries(
         "prompts": st.lists(
             st.lists(st.integers(0, 15), min_size=1, max_size=8), min_size=4, max_size=4
         ),
+        "shared": st.sampled_from([0, 0, SMALLEST]),  # tokens that all prompts begin with
         "options": st.sampled_from([LayoutOptions(), LayoutOptions("flat", "own")]),
         "rows": st.sampled_from([2, 7, 512]),
+        "requests": st.sampled_from([2, 64]),
     }
 )
 
@@ -59,8 +64,9 @@ def answers(toy, prompts, params):
 def check(case):
     """One case."""
     model, params = toy_model(case["kind"], case["model"]), case["params"]
-    prompts = case["prompts"][: len(params)]
-    limits = EngineLimits(max_rows=case["rows"])
+    head = [i % 16 for i in range(case["shared"])]
+    prompts = [head + prompt for prompt in case["prompts"][: len(params)]]
+    limits = EngineLimits(max_rows=case["rows"], max_requests=case["requests"])
     toy = Toy(model, case["options"], limits)
     batch = answers(toy, prompts, params)
     serial = [replace(p, mode="serial") for p in params]

@@ -11,7 +11,7 @@ from pbranch.bases import refuse_unmaskable
 from pbranch.errors import AdapterError, BranchError, MarkerError, ModelError, RequestError
 from pinfer import Engine, SamplingParams
 from pinfer.load import load
-from tests.pinfer.folders import copy_folder, save_base
+from tests.pinfer.folders import copy_folder, save_adapter, save_base
 
 SHORT = SamplingParams(max_new_tokens=40)
 
@@ -255,6 +255,22 @@ def test_a_refused_call_leaves_nothing_behind(base):
     assert not engine.scheduler.busy
     assert len(engine.generate(["next"], linear)) == 1
     assert engine.runner.arena.rows == 0
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_adapter_of_a_base_in_4_bit_is_refused_with_what_to_do(
+    there, base, monkeypatch, tmp_path
+):
+    """Without bitsandbytes, and with it on a CPU."""
+    folder = save_adapter(tmp_path / "four", base, quantization="nf4")
+    monkeypatch.setattr("pinfer.load.find_spec", lambda name: there or None)
+    with pytest.raises(AdapterError, match=r"4 bit \(nf4\).*bitsandbytes and a CUDA device"):
+        load(str(base), str(folder), device="cpu")
+    stored = json.loads((folder / "branch_config.json").read_text())
+    stored["quantization"] = "int3"
+    (folder / "branch_config.json").write_text(json.dumps(stored))
+    with pytest.raises(AdapterError, match="quantization is 'int3', expected None or nf4 or fp4"):
+        load(str(base), str(folder), device="cpu")
 
 
 def test_errors_are_of_one_tree():

@@ -1,6 +1,8 @@
 """Prompts that begin alike: fed once, the same tokens, and nothing kept for longer than asked."""
 
 import random
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -111,6 +113,47 @@ def test_kept_prompts_give_way_to_requests(base, adapter):
         (answer,) = engine.generate([f"{i} " * 60], params, raw=True)
         assert answer.finish_reason in ("length", "stop")
         assert engine.runner.arena.slots <= 400
+
+
+def test_memory_is_what_the_formula_says(base):
+    """64 prompts of a shared beginning of 1,000 tokens in a pool of a size that just serves them:
+    the process grows by the bytes of the pool's rows, and no tenth more."""
+    command = [sys.executable, "-c", PEAK, str(base)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    grown, formula, prompt_rows, prefix_rows = map(int, done.stdout.split())
+    assert prompt_rows - prefix_rows == 1000 + 64 * 40
+    assert 0.9 * formula < grown < 1.1 * formula, (grown, formula)
+
+
+PEAK = """
+import resource, sys, torch
+from transformers import AutoTokenizer
+from pinfer.engine import Engine
+from pinfer.load import Loaded
+from pinfer import EngineLimits, SamplingParams
+from pinfer.rules import Rules
+from tests.conftest import build_model
+
+torch.set_num_threads(1)
+shape = dict(hidden_size=64, num_hidden_layers=16, num_key_value_heads=4, num_attention_heads=4)
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+model = build_model("qwen3", tokenizer, vocab_size=448, head_dim=128, **shape).eval()
+row_bytes = 16 * 2 * 4 * 128 * 4
+rows = 1000 + 64 * (40 + 4 * 2)  # a shared beginning, own words, and what two tokens may bring
+limits = EngineLimits(max_rows=128, max_memory=rows * row_bytes / 2**30)
+engine = Engine(Loaded(model, tokenizer, Rules(None, frozenset({0}), 2048)), limits=limits)
+params = SamplingParams(max_new_tokens=2, mode="linear")
+engine.generate([{"token_ids": [5] * 200}], params)  # first passes: libraries take their memory
+engine.reset()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+head = [i % 200 for i in range(1000)]
+prompts = [{"token_ids": [*head, 200 + i, *range(39)]} for i in range(64)]
+answers = engine.generate(prompts, params)
+grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+taken = [a.stats.prefix_rows for a in answers]
+print(grown, rows * row_bytes, sum(a.stats.prompt_tokens for a in answers), sum(taken))
+"""
 
 
 def test_a_source_that_leaves_takes_nothing_along(base, adapter):

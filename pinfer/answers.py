@@ -174,6 +174,8 @@ def count_done(path: Path, jobs: Sequence[Job]) -> int:
     """How many answers an earlier run has written. DataError names a line that is not the answer
     to the job in its place, made with the same settings."""
     count = 0
+    if not path.exists():
+        return 0
     for row in read_objects(path):
         if count == len(jobs):
             raise DataError(f"{path}:{count + 1}: more answers than prompts; give another --output")

@@ -107,7 +107,7 @@ def generate(
         for at, line in lines
         for p in seeds
     ]
-    done = count_done(Path(output), jobs) if resume and Path(output).exists() else 0
+    done = count_done(Path(output), jobs) if resume and output else 0
     from pinfer.engine import Engine
 
     engine = Engine.from_pretrained(

@@ -56,8 +56,7 @@ class PrefixCache:
         return True
 
     def end(self, request: Request) -> bool:
-        """Keep what a finished request has fed of its prompt, where that is worth it. False: nothing
-        of it stays."""
+        """Keep what a finished request has fed of its prompt, where that is worth it; else False."""
         worth = self.max_rows > 0 and request.prefilled - request.prefix_rows >= SMALLEST
         if request.prefilled and (worth or request.users):
             self.kept.append(request)

@@ -171,7 +171,7 @@ def test_template_arguments_reach_the_template(byte_tokenizer):
     assert render_prompt("Hi", tokenizer, template_args={"enable_thinking": True}) == plain
     quiet = render_prompt("Hi", tokenizer, template_args={"enable_thinking": False})
     assert text_of(quiet, tokenizer) == text_of(plain, tokenizer) + "no thoughts"
-    with pytest.raises(RequestError, match="enable_thinkng: .* did you mean enable_thinking"):
+    with pytest.raises(RequestError, match=r"enable_thinkng: .* did you mean enable_thinking"):
         render_prompt("Hi", tokenizer, template_args={"enable_thinkng": False})
     with pytest.raises(RequestError, match="messages: is always set"):
         render_prompt("Hi", tokenizer, template_args={"messages": []})

@@ -256,8 +256,13 @@ def test_a_bad_option_is_one_line(pinfer, options, message):
 def test_broken_files_of_a_model_are_one_line(pinfer, base, adapter, tmp_path):
     """Each file of a base or an adapter in turn: torn, empty, or of another kind."""
     torn = {
-        base: ("config.json", "model.safetensors", "tokenizer.json"),
-        adapter: ("adapter_config.json", "adapter_model.safetensors", "branch_config.json"),
+        base: ("config.json", "model.safetensors"),
+        adapter: (
+            "adapter_config.json",
+            "adapter_model.safetensors",
+            "branch_config.json",
+            "tokenizer.json",
+        ),
     }
     for source, names in torn.items():
         for name in names:

@@ -12,8 +12,8 @@ SMALLEST = 32  # rows that are worth waiting for
 
 
 class PrefixCache:
-    """Finished requests whose prompt rows are `kept`, in order of use: at most `max_rows`, and those
-    that another request starts from."""
+    """Finished requests whose prompt rows are `kept`, in order of use: at most `max_rows` rows, and
+    those of requests that another one starts from."""
 
     def __init__(self, max_rows: int) -> None:
         self.max_rows = max_rows
@@ -56,7 +56,7 @@ class PrefixCache:
         return True
 
     def end(self, request: Request) -> bool:
-        """Keep what a finished request has fed of its prompt, where that is worth it; else False."""
+        """Keep what a finished request has fed of its prompt; False where that is not worth it."""
         worth = self.max_rows > 0 and request.prefilled - request.prefix_rows >= SMALLEST
         if request.prefilled and (worth or request.users):
             self.kept.append(request)

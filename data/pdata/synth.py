@@ -88,7 +88,7 @@ def _drill(
         ({"role": "user", "content": prompt},),
         completion,
         source=f"synth:{task}",
-        meta={"task": "sums", "steps": n, "level": level, "kind": kind},
+        meta={"task": kind, "steps": n, "level": level, "kind": kind},
     )
 
 

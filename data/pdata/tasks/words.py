@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from zlib import crc32
 
 SPLITS = ("train", "heldout")
-# ten consonants and five vowels: letters that are frequent are copied well by a small model
+# few enough for a tokenizer to know each as a token: a name is two of them
 SYLLABLES = tuple(c + v for c in "bdklmnrstv" for v in "aeiou")
 # ordinary words that the syllables can spell; as names they would read as part of the wording
 RESERVED = frozenset(

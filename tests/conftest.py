@@ -169,7 +169,7 @@ def build_model(
         torch.manual_seed(seed)
         # from_config writes into the config that it is given
         model = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=torch.float32)
-    if kind == "gemma3":  # its scaled embeddings would drown the layers: every token repeats itself
+    if kind in ("gemma2", "gemma3"):  # their scaled embeddings would drown the layers
         for name, weight in model.named_parameters():
             if "post_" in name and "layernorm" in name:
                 weight.data += 4.0
@@ -185,6 +185,8 @@ def _config(kind: str, tokenizer: Any, std: float, overrides: dict[str, Any]) ->
         "llama": "LlamaConfig",
         "mistral": "MistralConfig",
         "gemma3": "Gemma3TextConfig",
+        "gemma2": "Gemma2Config",
+        "phi3": "Phi3Config",
     }
     special: dict[str, dict[str, Any]] = {
         "qwen2": {"tie_word_embeddings": True},
@@ -199,6 +201,14 @@ def _config(kind: str, tokenizer: Any, std: float, overrides: dict[str, Any]) ->
             "num_hidden_layers": 3,
             "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
         },
+        "gemma2": {
+            "sliding_window": 8,
+            "head_dim": 16,
+            "query_pre_attn_scalar": 16,
+            "attn_logit_softcapping": 1.5,
+            "final_logit_softcapping": 50.0,
+        },
+        "phi3": {"tie_word_embeddings": False, "sliding_window": 8},
     }
     base = {
         "vocab_size": (len(tokenizer) + 16 + 63) // 64 * 64,

@@ -167,11 +167,15 @@ def scripted(scripts: dict[Path, list[int]]) -> Callable[..., list[Choice]]:
 
 
 def reference_tokens(
-    model: Any, prompt: Sequence[int], params: SamplingParams, options: LayoutOptions | None = None
+    model: Any,
+    prompt: Sequence[int],
+    params: SamplingParams,
+    options: LayoutOptions | None = None,
+    attention: str = "sdpa",
 ) -> list[int]:
     """What the reference decoder answers. sdpa: eager attention rounds to float32."""
     plain = copy.deepcopy(model)
-    plain.set_attn_implementation("sdpa")
+    plain.set_attn_implementation(attention)
     decoder = Reference(plain, MARKERS, frozenset({END_OF_TEXT}), KNOWN, options or LayoutOptions())
     return decoder.generate(prompt, params)
 

@@ -68,6 +68,17 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("kind, attention", [("gemma2", "eager"), ("phi3", "sdpa")])
+@pytest.mark.parametrize("options", OPTIONS[::3], ids=str)
+def test_soft_caps_and_other_families(kind, attention, options):
+    """Gemma-2 caps its scores, which the plain model does in eager attention alone."""
+    params, prompts = greedy(max_new_tokens=40), some_prompts(5, 2)
+    model = toy_model(kind, 3)
+    found = Toy(model, options).tokens(prompts, params)
+    assert found == [reference_tokens(model, p, params, options, attention) for p in prompts]
+    assert any(MARKERS.join in answer for answer in found)
+
+
 @pytest.mark.parametrize("kind", MODEL_KINDS)
 @settings(max_examples=12)
 @given(**CASES)

@@ -21,7 +21,7 @@ from pdata.tasks.words import SPLITS
 # mixtures, by name; kind of record: weight
 MIXES = {
     "mix": {"trace": 37, "single": 15, "ordered": 4, "given": 4, "sums": 15, "copies": 25},
-    "recall": {"trace": 65, "single": 12, "ordered": 7, "given": 8, "listed": 4, "copies": 4},
+    "recall": {"trace": 58, "single": 14, "ordered": 10, "given": 10, "listed": 4, "copies": 4},
 }
 SINGLES = (
     "Check only {t}.",
@@ -53,7 +53,7 @@ def make_record(task: str, seed: int, index: int, level: int | None, split: str)
     record_id = f"{task}-s{seed}-{index:06d}"
     if kind in ("sums", "listed", "copies"):
         return _drill(rng, record_id, task, kind, steps, split)
-    problem = TASKS[name](rng, steps, split, "shuffled" if kind == "ordered" else "varied")
+    problem = TASKS[name](rng, steps, split, "shuffled" if kind == "ordered" else "listed")
     prompt, completion, topics = _ask(rng, problem, kind)
     meta = {
         "task": name,

@@ -11,7 +11,6 @@ from pdata.grade import extract_answer, grade
 from pdata.record import Record, read_records, write_jsonl
 from pdata.synth import MIXES, make_record, synthesise
 from pdata.tasks import TASKS
-from pdata.tasks.problem import IN_LISTED_ORDER
 from pdata.tasks.words import split_of
 from typer.testing import CliRunner
 
@@ -44,10 +43,10 @@ def steps_of(record: Record) -> list[str]:
 def solve_records(record: Record) -> str:
     prompt, items = prompt_of(record), items_of(record)
     question = ITEM.sub("", prompt)
-    bounds = [float(x) for x in re.findall(r"\d\.\d\d", question)]
+    bounds = [float(x) for x in re.findall(r"\d\.\d", question)]
     found = []
     for name, text in items.items():
-        (value,) = (float(x) for x in re.findall(r"\d\.\d\d", text))
+        (value,) = (float(x) for x in re.findall(r"\d\.\d", text))
         if len(bounds) == 2:
             ok = bounds[0] < value < bounds[1]
         else:
@@ -130,19 +129,16 @@ def test_names_of_records_differ_from_their_first_letters_on() -> None:
         assert len({t[:3] for t in record.meta["topics"]}) == record.meta["steps"]
 
 
-def test_order_is_varied_and_changes_no_step() -> None:
-    listed = 0
-    for i in range(400):
+def test_another_order_changes_no_step() -> None:
+    for i in range(200):
         for task in INDEPENDENT:
             first, second = (
                 TASKS[task](random.Random(i), 6, "train", order) for order in ("listed", "shuffled")
             )
             assert set(first.steps) == set(second.steps) and first.prompt == second.prompt
-        record = make_record("records", 1, i, 6, "train")
-        listed += list(items_of(record)) == record.meta["topics"]
-    assert abs(listed / 400 - IN_LISTED_ORDER) < 0.1
-    for record in make("chain", 50):
-        assert list(items_of(record)) == record.meta["topics"]
+    for task in TASKS:
+        for record in make(task, 50):
+            assert list(items_of(record)) == record.meta["topics"]
 
 
 def test_splits_share_neither_names_nor_numbers() -> None:

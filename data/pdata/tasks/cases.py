@@ -44,22 +44,25 @@ QUESTIONS = {
     "first": ("Which is the first on the list that fails?", "Name the first one that fails."),
     "all": ("Is it true for all of the {p}?", "Do all {p} pass?", "Does every one of them pass?"),
 }
-# one a rule; each: start, one comparison, glue, end when both hold, end otherwise
+# one a rule; each: start, one comparison, glue, end when both hold, end otherwise. Both numbers and
+# what is asked come before the relation, and that before the verdict.
 STEPS = (
-    ("{t}: ", "{x} {a} is {ra} {b}, so that {ok}", "; ", ". {t} passes.", ". {t} fails."),
-    ("{t} has ", "{x} {a}, {ra} {b}, which {ok}", ", and ", ". So {t} passes.", ". So {t} fails."),
-    ("{t}: for the {x}, ", "{a} is {ra} {b} and {ok}", "; for the {y}, ", ". {t} is good.",
+    ("{t}: ", "{x} {a}, {side} {b} asked, {a} is {r}, so that {ok}", "; ", ". {t} passes.",
+     ". {t} fails."),
+    ("{t} has ", "{x} {a} for {side} {b}, {a} is {r}, which {ok}", ", and ", ". So {t} passes.",
+     ". So {t} fails."),
+    ("{t}: ", "{x} is {a}, to be {side} {b}; it is {r}, so {ok}", "; ", ". {t} is good.",
      ". {t} is not good."),
-    ("{t} against the rule: ", "{x} {a} is {ra} {b}, {ok}", ", ", ", so {t} passes.",
+    ("{t} against the rule: ", "{x} {a} with {side} {b} is {r}, {ok}", ", ", ", so {t} passes.",
      ", so {t} does not pass."),
-    ("{t}. The {x} is {a}, ", "{ra} {b}, so it {ok}", ". The {y} is {c}, ", ". {t} is fine.",
-     ". {t} is not fine."),
+    ("{t}. ", "The {x} is {a}, the rule {side} {b}; that is {r}, so it {ok}", ". ",
+     ". {t} is fine.", ". {t} is not fine."),
 )  # fmt: skip
 # one a rule: what is said of a comparison
 VERDICTS = (
     ("holds", "fails"),
     ("is fine", "is not fine"),
-    ("is true", "is false"),
+    ("true", "false"),
     ("fine", "not fine"),
     ("holds", "does not hold"),
 )
@@ -73,26 +76,24 @@ TAILS = {
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A number and its direction."""
+    """A number and its direction; no number that is compared with it is equal to it."""
 
     name: str
     least: bool
     value: int
 
+    @property
+    def side(self) -> str:
+        return "at least" if self.least else "at most"
+
     def __str__(self) -> str:
-        return f"{'at least' if self.least else 'at most'} {self.value}"
+        return f"{self.side} {self.value}"
 
     def holds(self, number: int) -> bool:
-        return number >= self.value if self.least else number <= self.value
-
-    def relation(self, number: int) -> str:
-        """How a number stands to the bound, in words."""
-        if self.holds(number):
-            return "at least" if self.least else "at most"
-        return "less than" if self.least else "more than"
+        return (number > self.value) == self.least
 
 
-def make(rng: random.Random, level: int, split: str, order: Order = "varied") -> Problem:
+def make(rng: random.Random, level: int, split: str, order: Order = "listed") -> Problem:
     """A problem of `level` cases of one story."""
     story = rng.choice(STORIES)
     kind = rng.choice(("count", "first", "all"))
@@ -142,8 +143,8 @@ def _draw_numbers(
 
 def _draw_number(rng: random.Random, bound: Bound, ok: bool) -> int:
     if bound.least == ok:
-        return rng.randint(bound.value + (not ok), 99)
-    return rng.randint(2, bound.value - (not ok))
+        return rng.randint(bound.value + 1, 99)
+    return rng.randint(2, bound.value - 1)
 
 
 def _write_prompt(
@@ -176,17 +177,16 @@ def _step(
     bounds: list[Bound],
 ) -> Step:
     start, compare, glue, good, bad = STEPS[wording]
-    words = {"t": label, "x": bounds[0].name, "y": bounds[1].name, "a": pair[0], "c": pair[1]}
     parts = [
         compare.format(
-            x=bound.name, a=number, ra=bound.relation(number), b=bound.value,
+            x=bound.name, a=number, side=bound.side, b=bound.value,
+            r="more" if number > bound.value else "less",
             ok=VERDICTS[wording][not bound.holds(number)],
         )
         for number, bound in zip(pair, bounds, strict=True)
     ]  # fmt: skip
     end = good if all(b.holds(v) for v, b in zip(pair, bounds, strict=True)) else bad
-    text = start.format(**words) + glue.format(**words).join(parts) + end.format(**words)
-    return Step(label, text)
+    return Step(label, start.format(t=label) + glue.join(parts) + end.format(t=label))
 
 
 def _conclude(labels: list[str], verdicts: list[bool], kind: str) -> tuple[str, str]:

@@ -69,7 +69,7 @@ TAILS = (
 )
 
 
-def make(rng: random.Random, level: int, split: str, order: Order = "varied") -> Problem:
+def make(rng: random.Random, level: int, split: str, order: Order = "listed") -> Problem:
     """A problem of `level` steps; its steps are always in order."""
     story = rng.choice(STORIES)
     while True:

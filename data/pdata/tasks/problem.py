@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 T = TypeVar("T")
-Order = Literal["varied", "listed", "shuffled"]
-IN_LISTED_ORDER = 0.4  # of the varied traces; the others make a model look things up by content
+Order = Literal["listed", "shuffled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,6 @@ Generator = Callable[[random.Random, int, str, Order], Problem]
 def arrange(rng: random.Random, items: Sequence[T], order: Order) -> list[T]:
     """`items` in the order of the trace; draws from `rng` last, so texts do not depend on it."""
     arranged = list(items)
-    if order == "shuffled" or (order == "varied" and rng.random() >= IN_LISTED_ORDER):
+    if order == "shuffled":
         rng.shuffle(arranged)
     return arranged

@@ -32,48 +32,30 @@ BOUND_QUESTIONS = (
     "Whose {f} is {side} {b}?",
     "Name the entry with a {f} {side} {b}.",
 )
-# one a question; each: start, then what follows for a value below, above and inside the range
+# one a question: both numbers of a comparison come before what it yields, and what is asked before
+# the verdict, so that each word can be told from those close before it
 RANGE_STEPS = (
-    (
-        "{t} has a {f} of {v}. ",
-        "The range opens at {lo} and {v} is below that, so {t} is out.",
-        "The range closes at {hi} and {v} is above that, so {t} is out.",
-        "The range is {lo} to {hi} and {v} lies inside, so {t} is in.",
-    ),
-    (
-        "{t}: {f} {v}, wanted {lo} to {hi}. ",
-        "{v} is less than {lo}, so {t} does not fit.",
-        "{v} is more than {hi}, so {t} does not fit.",
-        "{v} is between the two ends, so {t} fits.",
-    ),
-    (
-        "{t} is listed with {v}. At least {lo} and at most {hi} is asked; ",
-        "{v} is under {lo}, which rules {t} out.",
-        "{v} is over {hi}, which rules {t} out.",
-        "{v} is inside, which keeps {t} in.",
-    ),
-    (
-        "{t}: the {f} is {v}. ",
-        "Compared with {lo} it is lower, which is not allowed, so {t} is no match.",
-        "Compared with {hi} it is higher, which is not allowed, so {t} is no match.",
-        "Compared with {lo} it is higher, with {hi} lower, so {t} is a match.",
-    ),
-    (
-        "{t} comes with a {f} of {v}; the limits are {lo} and {hi}. ",
-        "Since {v} < {lo}, {t} fails.",
-        "Since {v} > {hi}, {t} fails.",
-        "Since {lo} < {v} < {hi}, {t} passes.",
-    ),
-)
-# one a question; each: the step, then the verdict when the bound holds and when it does not
-BOUND_STEPS = (
-    ("{t} has a {f} of {v}. The bound is {b}, and {v} is {rel} {b}, so {t} is {ok}.", "in", "out"),
-    ("{t}: {f} {v} against {b}. As {v} is {rel} {b}, the condition on {t} {ok}.", "holds", "fails"),
-    ("{t} is listed with {v}; we ask for {side} {b}, and it is {rel} {b}, so {t} {ok}.",
+    ("{t} has a {f} of {v}. Against {lo}, {v} is {r}; against {hi}, {v} is {s}. {t} is {ok}.",
+     "in", "out"),
+    ("{t}: {f} {v}, wanted {lo} to {hi}. From {lo}, {v} is {r}; from {hi}, {v} is {s}; {t} {ok}.",
      "fits", "does not fit"),
-    ("{t}: the {f} is {v}. Compared with {b}, the number {v} is {rel} it, so {t} is {ok}.",
+    ("{t} is listed with {v}. Next to {lo} it is {r}, next to {hi} it is {s}, which {ok} {t}.",
+     "keeps", "rules out"),
+    ("{t}: the {f} is {v}. Compared with {lo} it is {r}, with {hi} it is {s}, so {t} is {ok}.",
      "a match", "no match"),
-    ("{t} comes with a {f} of {v}. That is {rel} {b} and {side} {b} is asked, so {t} {ok}.",
+    ("{t} comes with a {f} of {v}; the limits are {lo} and {hi}. For {lo} it is {r}, for {hi} it "
+     "is {s}: {t} {ok}.", "passes", "fails"),
+)  # fmt: skip
+BOUND_STEPS = (
+    ("{t} has a {f} of {v}, asked is {side} {b}. Against {b}, {v} is {r}, so {t} is {ok}.",
+     "in", "out"),
+    ("{t}: {f} {v}, wanted {side} {b}. From {b}, {v} is {r}; the condition on {t} {ok}.",
+     "holds", "fails"),
+    ("{t} is listed with {v}; we ask for {side} {b}. Next to {b} it is {r}, so {t} {ok}.",
+     "fits", "does not fit"),
+    ("{t}: the {f} is {v}, to be {side} {b}. Compared with {b} it is {r}, so {t} is {ok}.",
+     "a match", "no match"),
+    ("{t} comes with a {f} of {v}, and {side} {b} is asked. For {b} it is {r}: {t} {ok}.",
      "passes", "fails"),
 )  # fmt: skip
 TAILS = (
@@ -88,14 +70,14 @@ NONE_TAILS = ("Not one of them is right. name: none", "So there is none. name: n
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Bounds in hundredths; `kind` is range, above or below."""
+    """Bounds in tenths; `kind` is range, above or below."""
 
     kind: str
     low: int
     high: int
 
 
-def make(rng: random.Random, level: int, split: str, order: Order = "varied") -> Problem:
+def make(rng: random.Random, level: int, split: str, order: Order = "listed") -> Problem:
     """A problem of `level` records; values, bounds and names are drawn for `split`."""
     field = rng.choice(FIELDS)
     names = draw_names(rng, level, split)
@@ -122,18 +104,18 @@ def make(rng: random.Random, level: int, split: str, order: Order = "varied") ->
 
 
 def _draw_values(rng: random.Random, n: int, none: bool) -> tuple[Condition, list[int]]:
-    """A condition and `n` distinct values in hundredths, of which one or none satisfies it."""
+    """A condition and `n` distinct values in tenths, of which one or none satisfies it."""
     kind = rng.choice(("range", "range", "above", "below"))
     inside = 0 if none else 1
     while True:
-        values = sorted(rng.sample(range(100, 1000), n))
+        values = sorted(rng.sample(range(10, 100), n))
         # the records inside are `inside` neighbours in rank, starting at `rank`
         last = n - inside
         rank = {"range": rng.randint(0, last), "above": last, "below": 0}[kind]
-        below = values[rank - 1] if rank > 0 else 30
-        above = values[rank + inside] if rank + inside < n else 999
+        below = values[rank - 1] if rank > 0 else 3
+        above = values[rank + inside] if rank + inside < n else 99
         first, final = (values[rank], values[rank + inside - 1]) if inside else (above, below)
-        if first - below > 3 and above - final > 3:
+        if first - below > 1 + (not inside) and above - final > 1 + (not inside):
             break
     if inside:
         low, high = rng.randint(below + 1, first - 1), rng.randint(final + 1, above - 1)
@@ -161,16 +143,18 @@ def _step(
     template: int, name: str, value: int, condition: Condition, words: dict[str, str]
 ) -> Step:
     holds = condition.low < value < condition.high
-    words = {**words, "t": name, "v": _decimal(value)}
-    if condition.kind == "range":
-        start, low, high, inside = RANGE_STEPS[template]
-        end = inside if holds else low if value <= condition.low else high
-        return Step(name, (start + end).format(**words))
-    text, ok, fail = BOUND_STEPS[template]
-    other = "below" if condition.kind == "above" else "above"
-    words |= {"rel": condition.kind if holds else other, "ok": ok if holds else fail}
+    steps = RANGE_STEPS if condition.kind == "range" else BOUND_STEPS
+    text, ok, fail = steps[template]
+    bound = condition.high if condition.kind == "below" else condition.low
+    words |= {
+        "t": name,
+        "v": _decimal(value),
+        "r": "above" if value > bound else "below",
+        "s": "above" if value > condition.high else "below",
+        "ok": ok if holds else fail,
+    }
     return Step(name, text.format(**words))
 
 
-def _decimal(hundredths: int) -> str:
-    return f"{hundredths // 100}.{hundredths % 100:02d}"
+def _decimal(tenths: int) -> str:
+    return f"{tenths // 10}.{tenths % 10}"

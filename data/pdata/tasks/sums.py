@@ -11,7 +11,7 @@ from pdata.tasks.words import LEADS, draw_labels, draw_names, split_of, write_li
 
 LIMIT = 99  # no value or partial result exceeds it, none is negative
 OPERANDS = (2, 19)  # of + and -
-MARGIN = 3  # by which the largest or smallest is ahead
+MARGIN = 8  # by which the largest or smallest is ahead
 INTROS = (
     "Work these out.",
     "Here are some sums.",
@@ -68,7 +68,7 @@ def apply(value: int, sign: str, operand: int) -> int:
     return {"+": value + operand, "-": value - operand, "*": value * operand}[sign]
 
 
-def make(rng: random.Random, level: int, split: str, order: Order = "varied") -> Problem:
+def make(rng: random.Random, level: int, split: str, order: Order = "listed") -> Problem:
     """A problem of `level` expressions with distinct values."""
     kinds = ("largest", "smallest", "equal", "total")
     kind = rng.choices(kinds, (3, 3, 3, 4 if level <= 4 else 0))[0]
@@ -116,15 +116,22 @@ def _draw_sums(rng: random.Random, n: int, split: str, kind: str) -> list[Sum]:
 
 
 def _draw_sum(rng: random.Random, size: int) -> Sum:
-    """A sum of `size` operations; only the first may be a product, so precedence never matters."""
-    value = first = rng.randint(3, 60)
+    """A sum of `size` operations, a product first or none, then additions only or subtractions
+    only: precedence never matters, and a sign that was copied once tells the next."""
+    low, high = OPERANDS
+    sign = rng.choice("+-")
+    value = first = rng.randint(3, 45) if sign == "+" else rng.randint(35, LIMIT)
     rest: list[tuple[str, int]] = []
-    if rng.random() < 0.25:
+    if rng.random() < 0.2:
         value = first = rng.randint(3, 15)
         rest.append(("*", rng.randint(2, 6)))
         value *= rest[0][1]
+        sign = "+" if value < LIMIT // 2 else "-"
     while len(rest) < size:
-        rest.append(draw_operation(rng, value))
+        room = LIMIT - value if sign == "+" else value
+        if room < low:
+            return _draw_sum(rng, size)
+        rest.append((sign, rng.randint(low, min(high, room))))
         value = apply(value, *rest[-1])
     return Sum(first, tuple(rest))
 

@@ -49,6 +49,7 @@ class Engine:
         table = legal_table(
             self.rules.markers, self.rules.end_of_text, size, min(size, len(loaded.tokenizer))
         )
+        self._unclaimed: list[Request] = []  # finished while a stream was followed
         self.sampler = Sampler(torch.from_numpy(table).to(self.runner.device))
 
     @classmethod
@@ -129,7 +130,7 @@ class Engine:
         transcript = Transcript(request, self.rules, self.codec)
         try:
             while request.finish_reason is None:
-                self.step()
+                self._unclaimed += [r for r in self.step() if r is not request]
                 yield from transcript.advance()
             yield from transcript.advance()
         finally:
@@ -141,8 +142,9 @@ class Engine:
         self, until: Callable[[], bool] = lambda: False
     ) -> Iterator[tuple[Request, Generation]]:
         """Step until nothing is left, or `until` says so; yields each request as it finishes."""
-        while self.scheduler.busy and not until():
-            for request in self.step():
+        while (self._unclaimed or self.scheduler.busy) and not until():
+            finished, self._unclaimed = self._unclaimed or self.step(), []
+            for request in finished:
                 yield request, make_generation(request, self.rules, self.codec)
 
     def generate(

@@ -21,7 +21,7 @@ from pdata.tasks.words import SPLITS
 # mixtures, by name; kind of record: weight
 MIXES = {
     "mix": {"trace": 37, "single": 15, "ordered": 4, "given": 4, "sums": 15, "copies": 25},
-    "recall": {"trace": 58, "single": 14, "ordered": 10, "given": 10, "listed": 4, "copies": 4},
+    "recall": {"trace": 48, "single": 18, "ordered": 6, "given": 24, "listed": 2, "copies": 2},
 }
 SINGLES = (
     "Check only {t}.",
@@ -95,7 +95,9 @@ def _drill(
 def _ask(rng: random.Random, problem: Problem, kind: str) -> tuple[str, str, list[str]]:
     """The prompt and completion of one kind of record, and the topics the completion has."""
     if kind == "single":
-        step = rng.choice(problem.steps)
+        # the one that the answer names is rare among them, and the only one of its kind
+        named = [step for step in problem.steps if step.topic == problem.answer]
+        step = rng.choice(named if named and rng.random() < 0.4 else problem.steps)
         request = rng.choice(SINGLES).format(t=step.topic)
         if step.given:
             request = f"Start from {step.given} and do only {step.topic}."

@@ -110,6 +110,16 @@ def test_an_abort_leaves_the_others_alone(engine):
     assert engine.runner.arena.rows == 0
 
 
+def test_others_that_end_during_a_stream_are_not_lost(engine):
+    short = [engine.add("Go on.", sampled(seed, max_new_tokens=5)) for seed in range(3)]
+    *_, last = engine.stream("Check each record.", sampled(7))
+    assert isinstance(last, Finished)
+    found = {request.number: answer.token_ids for request, answer in engine.run()}
+    alone = [engine.generate(["Go on."], sampled(s, max_new_tokens=5))[0] for s in range(3)]
+    assert [found[r.number] for r in short] == [a.token_ids for a in alone]
+    assert not list(engine.run())
+
+
 def test_n_samples_are_n_seeds(engine):
     together = engine.generate(["Go on.", "a"], sampled(3), n=4)
     alone = [engine.generate([p], sampled(3 + i))[0] for p in ("Go on.", "a") for i in range(4)]

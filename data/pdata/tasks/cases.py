@@ -1,6 +1,6 @@
 """`cases`: a rule with two bounds, checked for every case; then a conclusion over all of them.
 
-Questions: how many hold (at most four do), which is the first on the list that fails, do all hold.
+Questions: how many hold (at most four do), which is the only one that fails, do all hold.
 """
 
 import random
@@ -41,22 +41,22 @@ RULES = (
 )
 QUESTIONS = {
     "count": ("How many of the {p} {ws}?", "How many {ws}?", "Count the {p} that pass."),
-    "first": ("Which is the first on the list that fails?", "Name the first one that fails."),
+    "only": ("Which is the only one that fails?", "Name the one that fails."),
     "all": ("Is it true for all of the {p}?", "Do all {p} pass?", "Does every one of them pass?"),
 }
 # one a rule; each: start, one comparison, glue, end when both hold, end otherwise. Both numbers and
-# what is asked come before the relation, and that before the verdict.
+# what is asked come before the relation, that before the verdict, and that before the case.
 STEPS = (
-    ("{t}: ", "{x} {a}, {side} {b} asked, {a} is {r}, so that {ok}", "; ", ". {t} passes.",
-     ". {t} fails."),
-    ("{t} has ", "{x} {a} for {side} {b}, {a} is {r}, which {ok}", ", and ", ". So {t} passes.",
-     ". So {t} fails."),
-    ("{t}: ", "{x} is {a}, to be {side} {b}; it is {r}, so {ok}", "; ", ". {t} is good.",
-     ". {t} is not good."),
-    ("{t} against the rule: ", "{x} {a} with {side} {b} is {r}, {ok}", ", ", ", so {t} passes.",
-     ", so {t} does not pass."),
+    ("{t}: ", "{x} {a}, {side} {b} asked, {a} is {r}, so that {ok}", "; ", ". This passes {t}.",
+     ". This fails {t}."),
+    ("{t} has ", "{x} {a} for {side} {b}, {a} is {r}, which {ok}", ", and ", ". So we take {t}.",
+     ". So we leave {t}."),
+    ("{t}: ", "{x} is {a}, to be {side} {b}; it is {r}, so {ok}", "; ", ". That keeps {t}.",
+     ". That drops {t}."),
+    ("{t} against the rule: ", "{x} {a} with {side} {b} is {r}, {ok}", ", ", ", which allows {t}.",
+     ", which bars {t}."),
     ("{t}. ", "The {x} is {a}, the rule {side} {b}; that is {r}, so it {ok}", ". ",
-     ". {t} is fine.", ". {t} is not fine."),
+     ". This selects {t}.", ". This rejects {t}."),
 )  # fmt: skip
 # one a rule: what is said of a comparison
 VERDICTS = (
@@ -68,7 +68,7 @@ VERDICTS = (
 )
 TAILS = {
     "count": ("Passing: {l}. answer: {a}", "Those that pass: {l}. answer: {a}"),
-    "first": ("The first to fail is {a}. name: {a}", "So the first that fails is {a}. name: {a}"),
+    "only": ("The one to fail is {a}. name: {a}", "So the one that fails is {a}. name: {a}"),
     "yes": ("Each of them passes. answer: yes", "So all of them pass. answer: yes"),
     "no": ("At least one fails. answer: no", "So not all of them pass. answer: no"),
 }
@@ -96,7 +96,7 @@ class Bound:
 def make(rng: random.Random, level: int, split: str, order: Order = "listed") -> Problem:
     """A problem of `level` cases of one story."""
     story = rng.choice(STORIES)
-    kind = rng.choice(("count", "first", "all"))
+    kind = rng.choice(("count", "only", "all"))
     labels = [f"{story.noun} {label}" for label in draw_labels(rng, level)]
     bounds = [
         Bound(name, name in story.at_least, rng.randint(20, 79))
@@ -119,7 +119,8 @@ def make(rng: random.Random, level: int, split: str, order: Order = "listed") ->
 def _draw_verdicts(rng: random.Random, n: int, kind: str) -> list[bool]:
     if kind == "all" and rng.random() < 0.5:
         return [True] * n
-    holding = rng.randint(0, min(n, 4)) if kind == "count" else n - rng.randint(1, min(n, 4))
+    failing = 1 if kind == "only" else rng.randint(1, min(n, 4))
+    holding = rng.randint(0, min(n, 4)) if kind == "count" else n - failing
     verdicts = [i < holding for i in range(n)]
     rng.shuffle(verdicts)
     return verdicts
@@ -193,6 +194,6 @@ def _conclude(labels: list[str], verdicts: list[bool], kind: str) -> tuple[str, 
     """The answer, and which form of tail tells it."""
     if kind == "count":
         return str(sum(verdicts)), "count"
-    if kind == "first":
-        return labels[verdicts.index(False)], "first"
+    if kind == "only":
+        return labels[verdicts.index(False)], "only"
     return ("yes", "yes") if all(verdicts) else ("no", "no")

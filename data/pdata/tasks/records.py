@@ -32,31 +32,31 @@ BOUND_QUESTIONS = (
     "Whose {f} is {side} {b}?",
     "Name the entry with a {f} {side} {b}.",
 )
-# one a question: both numbers of a comparison come before what it yields, and what is asked before
-# the verdict, so that each word can be told from those close before it
+# one a question: both numbers of a comparison come before what it yields, what is asked before the
+# verdict, and the verdict before the name that the conclusion looks for
 RANGE_STEPS = (
-    ("{t} has a {f} of {v}. Against {lo}, {v} is {r}; against {hi}, {v} is {s}. {t} is {ok}.",
-     "in", "out"),
-    ("{t}: {f} {v}, wanted {lo} to {hi}. From {lo}, {v} is {r}; from {hi}, {v} is {s}; {t} {ok}.",
-     "fits", "does not fit"),
+    ("{t} has a {f} of {v}. Against {lo}, {v} is {r}; against {hi}, {v} is {s}. That {ok} {t}.",
+     "keeps", "drops"),
+    ("{t}: {f} {v}, wanted {lo} to {hi}. From {lo}, {v} is {r}; from {hi}, {v} is {s}; we {ok} {t}.",
+     "take", "leave"),
     ("{t} is listed with {v}. Next to {lo} it is {r}, next to {hi} it is {s}, which {ok} {t}.",
-     "keeps", "rules out"),
-    ("{t}: the {f} is {v}. Compared with {lo} it is {r}, with {hi} it is {s}, so {t} is {ok}.",
-     "a match", "no match"),
+     "allows", "bars"),
+    ("{t}: the {f} is {v}. Compared with {lo} it is {r}, with {hi} it is {s}, so this {ok} {t}.",
+     "selects", "rejects"),
     ("{t} comes with a {f} of {v}; the limits are {lo} and {hi}. For {lo} it is {r}, for {hi} it "
-     "is {s}: {t} {ok}.", "passes", "fails"),
+     "is {s}, {ok} {t}.", "passing", "failing"),
 )  # fmt: skip
 BOUND_STEPS = (
-    ("{t} has a {f} of {v}, asked is {side} {b}. Against {b}, {v} is {r}, so {t} is {ok}.",
-     "in", "out"),
-    ("{t}: {f} {v}, wanted {side} {b}. From {b}, {v} is {r}; the condition on {t} {ok}.",
-     "holds", "fails"),
-    ("{t} is listed with {v}; we ask for {side} {b}. Next to {b} it is {r}, so {t} {ok}.",
-     "fits", "does not fit"),
-    ("{t}: the {f} is {v}, to be {side} {b}. Compared with {b} it is {r}, so {t} is {ok}.",
-     "a match", "no match"),
-    ("{t} comes with a {f} of {v}, and {side} {b} is asked. For {b} it is {r}: {t} {ok}.",
-     "passes", "fails"),
+    ("{t} has a {f} of {v}, asked is {side} {b}. Against {b}, {v} is {r}. That {ok} {t}.",
+     "keeps", "drops"),
+    ("{t}: {f} {v}, wanted {side} {b}. From {b}, {v} is {r}; on this condition we {ok} {t}.",
+     "take", "leave"),
+    ("{t} is listed with {v}; we ask for {side} {b}. Next to {b} it is {r}, which {ok} {t}.",
+     "allows", "bars"),
+    ("{t}: the {f} is {v}, to be {side} {b}. Compared with {b} it is {r}, so this {ok} {t}.",
+     "selects", "rejects"),
+    ("{t} comes with a {f} of {v}, and {side} {b} is asked. For {b} it is {r}, {ok} {t}.",
+     "passing", "failing"),
 )  # fmt: skip
 TAILS = (
     "Only {a} is right. name: {a}",

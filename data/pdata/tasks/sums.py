@@ -11,7 +11,7 @@ from pdata.tasks.words import LEADS, draw_labels, draw_names, split_of, write_li
 
 LIMIT = 99  # no value or partial result exceeds it, none is negative
 OPERANDS = (2, 19)  # of + and -
-MARGIN = 8  # by which the largest or smallest is ahead
+MARGIN = 12  # by which the largest or smallest is ahead
 INTROS = (
     "Work these out.",
     "Here are some sums.",
@@ -29,13 +29,14 @@ QUESTIONS = {
     "equal": ("Which one is equal to {x}?", "Which comes to {x}?", "Find the one that gives {x}."),
     "total": ("What is the total?", "What do they add up to?", "Find the sum of all of them."),
 }
-# one an intro; each: start, first partial result, further ones, end
+# one an intro; each: start, first partial result, further ones, end: the value before the label that
+# the conclusion looks for
 STEPS = (
-    ("{t}: ", "{a} {s} {b} = {c}", ", then {a} {s} {b} = {c}", ", so {t} is {v}."),
-    ("{t} starts with ", "{a} {s} {b} = {c}", "; next {a} {s} {b} = {c}", ". So {t} = {v}."),
-    ("{t} in parts: ", "{a} {s} {b} is {c}", ", {a} {s} {b} is {c}", "; {t} comes to {v}."),
-    ("{t} is {e}. ", "First {a} {s} {b} = {c}", ", now {a} {s} {b} = {c}", ", the value of {t}."),
-    ("{t}: from ", "{a} {s} {b} we get {c}", ", from {a} {s} {b} we get {c}", ". {t} is {v}."),
+    ("{t}: ", "{a} {s} {b} = {c}", ", then {a} {s} {b} = {c}", ", so {v} is {t}."),
+    ("{t} starts with ", "{a} {s} {b} = {c}", "; next {a} {s} {b} = {c}", ". So {v} = {t}."),
+    ("{t} in parts: ", "{a} {s} {b} is {c}", ", {a} {s} {b} is {c}", "; {v} for {t}."),
+    ("{t} is {e}. ", "First {a} {s} {b} = {c}", ", now {a} {s} {b} = {c}", ", {v} is {t}."),
+    ("{t}: from ", "{a} {s} {b} we get {c}", ", from {a} {s} {b} we get {c}", ". {v} comes from {t}."),
 )  # fmt: skip
 TAILS = {
     "largest": ("The largest is {x}, from {a}. name: {a}", "So {x} is the largest. name: {a}"),
@@ -71,7 +72,7 @@ def apply(value: int, sign: str, operand: int) -> int:
 def make(rng: random.Random, level: int, split: str, order: Order = "listed") -> Problem:
     """A problem of `level` expressions with distinct values."""
     kinds = ("largest", "smallest", "equal", "total")
-    kind = rng.choices(kinds, (3, 3, 3, 4 if level <= 4 else 0))[0]
+    kind = rng.choices(kinds, (1, 1, 4, 2 if level <= 4 else 0))[0]
     sums = _draw_sums(rng, level, split, kind)
     values = [s.partials[-1] for s in sums]
     labels = draw_names(rng, level, split) if rng.random() < 0.5 else draw_labels(rng, level)

@@ -37,8 +37,8 @@ BOUND_QUESTIONS = (
 RANGE_STEPS = (
     ("{t} has a {f} of {v}. Against {lo}, {v} is {r}; against {hi}, {v} is {s}. That {ok} {t}.",
      "keeps", "drops"),
-    ("{t}: {f} {v}, wanted {lo} to {hi}. From {lo}, {v} is {r}; from {hi}, {v} is {s}; we {ok} {t}.",
-     "take", "leave"),
+    ("{t}: {f} {v}, wanted {lo} to {hi}. From {lo}, {v} is {r}; from {hi}, {v} is {s}; "
+     "we {ok} {t}.", "take", "leave"),
     ("{t} is listed with {v}. Next to {lo} it is {r}, next to {hi} it is {s}, which {ok} {t}.",
      "allows", "bars"),
     ("{t}: the {f} is {v}. Compared with {lo} it is {r}, with {hi} it is {s}, so this {ok} {t}.",

@@ -29,14 +29,15 @@ QUESTIONS = {
     "equal": ("Which one is equal to {x}?", "Which comes to {x}?", "Find the one that gives {x}."),
     "total": ("What is the total?", "What do they add up to?", "Find the sum of all of them."),
 }
-# one an intro; each: start, first partial result, further ones, end: the value before the label that
-# the conclusion looks for
+# one an intro; each: start, first partial result, further ones, end: the value comes before the
+# label that the conclusion looks for
 STEPS = (
     ("{t}: ", "{a} {s} {b} = {c}", ", then {a} {s} {b} = {c}", ", so {v} is {t}."),
     ("{t} starts with ", "{a} {s} {b} = {c}", "; next {a} {s} {b} = {c}", ". So {v} = {t}."),
     ("{t} in parts: ", "{a} {s} {b} is {c}", ", {a} {s} {b} is {c}", "; {v} for {t}."),
     ("{t} is {e}. ", "First {a} {s} {b} = {c}", ", now {a} {s} {b} = {c}", ", {v} is {t}."),
-    ("{t}: from ", "{a} {s} {b} we get {c}", ", from {a} {s} {b} we get {c}", ". {v} comes from {t}."),
+    ("{t}: from ", "{a} {s} {b} we get {c}", ", from {a} {s} {b} we get {c}",
+     ". {v} comes from {t}."),
 )  # fmt: skip
 TAILS = {
     "largest": ("The largest is {x}, from {a}. name: {a}", "So {x} is the largest. name: {a}"),

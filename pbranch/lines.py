@@ -70,6 +70,8 @@ def read_objects(path: Path) -> Iterator[dict[str, object]]:
     """The objects of an earlier run's file. Raises DataError at a line that is none."""
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                break  # torn when its writer was killed; the next one cuts it off
             try:
                 row = json.loads(line)
             except ValueError as e:

@@ -59,7 +59,7 @@ def stream_answer(engine: Engine, job: Job, out: TextIO, **rendering: Any) -> No
             raise KeyboardInterrupt
 
 
-def _follow(engine: Engine, request: Request, asked: Any) -> Iterator[Event]:
+def _follow(engine: Engine, request: Request, asked: Callable[[], bool]) -> Iterator[Event]:
     for event in engine.follow(request):
         yield event
         if asked() and request.finish_reason is None:
@@ -101,27 +101,27 @@ def answer_batch(
     jobs: Sequence[Job],
     open_output: Callable[[], AbstractContextManager[TextIO | LineFile]],
     as_json: bool,
+    written: int = 0,
     **rendering: Any,
 ) -> None:
-    """Decode all jobs as one batch; each is written once those before it are. A job that the engine
-    refuses gets an answer that says why; RequestError at the end counts them. A single one that is
-    refused raises before the output is opened."""
+    """Decode all jobs as one batch, but the first `written`; each is written once those before it
+    are. A job that the engine refuses gets an answer that says why; RequestError at the end counts
+    them. A single one that is refused raises before the output is opened."""
     done: dict[int, str] = {}
     waiting: dict[int, int] = {}  # request number -> job
     refused: list[str] = []
-    for i, job in enumerate(jobs):
+    for i, job in enumerate(jobs[written:], written):
         try:
             waiting[engine.add(job.prompt, job.params, **rendering).number] = i
         except BranchError as e:
             if len(jobs) == 1:
                 raise
-            refused.append(f"{job.where}: {e}")
+            refused.append(f"{job.where or 'the prompt'}: {e}")
             done[i] = _refusal(job, refused[-1]) if as_json else "\n"
-    written = 0
     with (
         open_output() as out,
         console.interruptible() as asked,
-        console.progress("decoding", len(jobs) if len(jobs) > 1 else 0) as advance,
+        console.progress("decoding", len(waiting) if len(jobs) > 1 else 0) as advance,
     ):
         for request, generation in engine.run(until=asked):
             i = waiting[request.number]

@@ -72,7 +72,8 @@ def generate(
         raise typer.BadParameter("give a PROMPT, or --prompts FILE")
     if resume and not (output and as_json):
         raise typer.BadParameter("--resume needs --output FILE and --json")
-    lines = read_prompts(prompts) if prompts else [("", {"prompt": read_text(prompt or "")})]
+    single = [("", {"prompt": read_text(prompt)})] if prompt is not None else []
+    lines = single or read_prompts(str(prompts))
     rendering = {"system": system, "raw": raw, "template_args": read_template_args(template_arg)}
     from pinfer.params import EngineLimits, SamplingParams, samples
 
@@ -116,7 +117,7 @@ def generate(
     if len(jobs) == 1 and not (as_json or no_stream or output):
         stream_answer(engine, jobs[0], sys.stdout, **rendering)
     else:
-        answer_batch(engine, jobs[done:], _opener(output, resume), as_json, **rendering)
+        answer_batch(engine, jobs, _opener(output, resume), as_json, done, **rendering)
 
 
 @app.command()

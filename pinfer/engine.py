@@ -1,6 +1,5 @@
 """The engine: prompts in, answers out, the branches of all of them decoded side by side."""
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,7 +25,6 @@ from pinfer.segment import StopWatch
 from pinfer.transcript import Transcript
 
 Prompt = str | Sequence[Message] | Mapping[str, list[int]]
-log = logging.getLogger("pinfer")
 
 
 class Engine:

@@ -55,14 +55,13 @@ class PrefixCache:
             request.queue.popleft()
         return True
 
-    def end(self, request: Request) -> bool:
-        """Keep what a finished request has fed of its prompt; False where that is not worth it."""
+    def end(self, request: Request) -> None:
+        """Keep what a finished request has fed of its prompt, where that is worth it."""
         worth = self.max_rows > 0 and request.prefilled - request.prefix_rows >= SMALLEST
         if request.prefilled and (worth or request.users):
             self.kept.append(request)
-            return True
-        _leave(request)
-        return False
+        else:
+            _leave(request)
 
     @property
     def rows(self) -> int:

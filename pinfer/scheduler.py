@@ -163,7 +163,7 @@ class Scheduler:
     def evict(self) -> list[Request]:
         """Finished requests whose prompt rows must go: those that run or wait need the room."""
         most = self.limits.max_kv_rows
-        if most is None:
+        if most is None or not self.prefixes.kept:
             return self.prefixes.evict()
         needed = sum(map(_most_rows, self.running))
         if self.queued:
@@ -179,8 +179,9 @@ class Scheduler:
                 stop(request, "timeout", "timeout", self.rules)
 
     def _start_queued(self) -> None:
-        held = self.prefixes.rows
-        held += sum(map(_most_rows, self.running))
+        if not self.queued:
+            return
+        held = self.prefixes.rows + sum(map(_most_rows, self.running))
         for request in [r for r in self.queued if r.finish_reason is not None]:
             self.queued.remove(request)  # too late; it takes no place
             self.running.append(request)

@@ -1,8 +1,8 @@
 """Writes linear traces of the synthetic tasks: endless, seeded, the same for any worker count.
 
 A base model is trained on mixtures: traces of all tasks, single steps asked for on their own,
-traces in a stated order, conclusions from given steps, and exercises. `mix` is for the beginning: a
-quarter of it copies, and its sums leave much to chance; `recall` holds more of the traces.
+traces in a stated order, conclusions from given steps, lists of labels, and exercises. `mix` is for
+the beginning: a quarter copies, and its sums leave much to chance; `recall` has more traces.
 """
 
 import difflib
@@ -20,8 +20,24 @@ from pdata.tasks.words import SPLITS
 
 # mixtures, by name; kind of record: weight
 MIXES = {
-    "mix": {"trace": 37, "single": 15, "ordered": 4, "given": 4, "sums": 15, "copies": 25},
-    "recall": {"trace": 48, "single": 18, "ordered": 6, "given": 24, "listed": 2, "copies": 2},
+    "mix": {
+        "trace": 37,
+        "single": 15,
+        "ordered": 4,
+        "given": 4,
+        "sums": 15,
+        "copies": 25,
+        "labels": 4,
+    },
+    "recall": {
+        "trace": 45,
+        "single": 16,
+        "ordered": 5,
+        "given": 22,
+        "labels": 8,
+        "listed": 2,
+        "copies": 2,
+    },
 }
 SINGLES = (
     "Check only {t}.",
@@ -33,6 +49,7 @@ GIVEN = (
     "This is what was found:\n{l}\nGive only the conclusion.",
     "The steps are done:\n{l}\nWhat follows? Write just the last line.",
 )
+LABELS = ("List them in order.", "Only name them.", "Name each one and nothing else.")
 CHUNK = 500  # records a worker makes at a time
 
 
@@ -47,7 +64,7 @@ def make_record(task: str, seed: int, index: int, level: int | None, split: str)
     if task in MIXES:
         kinds = MIXES[task]
         kind, name = rng.choices(tuple(kinds), tuple(kinds.values()))[0], rng.choice(tuple(TASKS))
-        if name == "chain" and kind == "ordered":  # a chain has one order only
+        if name == "chain" and kind in ("ordered", "labels"):  # its steps have one order
             kind = "trace"
     steps = level if level is not None else rng.choice(LEVELS)
     record_id = f"{task}-s{seed}-{index:06d}"
@@ -55,6 +72,7 @@ def make_record(task: str, seed: int, index: int, level: int | None, split: str)
         return _drill(rng, record_id, task, kind, steps, split)
     problem = TASKS[name](rng, steps, split, "shuffled" if kind == "ordered" else "listed")
     prompt, completion, topics = _ask(rng, problem, kind)
+    concludes = kind not in ("single", "labels")
     meta = {
         "task": name,
         "steps": steps,
@@ -68,8 +86,8 @@ def make_record(task: str, seed: int, index: int, level: int | None, split: str)
         id=record_id,
         messages=({"role": "user", "content": prompt},),
         completion=completion,
-        answer=None if kind == "single" else problem.answer,
-        answer_ok=None if kind == "single" else True,
+        answer=problem.answer if concludes else None,
+        answer_ok=True if concludes else None,
         source=f"synth:{task}",
         meta=meta,
     )
@@ -105,6 +123,10 @@ def _ask(rng: random.Random, problem: Problem, kind: str) -> tuple[str, str, lis
     if kind == "ordered":
         request = rng.choice(ORDERED).format(l=", ".join(problem.topics))
         return f"{problem.prompt}\n{request}", problem.completion, problem.topics
+    if kind == "labels":  # where a list ends is seen at its last label, before a line would tell
+        lead = f"{problem.lead}\n" if problem.lead else ""
+        labels = rng.choice(("; ", ", ")).join(problem.topics)
+        return f"{problem.prompt}\n{rng.choice(LABELS)}", f"{lead}{labels}.", problem.topics
     if kind == "given":
         lines = "\n".join(step.text for step in problem.steps)
         return f"{problem.prompt}\n{rng.choice(GIVEN).format(l=lines)}", problem.tail, []

@@ -1,10 +1,14 @@
-"""Tiny bases, adapters and merged models on disk, made once."""
+"""Tiny bases, adapters and merged models on disk, made once; the command line on them."""
 
+import io
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
+from pinfer import cli
 from tests.pinfer.folders import merge, save_adapter, save_base
 
 torch.set_num_threads(1)
@@ -34,3 +38,22 @@ def untied(tmp_path_factory: Any, byte_tokenizer: Any) -> Any:
     folder = tmp_path_factory.mktemp("llama")
     made = save_base(folder / "base", byte_tokenizer, "llama", seed=2)
     return made, save_adapter(folder / "adapter", made)
+
+
+@pytest.fixture
+def pinfer(monkeypatch: Any, capsys: Any, base: Any, adapter: Any) -> Callable[..., Any]:
+    """Runs `pinfer generate ARGS`; returns (exit code, stdout, stderr)."""
+
+    def run(*args: Any, stdin: bytes = b"", model: bool = True) -> tuple[Any, str, str]:
+        named = ["--model", str(base), "--adapter", str(adapter)] if model else []
+        monkeypatch.setattr(sys, "argv", ["pinfer", "generate", *map(str, args), *named])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as e:
+            code = e.code or 0
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run

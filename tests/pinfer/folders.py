@@ -75,3 +75,8 @@ def merge(folder: Path, base: Path, adapter: Path) -> Path:
 def copy_folder(source: Path, to: Path) -> Path:
     """A copy to be spoiled."""
     return Path(shutil.copytree(source, to))
+
+
+def short(*args: Any) -> list[Any]:
+    """Options for a short answer on the CPU."""
+    return ["--max-new-tokens", "30", "--device", "cpu", *args]

@@ -93,6 +93,12 @@ def test_resume_refuses_other_settings_and_prompts(named, tmp_path):
     write_prompts(prompts, 2)
     fewer = run("--prompts", str(prompts))
     assert fewer.returncode == 1 and f"{out}:3: more answers than prompts" in fewer.stderr
+    refused = tmp_path / "long.jsonl"
+    refused.write_text(prompts.read_text() + json.dumps({"prompt": "word " * 3000}) + "\n")
+    longer = run("--prompts", str(refused))  # one job is left, of three: it gets its line
+    assert longer.returncode == 1 and "1 of 3 prompts refused" in longer.stderr
+    assert json.loads(out.read_text().strip("\n").split("\n")[2])["finish_reason"] == "error"
+    out.write_bytes(before)
     prompts.write_text('{"id": 0, "prompt": "else"}\n')
     moved = run("--prompts", str(prompts))
     assert moved.returncode == 1 and f"{out}:1: an answer to another prompt" in moved.stderr

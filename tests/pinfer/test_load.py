@@ -10,9 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from pbranch.bases import refuse_unmaskable
 from pbranch.errors import AdapterError, BranchError, MarkerError, ModelError, RequestError
 from pinfer import Engine, SamplingParams
-from pinfer.attention import get_backend
 from pinfer.load import load
-from pinfer.probe import probe
 from tests.pinfer.folders import copy_folder, save_adapter, save_base
 
 SHORT = SamplingParams(max_new_tokens=40)
@@ -273,25 +271,6 @@ def test_an_adapter_of_a_base_in_4_bit_is_refused_with_what_to_do(
     (folder / "branch_config.json").write_text(json.dumps(stored))
     with pytest.raises(AdapterError, match="quantization is 'int3', expected None or nf4 or fp4"):
         load(str(base), str(folder), device="cpu")
-
-
-def test_attention_sinks_are_refused():
-    """GPT-OSS hands its sinks to the attention function, which does not know them."""
-    config = transformers.GptOssConfig(
-        vocab_size=64,
-        hidden_size=32,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        num_local_experts=2,
-        num_experts_per_tok=1,
-        rope_parameters={"rope_type": "default", "rope_theta": 1e4},
-    )
-    model = AutoModelForCausalLM.from_config(config).eval()
-    with pytest.raises(ModelError, match="unknown attention argument s_aux"):
-        probe(model, get_backend("auto"))
 
 
 def test_errors_are_of_one_tree():

@@ -125,3 +125,22 @@ def test_the_model_is_left_as_it_was_when_refused(monkeypatch):
         probe(model, SDPA)
     assert model.config._attn_implementation == before != attention.ATTENTION_NAME
     assert torch.equal(model(ids).logits, plain)
+
+
+def test_attention_sinks_are_refused():
+    """GPT-OSS hands its sinks to the attention function, which does not know them."""
+    config = transformers.GptOssConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        num_local_experts=2,
+        num_experts_per_tok=1,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e4},
+    )
+    model = AutoModelForCausalLM.from_config(config).eval()
+    with pytest.raises(ModelError, match="unknown attention argument s_aux"):
+        probe(model, get_backend("auto"))

@@ -1,6 +1,6 @@
 """`cases`: a rule with two bounds, checked for every case; then a conclusion over all of them.
 
-Questions: how many hold (at most four do), which is the only one that fails, do all hold.
+Questions: which is the only one that fails, which the only one that passes, do all pass.
 """
 
 import random
@@ -19,18 +19,17 @@ class Story:
     first: str
     second: str
     at_least: tuple[str, ...]
-    verb: str  # what a case that satisfies both bounds does, in the singular
-    verbs: str  # the same in the plural
+    verb: str  # what a case that satisfies both bounds does
 
 
 STORIES = (
-    Story("Box", "boxes", "weight", "length", (), "can be sent", "can be sent"),
-    Story("Room", "rooms", "area", "rent", ("area",), "is suitable", "are suitable"),
-    Story("Machine", "machines", "load", "age", (), "may run", "may run"),
-    Story("Job", "jobs", "memory", "time", (), "is accepted", "are accepted"),
-    Story("Day", "days", "wind", "rain", (), "is fine", "are fine"),
-    Story("Case", "cases", "width", "depth", ("width", "depth"), "is valid", "are valid"),
-    Story("Team", "teams", "score", "speed", ("score", "speed"), "qualifies", "qualify"),
+    Story("Box", "boxes", "weight", "length", (), "can be sent"),
+    Story("Room", "rooms", "area", "rent", ("area",), "is suitable"),
+    Story("Machine", "machines", "load", "age", (), "may run"),
+    Story("Job", "jobs", "memory", "time", (), "is accepted"),
+    Story("Day", "days", "wind", "rain", (), "is fine"),
+    Story("Case", "cases", "width", "depth", ("width", "depth"), "is valid"),
+    Story("Team", "teams", "score", "speed", ("score", "speed"), "qualifies"),
 )
 RULES = (
     "One of the {p} {w} if its {x} is {xb} and its {y} is {yb}.",
@@ -40,8 +39,8 @@ RULES = (
     "Every {n} with {x} {xb} and {y} {yb} {w}.",
 )
 QUESTIONS = {
-    "count": ("How many of the {p} {ws}?", "How many {ws}?", "Count the {p} that pass."),
-    "only": ("Which is the only one that fails?", "Name the one that fails."),
+    "fails": ("Which is the only one that fails?", "Name the one that fails."),
+    "passes": ("Which is the only one that passes?", "Name the one that passes."),
     "all": ("Is it true for all of the {p}?", "Do all {p} pass?", "Does every one of them pass?"),
 }
 # one a rule; each: start, one comparison, glue, end when both hold, end otherwise. Both numbers and
@@ -67,8 +66,8 @@ VERDICTS = (
     ("holds", "does not hold"),
 )
 TAILS = {
-    "count": ("Passing: {l}. answer: {a}", "Those that pass: {l}. answer: {a}"),
-    "only": ("The one to fail is {a}. name: {a}", "So the one that fails is {a}. name: {a}"),
+    "fails": ("The one to fail is {a}. name: {a}", "So the one that fails is {a}. name: {a}"),
+    "passes": ("The one to pass is {a}. name: {a}", "So the one that passes is {a}. name: {a}"),
     "yes": ("Each of them passes. answer: yes", "So all of them pass. answer: yes"),
     "no": ("At least one fails. answer: no", "So not all of them pass. answer: no"),
 }
@@ -96,7 +95,7 @@ class Bound:
 def make(rng: random.Random, level: int, split: str, order: Order = "listed") -> Problem:
     """A problem of `level` cases of one story."""
     story = rng.choice(STORIES)
-    kind = rng.choice(("count", "only", "all"))
+    kind = rng.choice(tuple(QUESTIONS))
     labels = [f"{story.noun} {label}" for label in draw_labels(rng, level)]
     bounds = [
         Bound(name, name in story.at_least, rng.randint(20, 79))
@@ -109,19 +108,16 @@ def make(rng: random.Random, level: int, split: str, order: Order = "listed") ->
     lead = rng.choice(LEADS)
     answer, form = _conclude(labels, verdicts, kind)
     tail = rng.choice(TAILS[form])
-    rows = arrange(rng, list(zip(labels, numbers, verdicts, strict=True)), order)
-    steps = tuple(_step(wording, t, pair, bounds) for t, pair, _ in rows)
-    # the list of those that pass, in the order of the trace, makes counting a matter of copying
-    passing = ", ".join(t for t, _, ok in rows if ok) or "none"
-    return Problem(prompt, lead, steps, tail.format(l=passing, a=answer), answer, kind)
+    rows = arrange(rng, list(zip(labels, numbers, strict=True)), order)
+    steps = tuple(_step(wording, label, pair, bounds) for label, pair in rows)
+    return Problem(prompt, lead, steps, tail.format(a=answer), answer, kind)
 
 
 def _draw_verdicts(rng: random.Random, n: int, kind: str) -> list[bool]:
     if kind == "all" and rng.random() < 0.5:
         return [True] * n
-    failing = 1 if kind == "only" else rng.randint(1, min(n, 4))
-    holding = rng.randint(0, min(n, 4)) if kind == "count" else n - failing
-    verdicts = [i < holding for i in range(n)]
+    failing = {"fails": 1, "passes": n - 1, "all": rng.randint(1, min(n, 4))}[kind]
+    verdicts = [i >= failing for i in range(n)]
     rng.shuffle(verdicts)
     return verdicts
 
@@ -161,7 +157,6 @@ def _write_prompt(
     words = {
         "p": story.plural,
         "w": story.verb,
-        "ws": story.verbs,
         "x": first.name,
         "y": second.name,
     }
@@ -192,8 +187,6 @@ def _step(
 
 def _conclude(labels: list[str], verdicts: list[bool], kind: str) -> tuple[str, str]:
     """The answer, and which form of tail tells it."""
-    if kind == "count":
-        return str(sum(verdicts)), "count"
-    if kind == "only":
-        return labels[verdicts.index(False)], "only"
+    if kind != "all":
+        return labels[verdicts.index(kind == "passes")], kind
     return ("yes", "yes") if all(verdicts) else ("no", "no")

@@ -1,6 +1,5 @@
-"""`records`: which of several named records satisfies a range or a bound. Steps are independent.
-
-Exactly one record does, or, in one problem of twenty, none.
+"""`records`: which of several named records satisfies a range or a bound; exactly one does.
+Steps are independent.
 """
 
 import random
@@ -10,7 +9,6 @@ from pdata.tasks.problem import Order, Problem, Step, arrange
 from pdata.tasks.words import LEADS, draw_names, draw_word, write_list, write_prompt
 
 FIELDS = ("score", "rating", "weight", "price", "distance", "height")
-NONE_SHARE = 0.05
 INTROS = (
     "Here are some records.",
     "Look at this list.",
@@ -65,7 +63,6 @@ TAILS = (
     "The one we want is {a}. name: {a}",
     "In the end it is {a}. name: {a}",
 )
-NONE_TAILS = ("Not one of them is right. name: none", "So there is none. name: none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +78,7 @@ def make(rng: random.Random, level: int, split: str, order: Order = "listed") ->
     """A problem of `level` records; values, bounds and names are drawn for `split`."""
     field = rng.choice(FIELDS)
     names = draw_names(rng, level, split)
-    none = rng.random() < NONE_SHARE
-    condition, values = _draw_values(rng, level, none)
+    condition, values = _draw_values(rng, level)
     bodies = _describe(rng, field, values, split)
     words = {
         "f": field,
@@ -96,32 +92,27 @@ def make(rng: random.Random, level: int, split: str, order: Order = "listed") ->
     question = questions[template].format(**words)
     prompt = write_prompt(rng, rng.choice(INTROS), write_list(rng, names, bodies), question)
     steps = [_step(template, n, v, condition, words) for n, v in zip(names, values, strict=True)]
-    found = [n for n, v in zip(names, values, strict=True) if condition.low < v < condition.high]
-    answer = found[0] if found else "none"
-    tail = rng.choice(TAILS if found else NONE_TAILS).format(a=answer)
+    (answer,) = [
+        n for n, v in zip(names, values, strict=True) if condition.low < v < condition.high
+    ]
+    tail = rng.choice(TAILS).format(a=answer)
     lead = rng.choice(LEADS)
     return Problem(prompt, lead, tuple(arrange(rng, steps, order)), tail, answer, condition.kind)
 
 
-def _draw_values(rng: random.Random, n: int, none: bool) -> tuple[Condition, list[int]]:
-    """A condition and `n` distinct values in tenths, of which one or none satisfies it."""
+def _draw_values(rng: random.Random, n: int) -> tuple[Condition, list[int]]:
+    """A condition and `n` distinct values in tenths, of which one satisfies it."""
     kind = rng.choice(("range", "range", "above", "below"))
-    inside = 0 if none else 1
     while True:
         values = sorted(rng.sample(range(10, 100), n))
-        # the records inside are `inside` neighbours in rank, starting at `rank`
-        last = n - inside
-        rank = {"range": rng.randint(0, last), "above": last, "below": 0}[kind]
+        rank = {"range": rng.randrange(n), "above": n - 1, "below": 0}[kind]  # of the one inside
         below = values[rank - 1] if rank > 0 else 3
-        above = values[rank + inside] if rank + inside < n else 99
-        first, final = (values[rank], values[rank + inside - 1]) if inside else (above, below)
-        if first - below > 1 + (not inside) and above - final > 1 + (not inside):
+        above = values[rank + 1] if rank + 1 < n else 99
+        inside = values[rank]
+        if inside - below > 1 and above - inside > 1:
             break
-    if inside:
-        low, high = rng.randint(below + 1, first - 1), rng.randint(final + 1, above - 1)
-    else:
-        low, high = sorted(rng.sample(range(below + 1, above), 2))
-    low, high = (low if kind != "below" else -1), (high if kind != "above" else 10_000)
+    low = rng.randint(below + 1, inside - 1) if kind != "below" else -1
+    high = rng.randint(inside + 1, above - 1) if kind != "above" else 10_000
     rng.shuffle(values)
     return Condition(kind, low, high), values
 

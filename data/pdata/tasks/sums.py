@@ -1,6 +1,6 @@
 """`sums`: several labelled expressions, each worked out on its own, then combined.
 
-Questions: the largest, the smallest, the one with a given value, or (2 to 4 of them) the total.
+Questions: the one with a given value, above or below one, or (2 to 4 of them) the total.
 """
 
 import random
@@ -11,7 +11,6 @@ from pdata.tasks.words import LEADS, draw_labels, draw_names, split_of, write_li
 
 LIMIT = 99  # no value or partial result exceeds it, none is negative
 OPERANDS = (2, 19)  # of + and -
-MARGIN = 12  # by which the largest or smallest is ahead
 INTROS = (
     "Work these out.",
     "Here are some sums.",
@@ -20,31 +19,38 @@ INTROS = (
     "Look at these calculations.",
 )
 QUESTIONS = {
-    "largest": ("Which one is the largest?", "Which has the largest value?", "Find the largest."),
-    "smallest": (
-        "Which one is the smallest?",
-        "Which has the smallest value?",
-        "Find the smallest.",
-    ),
-    "equal": ("Which one is equal to {x}?", "Which comes to {x}?", "Find the one that gives {x}."),
+    "equal to": ("Which one is {k} {x}?", "Which comes out {k} {x}?", "Find the one {k} {x}."),
     "total": ("What is the total?", "What do they add up to?", "Find the sum of all of them."),
 }
-# one an intro; each: start, first partial result, further ones, end: the value comes before the
-# label that the conclusion looks for
+QUESTIONS |= dict.fromkeys(("more than", "less than"), QUESTIONS["equal to"])
+# one an intro; each: start, first partial result, further ones, end, end when the total is asked.
+# What is asked comes before the relation, that before the verdict, and that before the label.
 STEPS = (
-    ("{t}: ", "{a} {s} {b} = {c}", ", then {a} {s} {b} = {c}", ", so {v} is {t}."),
-    ("{t} starts with ", "{a} {s} {b} = {c}", "; next {a} {s} {b} = {c}", ". So {v} = {t}."),
-    ("{t} in parts: ", "{a} {s} {b} is {c}", ", {a} {s} {b} is {c}", "; {v} for {t}."),
-    ("{t} is {e}. ", "First {a} {s} {b} = {c}", ", now {a} {s} {b} = {c}", ", {v} is {t}."),
+    ("{t}: ", "{a} {s} {b} = {c}", ", then {a} {s} {b} = {c}",
+     ". Asked {k} {x}, {v} is {r}, so we {ok} {t}.", ", so {t} is {v}."),
+    ("{t} starts with ", "{a} {s} {b} = {c}", "; next {a} {s} {b} = {c}",
+     ". With {k} {x} asked, {v} is {r}, which {ok} {t}.", ". So {t} = {v}."),
+    ("{t} in parts: ", "{a} {s} {b} is {c}", ", {a} {s} {b} is {c}",
+     "; to be {k} {x}, {v} is {r}. That {ok} {t}.", "; {t} gives {v}."),
+    ("{t} is {e}. ", "First {a} {s} {b} = {c}", ", now {a} {s} {b} = {c}",
+     ", {v} for {k} {x} is {r}, {ok} {t}.", ", {t} is {v}."),
     ("{t}: from ", "{a} {s} {b} we get {c}", ", from {a} {s} {b} we get {c}",
-     ". {v} comes from {t}."),
+     ". {v}, wanted {k} {x}, is {r}; this {ok} {t}.", ". {t} comes to {v}."),
 )  # fmt: skip
-TAILS = {
-    "largest": ("The largest is {x}, from {a}. name: {a}", "So {x} is the largest. name: {a}"),
-    "smallest": ("The smallest is {x}, from {a}. name: {a}", "So {x} is the smallest. name: {a}"),
-    "equal": ("The value {x} is that of {a}. name: {a}", "So {x} comes from {a}. name: {a}"),
-    "total": ("In total {w}. answer: {x}", "Adding up, {w}. answer: {x}"),
-}
+# one an intro: what is said of a sum that is asked for, and of any other
+VERDICTS = (
+    ("take", "leave"),
+    ("allows", "bars"),
+    ("keeps", "drops"),
+    ("passing", "failing"),
+    ("selects", "rejects"),
+)
+TAILS = (
+    "So it is {a}. name: {a}",
+    "That leaves {a}. name: {a}",
+    "The one we want is {a}. name: {a}",
+)
+TOTALS = ("In total {w}. answer: {x}", "Adding up, {w}. answer: {x}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,49 +78,49 @@ def apply(value: int, sign: str, operand: int) -> int:
 
 def make(rng: random.Random, level: int, split: str, order: Order = "listed") -> Problem:
     """A problem of `level` expressions with distinct values."""
-    kinds = ("largest", "smallest", "equal", "total")
-    kind = rng.choices(kinds, (1, 1, 4, 2 if level <= 4 else 0))[0]
-    sums = _draw_sums(rng, level, split, kind)
+    kinds = ("equal to", "more than", "less than", "total")
+    kind = rng.choices(kinds, (2, 1, 1, 1 if level <= 4 else 0))[0]
+    sums = _draw_sums(rng, level, split, LIMIT // level if kind == "total" else LIMIT)
     values = [s.partials[-1] for s in sums]
     labels = draw_names(rng, level, split) if rng.random() < 0.5 else draw_labels(rng, level)
     if labels[0].isdigit():  # a bare number would read as an operand
         labels = [f"No {label}" for label in labels]
-    pick = _pick(rng, kind, values)
-    question = rng.choice(QUESTIONS[kind]).format(x=pick)
+    asked, winner = _ask(rng, kind, values)
+    question = rng.choice(QUESTIONS[kind]).format(k=kind, x=asked)
     listing = write_list(rng, labels, [str(s) for s in sums])
-    intro, template = rng.choice(tuple(zip(INTROS, STEPS, strict=True)))
-    prompt = write_prompt(rng, intro, listing, question)
-    tail, lead = rng.choice(TAILS[kind]), rng.choice(LEADS)
+    wording = rng.randrange(len(INTROS))
+    prompt = write_prompt(rng, INTROS[wording], listing, question)
+    lead = rng.choice(LEADS)
     pairs = arrange(rng, list(zip(labels, sums, strict=True)), order)
-    steps = tuple(_step(template, label, item) for label, item in pairs)
-    winner = "" if kind == "total" else labels[values.index(pick)]
-    working = _running_total([item.partials[-1] for _, item in pairs]) if kind == "total" else ""
-    tail = tail.format(a=winner, x=pick, w=working)
-    return Problem(prompt, lead, steps, tail, winner or str(pick), kind)
+    steps = tuple(_step(wording, label, item, kind, asked) for label, item in pairs)
+    if kind == "total":
+        tail = rng.choice(TOTALS).format(w=_running_total(pairs), x=asked)
+        return Problem(prompt, lead, steps, tail, str(asked), kind)
+    answer = labels[values.index(winner)]
+    return Problem(prompt, lead, steps, rng.choice(TAILS).format(a=answer), answer, kind)
 
 
-def _pick(rng: random.Random, kind: str, values: list[int]) -> int:
-    """The value that the question is about."""
-    if kind == "equal":
-        return rng.choice(values)
-    return sum(values) if kind == "total" else max(values) if kind == "largest" else min(values)
+def _ask(rng: random.Random, kind: str, values: list[int]) -> tuple[int, int]:
+    """The number that the question is about, and the only value that satisfies it."""
+    if kind == "equal to":
+        return (rng.choice(values),) * 2
+    if kind == "total":
+        return sum(values), sum(values)
+    first, second = sorted(values, reverse=kind == "more than")[:2]
+    return rng.randint(min(first, second) + 1, max(first, second) - 1), first
 
 
-def _draw_sums(rng: random.Random, n: int, split: str, kind: str) -> list[Sum]:
-    cap = LIMIT // n if kind == "total" else LIMIT
-    length, mixed = rng.choice((2, 3, 3)), rng.random() < 0.2
-    while True:
-        found: dict[int, Sum] = {}
-        while len(found) < n:
-            size = rng.choice((2, 3)) if mixed else length
-            item = _draw_sum(rng, size)
-            value = item.partials[-1]
-            if value <= cap and value not in found and split_of(str(item)) == split:
-                found[value] = item
-        ranked = sorted(found)
-        lead = {"largest": ranked[-1] - ranked[-2], "smallest": ranked[1] - ranked[0]}
-        if lead.get(kind, MARGIN) >= MARGIN:
-            return list(found.values())
+def _draw_sums(rng: random.Random, n: int, split: str, cap: int) -> list[Sum]:
+    """Sums no two of which have the same value or neighbours, so that a bound fits between."""
+    length, mixed = rng.choice((2, 2, 3)) if n <= 10 else 2, rng.random() < 0.2
+    found: dict[int, Sum] = {}
+    while len(found) < n:
+        item = _draw_sum(rng, rng.choice((2, 3)) if mixed else length)
+        value = item.partials[-1]
+        apart = all(abs(value - other) > 1 for other in found)
+        if value <= cap and apart and split_of(str(item)) == split:
+            found[value] = item
+    return list(found.values())
 
 
 def _draw_sum(rng: random.Random, size: int) -> Sum:
@@ -146,20 +152,34 @@ def draw_operation(rng: random.Random, value: int) -> tuple[str, int]:
     return "-", rng.randint(low, min(high, value))
 
 
-def _step(template: tuple[str, str, str, str], label: str, item: Sum) -> Step:
-    start, first, further, end = template
+def _step(wording: int, label: str, item: Sum, kind: str, asked: int) -> Step:
+    start, first, further, end, plain = STEPS[wording]
     partials = item.partials
-    words = {"t": label, "e": str(item), "v": str(partials[-1])}
+    value = partials[-1]
+    relation = "equal" if value == asked else "more" if value > asked else "less"
+    words = {
+        "t": label,
+        "e": str(item),
+        "v": str(value),
+        "k": kind,
+        "x": str(asked),
+        "r": relation,
+        "ok": VERDICTS[wording][not kind.startswith(relation)],
+    }
     lines = [
         (further if i else first).format(a=partials[i], s=sign, b=operand, c=partials[i + 1])
         for i, (sign, operand) in enumerate(item.rest)
     ]
+    end = plain if kind == "total" else end
     return Step(label, start.format(**words) + "".join(lines) + end.format(**words))
 
 
-def _running_total(values: list[int]) -> str:
+def _running_total(pairs: list[tuple[str, Sum]]) -> str:
+    """Every value after its label, as in its step, then the sums."""
+    values = [item.partials[-1] for _, item in pairs]
+    named = ", ".join(f"{label} is {v}" for (label, _), v in zip(pairs, values, strict=True))
     lines, total = [], values[0]
     for value in values[1:]:
         lines.append(f"{total} + {value} = {total + value}")
         total += value
-    return ", then ".join(lines)
+    return f"{named}: {', then '.join(lines)}"

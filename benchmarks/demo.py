@@ -2,6 +2,7 @@
 held-out prompts decoded with branches side by side. `make demo` runs it; it writes report.json.
 
     python benchmarks/demo.py [--out runs/demo] [--prompts 240] [--traces 4000] [--steps N]
+    python benchmarks/demo.py --adapter data/tiny/adapter      only the last part, on that adapter
 """
 
 import argparse
@@ -40,16 +41,20 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=240, help="held-out prompts, all tasks")
     parser.add_argument("--traces", type=int, default=4000, help="linear traces to build from")
     parser.add_argument("--steps", type=int, help="training steps; default: the recipe's")
+    parser.add_argument("--adapter", help="decode with this one; build no data and train none")
     args = parser.parse_args()
     shutil.rmtree(args.out, ignore_errors=True)
     args.out.mkdir(parents=True)
-    report: dict[str, Any] = {"data": build_data(args.out, args.traces)}
-    report["train"] = train_adapter(args.out, args.steps)
-    report["eval"] = compare(args.out / "adapter", args.prompts)
+    adapter = args.adapter or str(args.out / "adapter")
+    report: dict[str, Any] = {"adapter": adapter}
+    if not args.adapter:
+        report["data"] = build_data(args.out, args.traces)
+        report["train"] = train_adapter(args.out, args.steps)
+    report["eval"] = compare(adapter, args.prompts)
     path = args.out / "report.json"
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print_table(report)
-    print(f"\nreport: {path}   adapter: {args.out / 'adapter'}")
+    print(f"\nreport: {path}   adapter: {adapter}")
 
 
 def build_data(out: Path, traces: int) -> dict[str, int]:
@@ -88,7 +93,7 @@ def train_adapter(out: Path, steps: int | None) -> dict[str, Any]:
     return {key: stored[key] for key in keys}
 
 
-def compare(adapter: Path, prompts: int) -> dict[str, Any]:
+def compare(adapter: str, prompts: int) -> dict[str, Any]:
     """The base in one line, then the adapter one branch at a time and side by side."""
     from pinfer import Engine
 
@@ -96,7 +101,7 @@ def compare(adapter: Path, prompts: int) -> dict[str, Any]:
     records = held_out(prompts)
     base = Engine.from_pretrained("tiny", "none", device="cpu")
     linear, linear_seconds = decode(base, records, "linear")
-    tuned = Engine.from_pretrained("tiny", str(adapter), device="cpu")
+    tuned = Engine.from_pretrained("tiny", adapter, device="cpu")
     serial, serial_seconds = decode(tuned, records, "serial", grammar="off")
     parallel, parallel_seconds = decode(tuned, records, "parallel", grammar="off")
     return {

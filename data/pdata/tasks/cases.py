@@ -43,34 +43,29 @@ QUESTIONS = {
     "passes": ("Which is the only one that passes?", "Name the one that passes."),
     "all": ("Is it true for all of the {p}?", "Do all {p} pass?", "Does every one of them pass?"),
 }
-# one a rule; each: start, one comparison, glue, end when both hold, end otherwise. Both numbers and
-# what is asked come before the relation, that before the verdict, and that before the case.
+# one a rule; each: start, one comparison, glue, end. Both numbers and what is asked come before the
+# relation, that before the verdict, and that right before the case.
 STEPS = (
-    ("{t}: ", "{x} {a}, {side} {b} asked, {a} is {r}, so that {ok}", "; ", ". This passes {t}.",
-     ". This fails {t}."),
-    ("{t} has ", "{x} {a} for {side} {b}, {a} is {r}, which {ok}", ", and ", ". So we take {t}.",
-     ". So we leave {t}."),
-    ("{t}: ", "{x} is {a}, to be {side} {b}; it is {r}, so {ok}", "; ", ". That keeps {t}.",
-     ". That drops {t}."),
-    ("{t} against the rule: ", "{x} {a} with {side} {b} is {r}, {ok}", ", ", ", which allows {t}.",
-     ", which bars {t}."),
+    ("{t}: ", "{x} {a}, {side} {b} asked, {a} is {r}, so that {ok}", "; ", ". This {v} {t}."),
+    ("{t} has ", "{x} {a} for {side} {b}, {a} is {r}, which {ok}", ", and ", ". So it {v} {t}."),
+    ("{t}: ", "{x} is {a}, to be {side} {b}; it is {r}, so {ok}", "; ", ". That {v} {t}."),
+    ("{t} against the rule: ", "{x} {a} with {side} {b} is {r}, {ok}", ", ", ", which {v} {t}."),
     ("{t}. ", "The {x} is {a}, the rule {side} {b}; that is {r}, so it {ok}", ". ",
-     ". This selects {t}.", ". This rejects {t}."),
+     ". The rule {v} {t}."),
 )  # fmt: skip
 # one a rule: what is said of a comparison
-VERDICTS = (
-    ("holds", "fails"),
+HOLDS = (
+    ("holds", "does not hold"),
     ("is fine", "is not fine"),
     ("true", "false"),
     ("fine", "not fine"),
-    ("holds", "does not hold"),
+    ("is met", "is not met"),
 )
 TAILS = {
-    "fails": ("The one to fail is {a}. name: {a}", "So the one that fails is {a}. name: {a}"),
-    "passes": ("The one to pass is {a}. name: {a}", "So the one that passes is {a}. name: {a}"),
     "yes": ("Each of them passes. answer: yes", "So all of them pass. answer: yes"),
     "no": ("At least one fails. answer: no", "So not all of them pass. answer: no"),
 }
+ONLY = ("The one that {v}: it {v} {a}. name: {a}", "So the one that {v}: it {v} {a}. name: {a}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +101,15 @@ def make(rng: random.Random, level: int, split: str, order: Order = "listed") ->
     wording = rng.randrange(len(RULES))
     prompt = _write_prompt(rng, RULES[wording], story, kind, bounds, labels, numbers)
     lead = rng.choice(LEADS)
-    answer, form = _conclude(labels, verdicts, kind)
-    tail = rng.choice(TAILS[form])
+    tail = rng.choice(ONLY)
+    if kind == "all":
+        answer = "yes" if all(verdicts) else "no"
+        tail = rng.choice(TAILS[answer])
+    else:
+        answer = labels[verdicts.index(kind == "passes")]
     rows = arrange(rng, list(zip(labels, numbers, strict=True)), order)
     steps = tuple(_step(wording, label, pair, bounds) for label, pair in rows)
-    return Problem(prompt, lead, steps, tail.format(a=answer), answer, kind)
+    return Problem(prompt, lead, steps, tail.format(v=kind, a=answer), answer, kind)
 
 
 def _draw_verdicts(rng: random.Random, n: int, kind: str) -> list[bool]:
@@ -172,21 +171,15 @@ def _step(
     pair: tuple[int, int],
     bounds: list[Bound],
 ) -> Step:
-    start, compare, glue, good, bad = STEPS[wording]
+    start, compare, glue, end = STEPS[wording]
+    holds = [bound.holds(number) for bound, number in zip(bounds, pair, strict=True)]
     parts = [
         compare.format(
             x=bound.name, a=number, side=bound.side, b=bound.value,
             r="more" if number > bound.value else "less",
-            ok=VERDICTS[wording][not bound.holds(number)],
+            ok=HOLDS[wording][not held],
         )
-        for number, bound in zip(pair, bounds, strict=True)
+        for number, bound, held in zip(pair, bounds, holds, strict=True)
     ]  # fmt: skip
-    end = good if all(b.holds(v) for v, b in zip(pair, bounds, strict=True)) else bad
-    return Step(label, start.format(t=label) + glue.join(parts) + end.format(t=label))
-
-
-def _conclude(labels: list[str], verdicts: list[bool], kind: str) -> tuple[str, str]:
-    """The answer, and which form of tail tells it."""
-    if kind != "all":
-        return labels[verdicts.index(kind == "passes")], kind
-    return ("yes", "yes") if all(verdicts) else ("no", "no")
+    verdict = "passes" if all(holds) else "fails"
+    return Step(label, start.format(t=label) + glue.join(parts) + end.format(v=verdict, t=label))

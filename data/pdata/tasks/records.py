@@ -6,7 +6,15 @@ import random
 from dataclasses import dataclass
 
 from pdata.tasks.problem import Order, Problem, Step, arrange
-from pdata.tasks.words import LEADS, draw_names, draw_word, write_list, write_prompt
+from pdata.tasks.words import (
+    CHOSEN,
+    LEADS,
+    VERDICTS,
+    draw_names,
+    draw_word,
+    write_list,
+    write_prompt,
+)
 
 FIELDS = ("score", "rating", "weight", "price", "distance", "height")
 INTROS = (
@@ -31,37 +39,21 @@ BOUND_QUESTIONS = (
     "Name the entry with a {f} {side} {b}.",
 )
 # one a question: both numbers of a comparison come before what it yields, what is asked before the
-# verdict, and the verdict before the name that the conclusion looks for
+# verdict
 RANGE_STEPS = (
-    ("{t} has a {f} of {v}. Against {lo}, {v} is {r}; against {hi}, {v} is {s}. That {ok} {t}.",
-     "keeps", "drops"),
-    ("{t}: {f} {v}, wanted {lo} to {hi}. From {lo}, {v} is {r}; from {hi}, {v} is {s}; "
-     "we {ok} {t}.", "take", "leave"),
-    ("{t} is listed with {v}. Next to {lo} it is {r}, next to {hi} it is {s}, which {ok} {t}.",
-     "allows", "bars"),
-    ("{t}: the {f} is {v}. Compared with {lo} it is {r}, with {hi} it is {s}, so this {ok} {t}.",
-     "selects", "rejects"),
-    ("{t} comes with a {f} of {v}; the limits are {lo} and {hi}. For {lo} it is {r}, for {hi} it "
-     "is {s}, {ok} {t}.", "passing", "failing"),
-)  # fmt: skip
+    "{t} has a {f} of {v}. Against {lo}, {v} is {r}; against {hi}, {v} is {s}. That {ok} {t}.",
+    "{t}: {f} {v}, wanted {lo} to {hi}. From {lo}, {v} is {r}; from {hi}, {v} is {s}; it {ok} {t}.",
+    "{t} is listed with {v}. Next to {lo} it is {r}, next to {hi} it is {s}, which {ok} {t}.",
+    "{t}: the {f} is {v}. Compared with {lo} it is {r}, with {hi} it is {s}, so this {ok} {t}.",
+    "{t} comes with a {f} of {v}; the limits are {lo} and {hi}. For {lo} it is {r}, for {hi} it "
+    "is {s}, and so it {ok} {t}.",
+)
 BOUND_STEPS = (
-    ("{t} has a {f} of {v}, asked is {side} {b}. Against {b}, {v} is {r}. That {ok} {t}.",
-     "keeps", "drops"),
-    ("{t}: {f} {v}, wanted {side} {b}. From {b}, {v} is {r}; on this condition we {ok} {t}.",
-     "take", "leave"),
-    ("{t} is listed with {v}; we ask for {side} {b}. Next to {b} it is {r}, which {ok} {t}.",
-     "allows", "bars"),
-    ("{t}: the {f} is {v}, to be {side} {b}. Compared with {b} it is {r}, so this {ok} {t}.",
-     "selects", "rejects"),
-    ("{t} comes with a {f} of {v}, and {side} {b} is asked. For {b} it is {r}, {ok} {t}.",
-     "passing", "failing"),
-)  # fmt: skip
-TAILS = (
-    "Only {a} is right. name: {a}",
-    "So it is {a}. name: {a}",
-    "That leaves {a}. name: {a}",
-    "The one we want is {a}. name: {a}",
-    "In the end it is {a}. name: {a}",
+    "{t} has a {f} of {v}, asked is {side} {b}. Against {b}, {v} is {r}. That {ok} {t}.",
+    "{t}: {f} {v}, wanted {side} {b}. From {b}, {v} is {r}; on this condition it {ok} {t}.",
+    "{t} is listed with {v}; we ask for {side} {b}. Next to {b} it is {r}, which {ok} {t}.",
+    "{t}: the {f} is {v}, to be {side} {b}. Compared with {b} it is {r}, so this {ok} {t}.",
+    "{t} comes with a {f} of {v}, and {side} {b} is asked. For {b} it is {r}, and so it {ok} {t}.",
 )
 
 
@@ -95,7 +87,7 @@ def make(rng: random.Random, level: int, split: str, order: Order = "listed") ->
     (answer,) = [
         n for n, v in zip(names, values, strict=True) if condition.low < v < condition.high
     ]
-    tail = rng.choice(TAILS).format(a=answer)
+    tail = rng.choice(CHOSEN).format(a=answer)
     lead = rng.choice(LEADS)
     return Problem(prompt, lead, tuple(arrange(rng, steps, order)), tail, answer, condition.kind)
 
@@ -135,16 +127,15 @@ def _step(
 ) -> Step:
     holds = condition.low < value < condition.high
     steps = RANGE_STEPS if condition.kind == "range" else BOUND_STEPS
-    text, ok, fail = steps[template]
     bound = condition.high if condition.kind == "below" else condition.low
     words |= {
         "t": name,
         "v": _decimal(value),
         "r": "above" if value > bound else "below",
         "s": "above" if value > condition.high else "below",
-        "ok": ok if holds else fail,
+        "ok": VERDICTS[not holds],
     }
-    return Step(name, text.format(**words))
+    return Step(name, steps[template].format(**words))
 
 
 def _decimal(tenths: int) -> str:

@@ -7,7 +7,16 @@ import random
 from dataclasses import dataclass
 
 from pdata.tasks.problem import Order, Problem, Step, arrange
-from pdata.tasks.words import LEADS, draw_labels, draw_names, split_of, write_list, write_prompt
+from pdata.tasks.words import (
+    CHOSEN,
+    LEADS,
+    VERDICTS,
+    draw_labels,
+    draw_names,
+    split_of,
+    write_list,
+    write_prompt,
+)  # fmt: skip
 
 LIMIT = 99  # no value or partial result exceeds it, none is negative
 OPERANDS = (2, 19)  # of + and -
@@ -18,38 +27,24 @@ INTROS = (
     "Take these expressions.",
     "Look at these calculations.",
 )
-QUESTIONS = {
-    "equal to": ("Which one is {k} {x}?", "Which comes out {k} {x}?", "Find the one {k} {x}."),
-    "total": ("What is the total?", "What do they add up to?", "Find the sum of all of them."),
-}
-QUESTIONS |= dict.fromkeys(("more than", "less than"), QUESTIONS["equal to"])
-# one an intro; each: start, first partial result, further ones, end, end when the total is asked.
-# What is asked comes before the relation, that before the verdict, and that before the label.
+TOTAL_INTRO = "Add these up."
+ASKED = ("Which one is {k} {x}?", "Which comes out {k} {x}?", "Find the one {k} {x}.")
+TOTAL_ASKED = ("What is the total?", "What do they come to together?")
+# one an intro; each: start, first partial result, further ones, end. What is asked comes before the
+# relation, that before the verdict, and that right before the label.
 STEPS = (
     ("{t}: ", "{a} {s} {b} = {c}", ", then {a} {s} {b} = {c}",
-     ". Asked {k} {x}, {v} is {r}, so we {ok} {t}.", ", so {t} is {v}."),
+     ". Asked {k} {x}, {v} is {r}, so this {ok} {t}."),
     ("{t} starts with ", "{a} {s} {b} = {c}", "; next {a} {s} {b} = {c}",
-     ". With {k} {x} asked, {v} is {r}, which {ok} {t}.", ". So {t} = {v}."),
+     ". With {k} {x} asked, {v} is {r}, which {ok} {t}."),
     ("{t} in parts: ", "{a} {s} {b} is {c}", ", {a} {s} {b} is {c}",
-     "; to be {k} {x}, {v} is {r}. That {ok} {t}.", "; {t} gives {v}."),
+     "; to be {k} {x}, {v} is {r}. That {ok} {t}."),
     ("{t} is {e}. ", "First {a} {s} {b} = {c}", ", now {a} {s} {b} = {c}",
-     ", {v} for {k} {x} is {r}, {ok} {t}.", ", {t} is {v}."),
+     ", {v} for {k} {x} is {r}, and so it {ok} {t}."),
     ("{t}: from ", "{a} {s} {b} we get {c}", ", from {a} {s} {b} we get {c}",
-     ". {v}, wanted {k} {x}, is {r}; this {ok} {t}.", ". {t} comes to {v}."),
+     ". {v}, wanted {k} {x}, is {r}; it {ok} {t}."),
 )  # fmt: skip
-# one an intro: what is said of a sum that is asked for, and of any other
-VERDICTS = (
-    ("take", "leave"),
-    ("allows", "bars"),
-    ("keeps", "drops"),
-    ("passing", "failing"),
-    ("selects", "rejects"),
-)
-TAILS = (
-    "So it is {a}. name: {a}",
-    "That leaves {a}. name: {a}",
-    "The one we want is {a}. name: {a}",
-)
+TOTAL_STEP = ("{t} adds ", "{a} {s} {b} = {c}", ", then {a} {s} {b} = {c}", ". So {t} is {v}.")
 TOTALS = ("In total {w}. answer: {x}", "Adding up, {w}. answer: {x}")
 
 
@@ -86,18 +81,20 @@ def make(rng: random.Random, level: int, split: str, order: Order = "listed") ->
     if labels[0].isdigit():  # a bare number would read as an operand
         labels = [f"No {label}" for label in labels]
     asked, winner = _ask(rng, kind, values)
-    question = rng.choice(QUESTIONS[kind]).format(k=kind, x=asked)
     listing = write_list(rng, labels, [str(s) for s in sums])
-    wording = rng.randrange(len(INTROS))
-    prompt = write_prompt(rng, INTROS[wording], listing, question)
+    intro, parts = rng.choice(tuple(zip(INTROS, STEPS, strict=True)))
+    questions = ASKED
+    if kind == "total":
+        intro, parts, questions = TOTAL_INTRO, TOTAL_STEP, TOTAL_ASKED
+    prompt = write_prompt(rng, intro, listing, rng.choice(questions).format(k=kind, x=asked))
     lead = rng.choice(LEADS)
     pairs = arrange(rng, list(zip(labels, sums, strict=True)), order)
-    steps = tuple(_step(wording, label, item, kind, asked) for label, item in pairs)
+    steps = tuple(_step(parts, label, item, kind, asked) for label, item in pairs)
     if kind == "total":
         tail = rng.choice(TOTALS).format(w=_running_total(pairs), x=asked)
         return Problem(prompt, lead, steps, tail, str(asked), kind)
     answer = labels[values.index(winner)]
-    return Problem(prompt, lead, steps, rng.choice(TAILS).format(a=answer), answer, kind)
+    return Problem(prompt, lead, steps, rng.choice(CHOSEN).format(a=answer), answer, kind)
 
 
 def _ask(rng: random.Random, kind: str, values: list[int]) -> tuple[int, int]:
@@ -152,8 +149,8 @@ def draw_operation(rng: random.Random, value: int) -> tuple[str, int]:
     return "-", rng.randint(low, min(high, value))
 
 
-def _step(wording: int, label: str, item: Sum, kind: str, asked: int) -> Step:
-    start, first, further, end, plain = STEPS[wording]
+def _step(parts: tuple[str, str, str, str], label: str, item: Sum, kind: str, asked: int) -> Step:
+    start, first, further, end = parts
     partials = item.partials
     value = partials[-1]
     relation = "equal" if value == asked else "more" if value > asked else "less"
@@ -164,13 +161,12 @@ def _step(wording: int, label: str, item: Sum, kind: str, asked: int) -> Step:
         "k": kind,
         "x": str(asked),
         "r": relation,
-        "ok": VERDICTS[wording][not kind.startswith(relation)],
+        "ok": VERDICTS[not kind.startswith(relation)],
     }
     lines = [
         (further if i else first).format(a=partials[i], s=sign, b=operand, c=partials[i + 1])
         for i, (sign, operand) in enumerate(item.rest)
     ]
-    end = plain if kind == "total" else end
     return Step(label, start.format(**words) + "".join(lines) + end.format(**words))
 
 

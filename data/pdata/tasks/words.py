@@ -26,6 +26,15 @@ LEADS = (
     "Checking each one:",
 )
 
+# What a step says of an item that is asked for, and of any other, always right before its label;
+# and conclusions that say it again: finding the label is then a matter of copying what followed
+VERDICTS = ("keeps", "drops")
+CHOSEN = (
+    "So it keeps {a}. name: {a}",
+    "In the end it keeps {a}. name: {a}",
+    "Of all of them it keeps {a}. name: {a}",
+)
+
 
 def split_of(content: str) -> str:
     """The split that `content` (a word, or an item's numbers) belongs to; one in 8 is held out."""

@@ -63,5 +63,4 @@ def test_generate_answers_with_the_shipped_model(site) -> None:
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert "shipped" in done.stderr
-    assert answer["finish_reason"] in ("stop", "length")
-    assert answer["text"].strip() and answer["stats"]["generated_tokens"] > 0
+    assert answer["finish_reason"] == "stop" and answer["text"].endswith("answer: 46")

@@ -19,6 +19,7 @@ from pdata.tasks.words import (
 )  # fmt: skip
 
 LIMIT = 99  # no value or partial result exceeds it, none is negative
+LEAST = 10  # of the values that are compared
 OPERANDS = (2, 19)  # of + and -
 INTROS = (
     "Work these out.",
@@ -115,7 +116,7 @@ def _draw_sums(rng: random.Random, n: int, split: str, cap: int) -> list[Sum]:
         item = _draw_sum(rng, rng.choice((2, 3)) if mixed else length)
         value = item.partials[-1]
         apart = all(abs(value - other) > 1 for other in found)
-        if value <= cap and apart and split_of(str(item)) == split:
+        if LEAST <= value <= cap and apart and split_of(str(item)) == split:
             found[value] = item
     return list(found.values())
 

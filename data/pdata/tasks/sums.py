@@ -84,7 +84,7 @@ def make(rng: random.Random, level: int, split: str, order: Order = "listed") ->
     asked, winner = _ask(rng, kind, values)
     listing = write_list(rng, labels, [str(s) for s in sums])
     intro, parts = rng.choice(tuple(zip(INTROS, STEPS, strict=True)))
-    questions = ASKED
+    questions: tuple[str, ...] = ASKED
     if kind == "total":
         intro, parts, questions = TOTAL_INTRO, TOTAL_STEP, TOTAL_ASKED
     prompt = write_prompt(rng, intro, listing, rng.choice(questions).format(k=kind, x=asked))

@@ -94,8 +94,7 @@ def train_adapter(out: Path, steps: int | None) -> dict[str, Any]:
 
 
 def compare(adapter: str, prompts: int) -> dict[str, Any]:
-    """The base in one line, then the adapter with its branches side by side. (One branch at a time
-    gives the same tokens: the tests hold that.)"""
+    """The base in one line, then the adapter one branch at a time and side by side."""
     from pinfer import Engine
 
     say(f"3/3 decoding {prompts} held-out prompts")
@@ -103,36 +102,39 @@ def compare(adapter: str, prompts: int) -> dict[str, Any]:
     base = Engine.from_pretrained("tiny", "none", device="cpu")
     linear, linear_seconds = decode(base, records, "linear")
     tuned = Engine.from_pretrained("tiny", adapter, device="cpu")
+    serial, serial_seconds = decode(tuned, records, "serial", grammar="off")
     parallel, parallel_seconds = decode(tuned, records, "parallel", grammar="off")
     return {
         "n": len(records),
         "linear": summary(linear, linear_seconds),
+        "serial": summary(serial, serial_seconds),
         "parallel": summary(parallel, parallel_seconds) | forking(parallel),
         **ratios(linear, parallel, base),
         "long": ratios(linear, parallel, base, least=LONG),
         "slower_share": slower(linear, parallel),
-        "by_task": {t: by_task(t, linear, parallel, base) for t in TASKS},
+        "by_task": {t: by_task(t, linear, serial, parallel, base) for t in TASKS},
     }
 
 
 def by_task(
     task: str,
     linear: Sequence[Answer],
+    serial: Sequence[Answer],
     parallel: Sequence[Answer],
     engine: Any,
 ) -> dict[str, Any]:
     """A row of the table."""
-    mine = [[a for a in x if a.record.meta["task"] == task] for x in (linear, parallel)]
+    mine = [[a for a in x if a.record.meta["task"] == task] for x in (linear, serial, parallel)]
     row: dict[str, Any] = {
         "n": len(mine[0]),
         **{
             mode: {"accuracy": share(a.right for a in x), "passes": mean_passes(x)}
-            for mode, x in zip(("linear", "parallel"), mine, strict=True)
+            for mode, x in zip(("linear", "serial", "parallel"), mine, strict=True)
         },
-        "forked": share(a.forked for a in mine[1]),
-        "slower_share": slower(*mine),
+        "forked": share(a.forked for a in mine[2]),
+        "slower_share": slower(mine[0], mine[2]),
     }
-    return row | (ratios(*mine, engine) if task in PARALLEL_TASKS else {})
+    return row | (ratios(mine[0], mine[2], engine) if task in PARALLEL_TASKS else {})
 
 
 def mean_passes(answers: Sequence[Answer]) -> float:
@@ -148,7 +150,7 @@ def print_table(report: dict[str, Any]) -> None:
     found = report["eval"]
     table = Table(title=f"{found['n']} held-out prompts, greedy, grammar mask off for the adapter")
     table.add_column("task")
-    for name in ("linear acc", "parallel acc", "linear passes", "parallel passes"):
+    for name in ("linear acc", "serial acc", "parallel acc", "linear passes", "parallel passes"):
         table.add_column(name, justify="right")
     for name in ("ratio", "ideal", "efficiency", "forked", "slower"):
         table.add_column(name, justify="right")
@@ -164,7 +166,7 @@ def print_table(report: dict[str, Any]) -> None:
         f"{parallel['mean_branches']:.1f} branches\n"
         f"prompts of {LONG} steps and more: {long['passes_ratio']:.2f} times fewer passes "
         f"(ideal {long['ideal_ratio']:.2f})\n"
-        f"seconds: linear {found['linear']['seconds']}, "
+        f"seconds: linear {found['linear']['seconds']}, serial {found['serial']['seconds']}, "
         f"parallel {found['parallel']['seconds']}. With a model this small they measure the cost "
         "of calling kernels, not the method; passes are what carries over."
     )
@@ -172,7 +174,7 @@ def print_table(report: dict[str, Any]) -> None:
 
 def cells(row: dict[str, Any]) -> list[str]:
     """Accuracies, passes and ratios of a row."""
-    numbers = [f"{row[mode]['accuracy']:.3f}" for mode in ("linear", "parallel")]
+    numbers = [f"{row[mode]['accuracy']:.3f}" for mode in ("linear", "serial", "parallel")]
     numbers += [f"{row[mode]['passes']:.0f}" for mode in ("linear", "parallel")]
     keys = ("passes_ratio", "ideal_ratio", "efficiency")
     return numbers + [f"{row[k]:.2f}" if k in row else "–" for k in keys]

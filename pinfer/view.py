@@ -5,8 +5,9 @@ so siblings read a shared prefix in one call; rows that see other rows of the sa
 group with a small explicit mask. Backends compute a view; they know no lanes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor
 from pinfer.arena import Arena
 from pinfer.commit import sees
 from pinfer.lane import Lane, Row
+
+Derived = TypeVar("Derived")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,13 @@ class View:
     parts: list[Part]
     groups: list[Group]
     _windows: dict[int, "View"] = field(default_factory=dict)
+    _derived: dict[Callable, Any] = field(default_factory=dict)
+
+    def derived(self, make: Callable[["View"], Derived]) -> Derived:
+        """What a backend makes of the view, once for all layers."""
+        if make not in self._derived:
+            self._derived[make] = make(self)
+        return self._derived[make]
 
     def within(self, window: int | None) -> "View":
         """The same view for a layer whose rows see only positions above their own - window."""

@@ -32,7 +32,7 @@ def test_the_demo_writes_its_report(tmp_path) -> None:
     assert {"seconds", "loss_first", "loss_last"} <= set(train)
     assert found["n"] == 8
     assert {"passes_ratio", "ideal_ratio", "efficiency", "slower_share"} <= set(found)
-    for mode in ("linear", "parallel"):
+    for mode in ("linear", "serial", "parallel"):
         assert {"accuracy", "passes", "seconds"} <= set(found[mode])
     rates = {"format_rate", "fork_rate", "no_fork_rate", "mean_branches"}
     assert rates <= set(found["parallel"])

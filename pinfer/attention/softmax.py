@@ -6,6 +6,9 @@ R rows, n keys, H query heads in groups that share one of the Hk key/value heads
 import torch
 from torch import Tensor
 
+# what scaled_dot_product_attention runs on a CPU, which does not hand out the log-sum-exp
+FUSED = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
+
 
 def attend_run(
     query: Tensor,
@@ -15,30 +18,59 @@ def attend_run(
     softcap: float | None = None,
     mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Rows (R, H, D) over keys and values (n, Hk, D); mask (R, n) True where seen.
+    """Rows (R, H, D) over keys and values (Hk, n, D); mask (R, n) True where seen.
 
     Returns the result (R, H, D) and the log-sum-exp of the scores (R, H), -inf where a row sees
     nothing. Query heads of one key head are folded into the rows: one product a key head.
     """
     rows, heads, dim = query.shape
-    groups = heads // keys.shape[1]
+    groups = heads // len(keys)
     folded = query.view(rows, -1, groups, dim).permute(1, 2, 0, 3).reshape(-1, groups * rows, dim)
-    scores = (folded @ keys.permute(1, 2, 0)).mul_(scale)
+    if FUSED is not None and query.device.type == "cpu" and mask is None and softcap is None:
+        batch_of_one = (x.unsqueeze(0) for x in (folded, keys, values))
+        fused, fused_lse = FUSED(*batch_of_one, scale=scale)
+        return _unfold(fused, rows), _unfold(fused_lse.unsqueeze(-1), rows).squeeze(-1)
+    scores = (folded @ keys.transpose(1, 2)).mul_(scale)
     if scores.dtype in (torch.float16, torch.bfloat16):
         scores = scores.float()
     if softcap is not None:
         scores = (scores / softcap).tanh_().mul_(softcap)
     if mask is not None:
-        scores = scores.view(-1, groups, rows, len(keys)).masked_fill(~mask, float("-inf"))
-        scores = scores.view(-1, groups * rows, len(keys))
+        scores = scores.view(-1, groups, rows, keys.shape[1]).masked_fill(~mask, float("-inf"))
+        scores = scores.view(-1, groups * rows, keys.shape[1])
     top = scores.amax(-1, keepdim=True).clamp_min(torch.finfo(scores.dtype).min)
     weights = scores.sub_(top).exp_()
     total = weights.sum(-1, keepdim=True)
     out = (weights / total.clamp_min(torch.finfo(total.dtype).tiny)).to(values.dtype)
-    out = out @ values.permute(1, 0, 2)
-    lse = (top + total.log()).view(-1, groups, rows)
-    out = out.view(-1, groups, rows, dim).permute(2, 0, 1, 3).reshape(rows, heads, dim)
-    return out, lse.permute(2, 0, 1).reshape(rows, heads)
+    out = out @ values
+    return _unfold(out, rows), _unfold(top + total.log(), rows).squeeze(-1)
+
+
+def attend_padded(
+    query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tensor
+) -> tuple[Tensor, Tensor]:
+    """B rows (B, H, D), each over keys and values (B, n, Hk, D) of its own, as far as mask (B, n)
+    says; returns what `attend_run` does. On a CPU only."""
+    assert FUSED is not None
+    rows, heads, dim = query.shape
+    kv_heads = keys.shape[2]
+    folded = query.reshape(rows, kv_heads, -1, dim)
+    bias = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, float("-inf"))
+    out, lse = FUSED(
+        *(folded, keys.transpose(1, 2), values.transpose(1, 2)),
+        attn_mask=bias[:, None, None].expand(-1, -1, folded.shape[2], -1),
+        scale=scale,
+    )
+    return out.reshape(rows, heads, dim), lse.reshape(rows, heads)
+
+
+def _unfold(folded: Tensor, rows: int) -> Tensor:
+    """(Hk, groups * rows, D) back to (rows, H, D)."""
+    dim = folded.shape[-1]
+    if rows == 1:
+        return folded.reshape(1, -1, dim)
+    heads = folded.shape[-3]
+    return folded.view(heads, -1, rows, dim).permute(2, 0, 1, 3).reshape(rows, -1, dim)
 
 
 def merge_runs(pieces: list[tuple[Tensor, Tensor, Tensor]], rows: int) -> Tensor:

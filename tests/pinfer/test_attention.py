@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pbranch.errors import ModelError, RequestError
 from pinfer.arena import Arena
-from pinfer.attention import dense, get_backend, sdpa, view_attention
+from pinfer.attention import dense, get_backend, sdpa, softmax, view_attention
 from pinfer.attention.softmax import attend_run, merge_runs
 from pinfer.view import Group, Part, View
 
@@ -32,6 +32,11 @@ def naive(query, keys, values, scale, softcap, mask):
             weights = scores[mask[r]].softmax(0)
             out[r, h] = weights @ values[mask[r], kv]
     return out
+
+
+def heads_first(x):
+    """(n, Hk, D) as attend_run takes it."""
+    return x.transpose(0, 1)
 
 
 @settings(max_examples=60)
@@ -62,7 +67,9 @@ def test_merged_runs_are_one_softmax(seed, shape, rows, n, softcap):
         seen = mask[index, a:b]
         if len(index):
             part = None if bool(seen.all()) else seen
-            found = attend_run(query[index], keys[a:b], values[a:b], 0.3, softcap, part)
+            found = attend_run(
+                query[index], heads_first(keys[a:b]), heads_first(values[a:b]), 0.3, softcap, part
+            )
             pieces.append((index, *found))
     rng.shuffle(pieces)
     merged = merge_runs(pieces, rows)
@@ -75,7 +82,7 @@ def test_half_precision_scores_are_summed_in_float32(dtype):
     g = torch.Generator().manual_seed(0)
     query, keys, values = (torch.randn(n, 2, 8, generator=g).to(dtype) for n in (3, 300, 300))
     pieces = [
-        (torch.arange(3), *attend_run(query, keys[a:b], values[a:b], 1.0))
+        (torch.arange(3), *attend_run(query, heads_first(keys[a:b]), heads_first(values[a:b]), 1.0))
         for a, b in [(0, 7), (7, 250), (250, 300)]
     ]
     assert pieces[0][2].dtype == torch.float32
@@ -141,6 +148,41 @@ def test_a_window_cuts_a_view_by_position(seed, window):
         by_parts = sdpa.attend(query, narrow, 0, 0.5, None)
         at_once = dense.attend(query, narrow, 0, 0.5, None)
         torch.testing.assert_close(by_parts, at_once, rtol=0, atol=1e-12)
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 10**6), long=st.integers(1, 40))
+def test_runs_of_one_row_are_bundled(seed, long):
+    """Short runs of one reader share calls, whatever their lengths; the others keep their own."""
+    rng = random.Random(seed)
+    cuts = sorted({0, 40, *(rng.randrange(40) for _ in range(8))})
+    parts = [
+        Part(torch.tensor(sorted(rng.sample(range(6), rng.choice([1, 1, 1, 3])))), a, b - a)
+        for a, b in pairwise(cuts)
+    ]
+    parts.append(Part(torch.arange(6), 40, 1))  # so that every row sees something
+    view = a_view([40] * 6, parts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sdpa, "SHORT", long)
+        rest, bundles = view.derived(sdpa.bundle)
+        query = torch.randn(6, 4, 4, generator=torch.Generator().manual_seed(seed)).double()
+        by_parts = sdpa.attend(query, view, 0, 0.5, None)
+    assert len(rest) + sum(len(b.rows) for b in bundles) == len(parts)
+    assert all(len(b.rows) > 1 and b.mask.any(1).all() for b in bundles)
+    assert all(b.mask.sum(1).max() <= long for b in bundles)
+    at_once = dense.attend(query, view, 0, 0.5, None)
+    torch.testing.assert_close(by_parts, at_once, rtol=0, atol=1e-12)
+
+
+def test_one_call_serves_many_short_runs(monkeypatch):
+    """Eight branches behind a shared beginning: two calls, not nine."""
+    calls = []
+    kernel = softmax.FUSED
+    monkeypatch.setattr(softmax, "FUSED", lambda *a, **k: calls.append(a) or kernel(*a, **k))
+    own = [Part(torch.tensor([i]), 8 + 4 * i, 4) for i in range(8)]
+    view = a_view([40] * 8, [Part(torch.arange(8), 0, 8), *own], held=40)
+    sdpa.attend(torch.randn(8, 4, 4).double(), view, 0, 0.5, None)
+    assert len(calls) == 2
 
 
 def call(**extra):

@@ -16,10 +16,10 @@ from pdata.tasks.words import (
     split_of,
     write_list,
     write_prompt,
-)  # fmt: skip
+)
 
 LIMIT = 99  # no value or partial result exceeds it, none is negative
-LEAST = 10  # of the values that are compared
+LEAST = 10  # no final value is below it
 OPERANDS = (2, 19)  # of + and -
 INTROS = (
     "Work these out.",

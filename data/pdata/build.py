@@ -211,16 +211,16 @@ def _process(fields: FieldMap, drop_wrong: bool, line: RawLine) -> Result:
 
 
 def _kind(found: Rewrite) -> str:
-    return found.block.kind.value if found.block and not found.reason else ""
+    kinds = () if found.reason else dict.fromkeys(block.kind.value for block in found.blocks)
+    return ", ".join(kinds)
 
 
 def _grade(source: Source, found: Rewrite) -> tuple[bool | None, str]:
     if source.answer is None:
         return source.answer_ok, ""
-    block = found.block
-    subjects = [s.label.subject for s in block.steps if s.label.subject] if block else []
-    text = plain_text(found.trace)
-    verdict, by = judge_answer(text, source.answer, block.tail if block else "", subjects)
+    subjects = [s.label.subject for b in found.blocks for s in b.steps if s.label.subject]
+    tail = found.blocks[0].tail if found.blocks else ""
+    verdict, by = judge_answer(plain_text(found.trace), source.answer, tail, subjects)
     return (source.answer_ok, "") if verdict is None else (verdict, by)
 
 

@@ -21,7 +21,7 @@ _STATES = re.compile(
     r"comes to|amounts to|adds up to|yields?|obtain|totals?))[^\w.]*$"
 )
 # phrases that point at what was said in another step
-_POINTERS = re.compile(
+POINTERS = re.compile(
     r"\b(previous(?:ly)?|preceding|so far|up to here|up to now|until now|as above|from above|"
     r"the above|similarly|likewise|as before|before (?:it|that|this)|the one before|"
     r"the last (?:step|result|one)|earlier|same (?:way|reasoning|argument|method) as|"
@@ -32,11 +32,13 @@ _POINTERS = re.compile(
     re.IGNORECASE,
 )
 # a step that opens with one of these follows on the step before it
-_OPENERS = re.compile(
+OPENERS = re.compile(
     r"[\s:：.)*–—-]*(then|next|now|also|finally|afterwards|after (?:that|this)|therefore|thus|so|"
     r"hence|consequently|lastly|because of (?:that|this))\b",
     re.IGNORECASE,
 )
+_ANY_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
+_CALCULATED = re.compile(r"<<[^<>\n]*=([^<>=\n]*)>>")
 _NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b")
 _NO_NAMES = frozenset(("true", "false", "yes", "none", "not"))
 
@@ -59,9 +61,12 @@ def find_dependence(block: Block, prompt: Prompt) -> str | None:
     given = _given_numbers(block, prompt)
     introduced: set[str] = set()
     names: set[str] = set()
+    # an item of the prompt gives its step all numbers; what any other step shares is suspicious
+    items = all(prompt.lists(step.label.subject) for step in block.steps)
+    results: set[str] = set()
     for j, body in enumerate(bodies):
         opening = body if block.kind is not Kind.named else ""
-        pointer = j and (_points_back(body, known) or _OPENERS.match(opening))
+        pointer = j and (_points_back(body, known) or OPENERS.match(opening))
         if pointer:
             return f"step {j + 1} says {pointer[1].lower()!r}"
         if mentioned := next((n for s in block.steps[:j] for n in _mentions(body, s)), None):
@@ -69,6 +74,9 @@ def find_dependence(block: Block, prompt: Prompt) -> str | None:
         open_numbers, new = _trace_numbers(body, given[j])
         if shared := sorted(open_numbers & introduced):
             return f"step {j + 1} uses {shared[0]} of an earlier step"
+        if shared := sorted(set(all_numbers(body)) & results) if not items else []:
+            return f"step {j + 1} has {shared[0]}, a result of an earlier step"
+        results |= results_of(body)
         new_names = {n for n in _NAME.findall(body) if n.lower() not in known.words | _NO_NAMES}
         if again := sorted(new_names & names):
             return f"step {j + 1} uses {again[0]!r} of an earlier step"
@@ -77,10 +85,21 @@ def find_dependence(block: Block, prompt: Prompt) -> str | None:
     return None
 
 
+def all_numbers(text: str) -> list[str]:
+    """Everything that may be a number, each in one spelling."""
+    return [normalise(m[0]) for m in _ANY_NUMBER.finditer(text)]
+
+
+def results_of(text: str) -> frozenset[str]:
+    """Numbers right of an equals sign; of a calculator's mark <<a=b>>, only b."""
+    lines = _CALCULATED.sub(r" = \1 ", text).split("\n")
+    return frozenset(n for line in lines for n in all_numbers(line.partition("=")[2]))
+
+
 def _points_back(body: str, known: Prompt) -> re.Match[str] | None:
     """A pointing phrase that is not just the prompt's own wording."""
     text = known.text.lower()
-    return next((m for m in _POINTERS.finditer(body) if m[1].lower() not in text), None)
+    return next((m for m in POINTERS.finditer(body) if m[1].lower() not in text), None)
 
 
 def _names(step: Step) -> list[str]:
@@ -132,11 +151,13 @@ def _given_numbers(block: Block, prompt: Prompt) -> list[Counter[str]]:
 
 
 def _numbers(text: str) -> list[str]:
-    return [_value(m[0]) for m in _NUMBER.finditer(text)]
+    return [normalise(m[0]) for m in _NUMBER.finditer(text)]
 
 
-def _value(digits: str) -> str:
-    digits = digits.replace(",", "")
+def normalise(digits: str) -> str:
+    """One spelling of a number: no commas, no zeros at the end of decimals."""
+    digits = digits.replace(",", "").lstrip("0") or "0"
+    digits = "0" + digits if digits[0] == "." else digits
     return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
@@ -183,4 +204,4 @@ def _uses(body: str) -> Iterator[Use]:
         elif _STATES.search(ahead):
             worked_out = k > 1 and joined[k - 2] and not re.search(r"[.;]\s", ahead)
             role = "result" if worked_out else "stated"
-        yield Use(_value(match[0]), role, run)
+        yield Use(normalise(match[0]), role, run)

@@ -21,17 +21,37 @@ CLOSINGS = frozenset(
     "answer answers name conclusion result results total summary note notes question reason "
     "reasoning output solution therefore".split()
 )
+# a title that names a phase of one line of thought, which the next phase builds on
+_PHASE = re.compile(
+    r"\b(?:set(?:ting)?[ -]?up|understand|given|solv|calculat|comput|verif|check|plan|deriv|"
+    r"simplif|substitut|approach$|method$|proof|step|first|then|next|prepar|implement)|"
+    r"求解|计算|验证|步骤|推导|代入|准备",
+    re.IGNORECASE,
+)
 _BULLET = r"(?:[-*•+][ \t]+)?"
 _BOLD = r"(?:\*\*)?"
 # the end of a label, which is not part of it
 _STOP = r"(?=\s*[:：]|[.)](?:\s|$)|\s[-–—]\s(?!\s*[\d$]))"
-_COUNTED = re.compile(rf"{_BULLET}{_BOLD}([A-Z]\w+(?: \w+){{0,4}}) (?:\d+|[A-Z]|[IVX]+){_STOP}")
+_CN = "一二三四五六七八九十"
+_COUNTED = re.compile(rf"{_BULLET}{_BOLD}([A-Z]\w+(?: \w+){{0,4}}) (\d+|[A-Z]|[IVX]+){_STOP}")
 _NUMBERED = re.compile(
-    rf"{_BULLET}{_BOLD}(?:\d{{1,3}}[.)]|\(\w\)|\(\d\d\)|[A-Za-z]\)|[A-Z]\.)(?=\s)"
+    rf"[ \t]*{_BULLET}{_BOLD}(?:"
+    rf"(?P<a>\d{{1,3}}|[A-Z])(?:[.)](?=\s)|[、．])|(?P<b>[A-Za-z])\)(?=\s)|"
+    rf"\((?P<c>\w|\d\d)\)(?=\s)|(?P<d>[{_CN}]{{1,3}})、|[（(](?P<e>[{_CN}]{{1,3}}|\d)[）)])"
 )
+_ORDINALS = "First Second Third Fourth Fifth Sixth".split()
+_ORDINAL = re.compile(
+    rf"{_BULLET}{_BOLD}({'|'.join(_ORDINALS)}) (approach|option|case|way|method|reason|point|"
+    rf"possibility|scenario|aspect|factor|candidate|item|question|document)\b",
+)
+_ORDINAL_CN = re.compile(
+    rf"{_BULLET}{_BOLD}(?:第([{_CN}])[，,、：:]|(首先|其次|再次|再者|最后)[，,：:])"
+)
+_HEADING = re.compile(r"(#{1,6})[ \t]+(?=\S)")
+_ALONE = re.compile(rf"{_BOLD}[^-*•+#\d\s][^\n]{{0,60}}[:：](?:\*\*)?[ \t]*$")
 _TITLE = re.compile(rf"{_BULLET}({_BOLD})([^\n:：]{{1,90}}?)(?:\*\*)?(?=\s*[:：])")
 _BOLD_LEAD = re.compile(r"(?:[-*•+][ \t]+)?\*\*([^*\n]{1,90})\*\*")
-_NUMBER_TITLE = re.compile(rf"\s+{_BOLD}[^\n:：.]{{1,90}}?(?:\*\*)?(?=\s*[:：])")
+_NUMBER_TITLE = re.compile(rf"\s*{_BOLD}[^\n:：.]{{1,90}}?(?:\*\*)?(?=\s*[:：])")
 _NAME = re.compile(
     rf"{_BULLET}((?:[A-Z]|No\b)[\w'’.-]*(?: (?:[A-Z0-9][\w'’-]*|of|de|van|von|the))*)"
 )
@@ -43,21 +63,29 @@ class Kind(StrEnum):
 
     marked = "marked"  # ####title: body
     counted = "counted"  # Case 3: …, 2. …, (b) …
+    heading = "heading"  # ## Title
     titled = "titled"  # a title that holds something of the prompt
     named = "named"  # a name of the prompt and then a sentence
     bold = "bold"  # - **Title**: …
+    worked = "worked"  # a line of arithmetic; found in arithmetic.py
+    headed = "headed"  # a title alone on its line, with its colon
+
+
+STYLED = (Kind.counted, Kind.heading)  # a list of one style at a time, which `frame` tells
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
     """The topic that a line starts with.
 
-    subject: the part of it that the prompt knows; frame: what is left around the subject.
+    subject: the part of it that the prompt knows; frame: what is left around the subject, or how
+    it is counted; number: which one it is, where it is counted.
     """
 
     text: str
     subject: str = ""
     frame: tuple[str, str] = ("", "")
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,7 +102,8 @@ class Prompt:
 
     def mentions(self, name: str) -> list[re.Match[str]]:
         """Where `name` stands as whole words."""
-        return list(re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", self.text))
+        pattern = rf"(?<!\w){re.escape(name)}(?!\w)"
+        return list(re.finditer(pattern, self.text)) if name else []
 
     def knows(self, name: str) -> bool:
         """Whether `name` stands there as the name of something."""
@@ -82,25 +111,28 @@ class Prompt:
             self._known[name] = bool(name) and self._is_name(name)
         return self._known[name]
 
+    def lists(self, name: str) -> bool:
+        """Whether `name` heads an item: "A: 3 + 4", "- Ann = 5"."""
+        return any(re.match(r"\s*[:：=]", self.text[m.end() :]) for m in self.mentions(name))
+
     def _is_name(self, name: str) -> bool:
         found = self.mentions(name) if name in self.text else []
         if not found or name.split()[0].lower() not in COMMON:
             return bool(found)
         # a common word is a name where it heads an item: "A: 3 + 4", "No 5: ..."
-        return any(re.match(r"\s*[:：=]", self.text[m.end() :]) for m in found)
+        return self.lists(name)
 
 
 def find_labels(line: str, prompt: Prompt) -> dict[Kind, list[Label]]:
     """The labels that `line` may start with, by kind; for titles, every reading of the subject."""
     found: dict[Kind, list[Label]] = {}
-    match = _COUNTED.match(line)
-    if match and match[1].split()[0].lower() not in COMMON:
-        found[Kind.counted] = [Label(match[0], _subject(match[0], prompt), (match[1], ""))]
-    elif match := _NUMBERED.match(line):
-        title = _NUMBER_TITLE.match(line, match.end())
-        text = title and line[: title.end()]
-        text = _close_bold(line, text) if text and count_words(text) <= MAX_WORDS else match[0]
-        found[Kind.counted] = [Label(text, frame=("#", ""))]
+    if counted := _counted(line, prompt):
+        found[Kind.counted] = [counted]
+    heading, text = _HEADING.match(line), line.rstrip()
+    if heading and not _closes(text[heading.end() :]) and not _PHASE.search(text):
+        found[Kind.heading] = [Label(text, _subject(text, prompt), (heading[1], ""))]
+    if _ALONE.match(line) and _is_short(line) and not _closes(line.rstrip(":：* \t")):
+        found[Kind.headed] = [Label(line.rstrip(), _subject(line.rstrip(":：* \t"), prompt))]
     title = _TITLE.match(line)
     if title and 0 < count_words(title[2]) <= MAX_WORDS and not _closes(title[2]):
         whole = _close_bold(line, title[0].rstrip())
@@ -111,6 +143,58 @@ def find_labels(line: str, prompt: Prompt) -> dict[Kind, list[Label]]:
     if bold and count_words(bold[1]) <= MAX_WORDS and not _closes(bold[1].rstrip(":： ")):
         found[Kind.bold] = [Label(bold[0], _subject(bold[1], prompt))]
     return found
+
+
+def is_heading(line: str, level: int = 6) -> bool:
+    """Whether `line` is a heading of Markdown with at most `level` marks."""
+    match = _HEADING.match(line)
+    return match is not None and len(match[1]) <= level
+
+
+def _counted(line: str, prompt: Prompt) -> Label | None:
+    """What counts a line: Case 3, 2., (b), 一、, Second approach, 其次."""
+    match = _COUNTED.match(line)
+    if match and match[1].split()[0].lower() not in COMMON:
+        subject = _subject(match[0], prompt)
+        return Label(match[0], subject, (match[1], ""), _number(match[2]))
+    if match := _ORDINAL.match(line):
+        number = _ORDINALS.index(match[1]) + 1
+        return Label(match[0], _subject(match[0], prompt), (match[2], "ordinal"), number)
+    if match := _ORDINAL_CN.match(line):
+        words = ("首先", "其次", "再次", "再者", "最后")
+        number = _number(match[1]) if match[1] else words.index(match[2]) + 1
+        return Label(
+            match[0].rstrip("，,、：:"), frame=("第" if match[1] else "首", ""), number=number
+        )
+    if not (match := _NUMBERED.match(line)):
+        return None
+    title = _NUMBER_TITLE.match(line, match.end())
+    text = title and line[: title.end()]
+    text = _close_bold(line, text) if text and _is_short(text) else match[0]
+    style, value = next((k, v) for k, v in match.groupdict().items() if v)
+    sort = "digit" if value.isdigit() else "upper" if value.isupper() else "lower"
+    indent = len(line) - len(line.lstrip())
+    return Label(text, frame=(style + sort, str(indent)), number=_number(value))
+
+
+def _number(text: str) -> int:
+    """Of digits, a numeral of Rome or China, or a letter."""
+    if text.isdigit():
+        return int(text)
+    if text[0] in _CN:
+        ten = "十" in text
+        left, _, right = text.partition("十")
+        units = _CN.index(right) + 1 if right else 0
+        return (_CN.index(left) + 1 if left else 1) * 10 + units if ten else _CN.index(text[0]) + 1
+    if re.fullmatch("[IVX]+", text):
+        values = [{"I": 1, "V": 5, "X": 10}[c] for c in text]
+        return sum(-a if a < b else a for a, b in zip(values, [*values[1:], 0], strict=True))
+    return ord(text[0].lower()) - ord("a") + 1
+
+
+def _is_short(title: str) -> bool:
+    """Short enough for a topic; a word of Chinese is about two characters."""
+    return count_words(title) + len(re.findall(r"[一-鿿]", title)) / 2 <= 2 * MAX_WORDS
 
 
 def title_of(line: str, prompt: Prompt) -> Label:

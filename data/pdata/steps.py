@@ -5,14 +5,22 @@ A step may go on over several lines. Whether the steps need one another is indep
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from pdata.labels import Kind, Label, Prompt, find_labels, title_of
+from pdata.labels import STYLED, Kind, Label, Prompt, find_labels, is_heading, title_of
 
 MARK = re.compile(r"####(?=[^#%\s])")  # with a space it is a heading of Markdown
 CLOSE = re.compile(r"#*%{4,}[ \t]*")
 _LEAD_MARK = re.compile(r"^####(?![#%\s])|####\Z", re.MULTILINE)
+# what opens the paragraph behind the last step
+CONCLUDES = re.compile(
+    r"[*_#\s]*(?:in (?:summary|conclusion|short|total)|to (?:sum up|conclude|summari[sz]e)|overall|"
+    r"altogether|therefore|thus|hence|so\b|finally|综上|总之|总的来说|总体|综合|因此|所以|最终|结论|"
+    r"通过(?:以上|上述)|基于(?:以上|上述)|根据(?:以上|上述)|从(?:以上|上述))",
+    re.IGNORECASE,
+)
 _CONTINUES = re.compile(r"[ \t]+\S|[-*•+][ \t]")
 
 
@@ -40,13 +48,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A trace in three: `lead` + steps joined by `separator` + `tail`."""
+    """A trace in three: `lead` + steps joined by `separator` + `tail`. `spans`: where the steps
+    stand in the text."""
 
     kind: Kind
     lead: str
     steps: tuple[Step, ...]
     separator: str
     tail: str
+    spans: tuple[tuple[int, int], ...]
 
     @property
     def flaw(self) -> str | None:
@@ -62,15 +72,23 @@ class Block:
 
 
 def find_blocks(text: str, prompt: Prompt) -> list[Block]:
-    """Candidates, the one with the most steps first; where they tie, in the order of `Kind`."""
+    """Candidates: one that others lie within comes before them, and then the one with more steps;
+    where they tie, in the order of `Kind`."""
     lines, close = _split(text)
     blocks = []
-    for kind, labels in _label_lines(lines, prompt).items():
+    for kind, labels in _label_lines(lines, prompt):
         for run in _runs(lines, labels, kind):
             if len(run) >= 2:
                 blocks.append(_cut(text, lines, labels, run, kind, close))
     order = list(Kind)
-    return sorted(blocks, key=lambda b: (-len(b.steps), order.index(b.kind)))
+    blocks.sort(key=lambda b: (-len(b.steps), order.index(b.kind)))
+    return sorted(blocks, key=lambda b: -sum(_within(other, b) for other in blocks))
+
+
+def _within(inner: Block, outer: Block) -> bool:
+    """Whether all of `inner` stands in one step of `outer`."""
+    first, last = inner.spans[0][0], inner.spans[-1][1]
+    return any(a <= first and last <= b for a, b in outer.spans)
 
 
 def _split(text: str) -> tuple[list[Line], tuple[int, int] | None]:
@@ -89,8 +107,9 @@ def _split(text: str) -> tuple[list[Line], tuple[int, int] | None]:
     return lines, None
 
 
-def _label_lines(lines: list[Line], prompt: Prompt) -> dict[Kind, dict[int, Label]]:
-    """By kind: the label of every line that may be a step."""
+def _label_lines(lines: list[Line], prompt: Prompt) -> Iterator[tuple[Kind, dict[int, Label]]]:
+    """The label of every line that may be a step, a kind and, where it has styles, a style at a
+    time: steps of a list are written alike."""
     found: dict[Kind, dict[int, list[Label]]] = {kind: {} for kind in Kind}
     for i, line in enumerate(lines):
         if not line.blank:
@@ -99,7 +118,10 @@ def _label_lines(lines: list[Line], prompt: Prompt) -> dict[Kind, dict[int, Labe
     chosen = {kind: {i: labels[0] for i, labels in found[kind].items()} for kind in Kind}
     chosen[Kind.titled] = _agree(found[Kind.titled])
     chosen[Kind.marked] = _marked(lines, prompt, chosen[Kind.titled])
-    return chosen
+    for kind, mine in chosen.items():
+        styles = {label.frame for label in mine.values()} if kind in STYLED else {None}
+        for style in sorted(styles, key=str):
+            yield kind, {i: x for i, x in mine.items() if style in (None, x.frame)}
 
 
 def _agree(readings: dict[int, list[Label]]) -> dict[int, Label]:
@@ -144,21 +166,28 @@ def _runs(lines: list[Line], labels: dict[int, Label], kind: Kind) -> list[list[
     runs: list[list[int]] = []
     for i in sorted(labels):
         last = runs[-1][-1] if runs else None
-        if last is None or not (kind is Kind.marked or _joined(lines, last, i, kind)):
+        if last is None or not (kind is Kind.marked or _joined(lines, labels, last, i, kind)):
             runs.append([i])
-        elif kind is Kind.counted and labels[last].frame != labels[i].frame:
-            runs.append([i])
+        elif kind is Kind.counted and labels[i].number <= labels[last].number:
+            runs.append([i])  # counted from the start again
         else:
             runs[-1].append(i)
-    return [_trim(lines, labels, run, kind) for run in runs]
+    return [_trim(lines, labels, run, kind) for run in runs if len(run) > 1]
 
 
-def _joined(lines: list[Line], a: int, b: int, kind: Kind) -> bool:
+def _joined(lines: list[Line], labels: dict[int, Label], a: int, b: int, kind: Kind) -> bool:
     """Whether the lines between two steps all belong to the first of them.
 
-    List items do. Plain lines do up to a blank one, and under a title of the prompt's words only
-    where a blank one follows: else nobody could tell where the last step ends.
+    List items do, and what stands between two headings or between two numbers that follow one
+    another. Else plain lines do up to a blank one, and under a title of the prompt's words only
+    where a blank one follows: nobody could tell where the last step ends.
     """
+    level = len(labels[a].frame[0]) - 1 if kind is Kind.heading else 6
+    if any(is_heading(line.text, level) for line in lines[a + 1 : b]):
+        return False
+    counted_on = kind is Kind.counted and labels[b].number == labels[a].number + 1
+    if kind in (Kind.heading, Kind.headed) or counted_on:
+        return True
     plain_too = kind in (Kind.counted, Kind.bold) or (kind is Kind.titled and lines[b - 1].blank)
     return not any(
         not lines[i].blank
@@ -196,12 +225,13 @@ def _cut(
     end = starts[-1] + len(texts[-1])
     lead, tail = text[: starts[0]], text[end:]
     if kind is Kind.marked or lines[run[0]].marked:
-        lead = _LEAD_MARK.sub("", lead)
+        lead = drop_marks(lead)
     if close is not None:
         tail = _drop_close(text, end, close)
     own = _own_subjects([labels[i] for i in run])
     steps = tuple(Step(label, t) for label, t in zip(own, texts, strict=True))
-    return Block(kind, lead, steps, Counter(gaps).most_common(1)[0][0], tail)
+    spans = tuple((a, a + len(t)) for a, t in zip(starts, texts, strict=True))
+    return Block(kind, lead, steps, Counter(gaps).most_common(1)[0][0], tail, spans)
 
 
 def _own_subjects(labels: list[Label]) -> list[Label]:
@@ -222,6 +252,11 @@ def _drop_close(text: str, end: int, close: tuple[int, int]) -> str:
     return before + after
 
 
+def drop_marks(text: str) -> str:
+    """`text` without marks of steps; those of Markdown's headings stay."""
+    return _LEAD_MARK.sub("", text)
+
+
 def _last_end(lines: list[Line], run: list[int], closed: bool) -> int:
     """Where the last step ends: at the close mark, or by the form of the steps before it."""
     rest = lines[run[-1] + 1 :]
@@ -231,6 +266,10 @@ def _last_end(lines: list[Line], run: list[int], closed: bool) -> int:
         gap = any(a.blank and not b.blank for a, b in pairwise(rest))
         if kept and not gap:
             return kept[-1]
+    counts = [_count_paragraphs(lines[a + 1 : b]) for a, b in pairwise(run)]
+    if max(counts) > 1:
+        often = Counter(counts).most_common()
+        return _paragraphs_end(lines, run[-1], min(n for n, k in often if k == often[0][1]))
     between = [[line.text for line in lines[a + 1 : b] if not line.blank] for a, b in pairwise(run)]
     listed = any(_CONTINUES.match(text) for texts in between for text in texts)
     plain = [sum(not _CONTINUES.match(text) for text in texts) for texts in between]
@@ -244,4 +283,23 @@ def _last_end(lines: list[Line], run: list[int], closed: bool) -> int:
             break
         left -= not continues
         end = line.end
+    return end
+
+
+def _count_paragraphs(rest: list[Line]) -> int:
+    """Paragraphs of a step whose first line stands before `rest`."""
+    return 1 + sum(a.blank and not b.blank for a, b in pairwise(rest))
+
+
+def _paragraphs_end(lines: list[Line], last: int, paragraphs: int) -> int:
+    """Where a step of so many paragraphs ends at the latest; a conclusion is not part of it."""
+    end, blank = lines[last].end, False
+    for line in lines[last + 1 :]:
+        if line.blank:
+            blank = True
+            continue
+        paragraphs -= blank
+        if not paragraphs or is_heading(line.text) or (blank and CONCLUDES.match(line.text)):
+            break
+        end, blank = line.end, False
     return end

@@ -10,10 +10,10 @@ from functools import cached_property
 from itertools import pairwise
 
 from pdata.independence import OPENERS, POINTERS, all_numbers, results_of
-from pdata.labels import COMMON, Kind, Label, Prompt
+from pdata.labels import Kind, Label, Prompt
 from pdata.steps import Block, Step
+from pdata.topics import first_words, shorten
 
-MAX_TOPIC = 4  # words
 _EQUATION = re.compile(r"\d[^\n=]*=\s*[^\s=]*\d")
 _WORDS = {w: str(n) for n, w in enumerate(
     "zero one two three four five six seven eight nine ten eleven twelve".split())}  # fmt: skip
@@ -59,23 +59,16 @@ def find_levels(text: str, prompt: Prompt) -> list[Block]:
     lines, known = _lines(text), given
     run: list[Line] = []
     for line in [*lines, None]:
-        if line and line.is_step and topic_of(line) and _joins(run, line, known):
+        if line and line.is_step and first_words(line.text) and _joins(run, line, known):
             run.append(line)
             continue
         if block := _block(text, run):
             blocks.append(block)
         known = known.union(*(x.numbers for x in run))
-        run = [line] if line and line.is_step and topic_of(line) else []
+        run = [line] if line and line.is_step and first_words(line.text) else []
         if line and not run:
             known |= line.numbers
     return blocks
-
-
-def topic_of(line: Line) -> str:
-    """What the line says before its first number."""
-    head = re.split(r"[\d$€£<=(]|\.\s", line.text, maxsplit=1)[0]
-    words = list(re.finditer(r"\S+", head))
-    return head[: words[min(len(words), MAX_TOPIC) - 1].end()] if words else ""
 
 
 def _joins(run: list[Line], line: Line, known: frozenset[str]) -> bool:
@@ -93,21 +86,11 @@ def _block(text: str, run: list[Line]) -> Block | None:
     """The lines as a block; its flaw tells where topics do not tell them apart."""
     if len(run) < 2:
         return None
-    topics = _shortest([topic_of(line) for line in run])
+    topics = shorten([first_words(line.text) for line in run])
     steps = tuple(Step(Label(t), x.text) for t, x in zip(topics, run, strict=True))
     spans = tuple((x.start, x.start + len(x.text)) for x in run)
     gap = max((text[a:b] for (_, a), (b, _) in pairwise(spans)), key=len)
     return Block(Kind.worked, text[: spans[0][0]], steps, gap, text[spans[-1][1] :], spans)
-
-
-def _shortest(topics: list[str]) -> list[str]:
-    """The topics cut to as few words as tell them apart and say something."""
-    for n in range(1, MAX_TOPIC):
-        cut = [re.match(rf"\s*(?:\S+\s*){{0,{n}}}", t)[0].rstrip() for t in topics]  # type: ignore[index]
-        told = len({c.strip().lower() for c in cut}) == len(cut)
-        if told and all(set(re.findall(r"\w+", c.lower())) - COMMON for c in cut):
-            return cut
-    return topics
 
 
 def _lines(text: str) -> list[Line]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from pdata.labels import Kind, Prompt
+from pdata.chains import find_chain
+from pdata.labels import UNLABELLED, Kind, Prompt
 from pdata.steps import Block, Step
 
 _NUMBER = re.compile(r"(?<![\w.,])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w])")
@@ -33,14 +34,19 @@ POINTERS = re.compile(
 )
 # a step that opens with one of these follows on the step before it
 OPENERS = re.compile(
-    r"[\s:：.)*–—-]*(then|next|now|also|finally|afterwards|after (?:that|this)|therefore|thus|so|"
-    r"hence|consequently|lastly|because of (?:that|this))\b",
+    r"[\s:：.)*+•–—-]*(then|next|now|also|finally|afterwards|after (?:that|this)|therefore|thus|so|"
+    r"hence|consequently|lastly|because of (?:that|this)|once|having|this|these|those|now that|"
+    r"with (?:this|that|it|them)|from (?:here|there|this|that|it)|given (?:this|that)|"
+    r"using (?:this|that|it|the))\b",
     re.IGNORECASE,
 )
 _ANY_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
 _CALCULATED = re.compile(r"<<[^<>\n]*=([^<>=\n]*)>>")
 _NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b")
 _NO_NAMES = frozenset(("true", "false", "yes", "none", "not"))
+
+_SYMBOL = re.compile(r"(?<![\w'’])([A-Za-z](?:_?\d|_[a-z])?|[a-z]{2,}_\w+)(?![\w'’])")
+_DEFINED = re.compile(rf"{_SYMBOL.pattern}\s*(?::?=|≈|←)(?!=)")
 
 Role = Literal["operand", "result", "stated", "plain"]
 
@@ -56,11 +62,13 @@ class Use:
 
 def find_dependence(block: Block, prompt: Prompt) -> str | None:
     """Why a later step of `block` seems to need an earlier one; None when nothing says so."""
-    bodies = [_without(step.text, _names(step)) for step in block.steps]
+    named = block.kind not in UNLABELLED
+    bodies = [_without(s.text, _names(s)) if named else s.text for s in block.steps]
     known = Prompt(f"{prompt.text}\n{block.lead}")
     given = _given_numbers(block, prompt)
     introduced: set[str] = set()
     names: set[str] = set()
+    symbols: set[str] = set()
     # an item of the prompt gives its step all numbers; what any other step shares is suspicious
     items = all(prompt.lists(step.label.subject) for step in block.steps)
     results: set[str] = set()
@@ -69,7 +77,8 @@ def find_dependence(block: Block, prompt: Prompt) -> str | None:
         pointer = j and (_points_back(body, known) or OPENERS.match(opening))
         if pointer:
             return f"step {j + 1} says {pointer[1].lower()!r}"
-        if mentioned := next((n for s in block.steps[:j] for n in _mentions(body, s)), None):
+        earlier = block.steps[:j] if named else ()
+        if mentioned := next((n for s in earlier for n in _mentions(body, s)), None):
             return f"step {j + 1} mentions {mentioned!r}"
         open_numbers, new = _trace_numbers(body, given[j])
         if shared := sorted(open_numbers & introduced):
@@ -80,8 +89,15 @@ def find_dependence(block: Block, prompt: Prompt) -> str | None:
         new_names = {n for n in _NAME.findall(body) if n.lower() not in known.words | _NO_NAMES}
         if again := sorted(new_names & names):
             return f"step {j + 1} uses {again[0]!r} of an earlier step"
+        if early := sorted(_undefined(body) & symbols):
+            return f"step {j + 1} uses {early[0]} as an earlier step defines it"
+        if told := sorted(n for n in names if re.search(rf"(?<!\w){n}(?!\w)", body)):
+            return f"step {j + 1} uses {told[0]!r} of an earlier step"
         introduced |= new
         names |= new_names
+        symbols |= set(_DEFINED.findall(body)) - known.words
+    if links := find_chain(bodies):
+        return f"each step takes up words of the one before: {links}"
     return None
 
 
@@ -91,9 +107,19 @@ def all_numbers(text: str) -> list[str]:
 
 
 def results_of(text: str) -> frozenset[str]:
-    """Numbers right of an equals sign; of a calculator's mark <<a=b>>, only b."""
-    lines = _CALCULATED.sub(r" = \1 ", text).split("\n")
-    return frozenset(n for line in lines for n in all_numbers(line.partition("=")[2]))
+    """The number behind each equals sign; of a calculator's mark <<a=b>>, only b."""
+    behind = _CALCULATED.sub(r" = \1 ", text).split("=")[1:]
+    return frozenset(n for part in behind for n in all_numbers(part)[:1])
+
+
+def _undefined(body: str) -> set[str]:
+    """Symbols that a step uses before it says what they are."""
+    defined, used = set(), set()
+    for match in _SYMBOL.finditer(body):
+        if match[1] not in defined and not _DEFINED.match(body, match.start()):
+            used.add(match[1])
+        defined.add(match[1])
+    return used
 
 
 def _points_back(body: str, known: Prompt) -> re.Match[str] | None:

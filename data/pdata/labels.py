@@ -47,6 +47,7 @@ _ORDINAL = re.compile(
 _ORDINAL_CN = re.compile(
     rf"{_BULLET}{_BOLD}(?:第([{_CN}])[，,、：:]|(首先|其次|再次|再者|最后)[，,：:])"
 )
+_BULLETED = re.compile(r"[ \t]*([-*•+])[ \t]+(?=\S)")
 _HEADING = re.compile(r"(#{1,6})[ \t]+(?=\S)")
 _ALONE = re.compile(rf"{_BOLD}[^-*•+#\d\s][^\n]{{0,60}}[:：](?:\*\*)?[ \t]*$")
 _TITLE = re.compile(rf"{_BULLET}({_BOLD})([^\n:：]{{1,90}}?)(?:\*\*)?(?=\s*[:：])")
@@ -67,11 +68,14 @@ class Kind(StrEnum):
     titled = "titled"  # a title that holds something of the prompt
     named = "named"  # a name of the prompt and then a sentence
     bold = "bold"  # - **Title**: …
+    bulleted = "bulleted"  # - any sentence
     worked = "worked"  # a line of arithmetic; found in arithmetic.py
     headed = "headed"  # a title alone on its line, with its colon
 
 
-STYLED = (Kind.counted, Kind.heading)  # a list of one style at a time, which `frame` tells
+# a list of one style at a time, which `frame` tells
+STYLED = (Kind.counted, Kind.heading, Kind.bulleted)
+UNLABELLED = (Kind.bulleted, Kind.worked)  # whose topics are just their first words
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +83,13 @@ class Label:
     """The topic that a line starts with.
 
     subject: the part of it that the prompt knows; frame: what is left around the subject, or how
-    it is counted; number: which one it is, where it is counted.
+    it is counted; numbers: which one it may be, where it is counted (I is 1 or 9).
     """
 
     text: str
     subject: str = ""
     frame: tuple[str, str] = ("", "")
-    number: int = 0
+    numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,8 @@ def find_labels(line: str, prompt: Prompt) -> dict[Kind, list[Label]]:
         found[Kind.heading] = [Label(text, _subject(text, prompt), (heading[1], ""))]
     if _ALONE.match(line) and _is_short(line) and not _closes(line.rstrip(":：* \t")):
         found[Kind.headed] = [Label(line.rstrip(), _subject(line.rstrip(":：* \t"), prompt))]
+    if bullet := _BULLETED.match(line):
+        found[Kind.bulleted] = [Label(bullet[0], frame=(bullet[1], str(len(bullet[0]))))]
     title = _TITLE.match(line)
     if title and 0 < count_words(title[2]) <= MAX_WORDS and not _closes(title[2]):
         whole = _close_bold(line, title[0].rstrip())
@@ -156,16 +162,15 @@ def _counted(line: str, prompt: Prompt) -> Label | None:
     match = _COUNTED.match(line)
     if match and match[1].split()[0].lower() not in COMMON:
         subject = _subject(match[0], prompt)
-        return Label(match[0], subject, (match[1], ""), _number(match[2]))
+        return Label(match[0], subject, (match[1], ""), _numbers(match[2]))
     if match := _ORDINAL.match(line):
         number = _ORDINALS.index(match[1]) + 1
-        return Label(match[0], _subject(match[0], prompt), (match[2], "ordinal"), number)
+        return Label(match[0], _subject(match[0], prompt), (match[2], "ordinal"), (number,))
     if match := _ORDINAL_CN.match(line):
         words = ("首先", "其次", "再次", "再者", "最后")
-        number = _number(match[1]) if match[1] else words.index(match[2]) + 1
-        return Label(
-            match[0].rstrip("，,、：:"), frame=("第" if match[1] else "首", ""), number=number
-        )
+        places = _numbers(match[1]) if match[1] else (words.index(match[2]) + 1,)
+        frame = ("第" if match[1] else "首", "")
+        return Label(match[0].rstrip("，,、：:"), frame=frame, numbers=places)
     if not (match := _NUMBERED.match(line)):
         return None
     title = _NUMBER_TITLE.match(line, match.end())
@@ -174,22 +179,22 @@ def _counted(line: str, prompt: Prompt) -> Label | None:
     style, value = next((k, v) for k, v in match.groupdict().items() if v)
     sort = "digit" if value.isdigit() else "upper" if value.isupper() else "lower"
     indent = len(line) - len(line.lstrip())
-    return Label(text, frame=(style + sort, str(indent)), number=_number(value))
+    return Label(text, frame=(style + sort, str(indent)), numbers=_numbers(value))
 
 
-def _number(text: str) -> int:
-    """Of digits, a numeral of Rome or China, or a letter."""
+def _numbers(text: str) -> tuple[int, ...]:
+    """Every reading: of digits, a numeral of Rome or China, or a letter."""
     if text.isdigit():
-        return int(text)
+        return (int(text),)
     if text[0] in _CN:
-        ten = "十" in text
-        left, _, right = text.partition("十")
-        units = _CN.index(right) + 1 if right else 0
-        return (_CN.index(left) + 1 if left else 1) * 10 + units if ten else _CN.index(text[0]) + 1
-    if re.fullmatch("[IVX]+", text):
-        values = [{"I": 1, "V": 5, "X": 10}[c] for c in text]
-        return sum(-a if a < b else a for a, b in zip(values, [*values[1:], 0], strict=True))
-    return ord(text[0].lower()) - ord("a") + 1
+        tens, ten, units = text.rpartition("十")
+        unit = _CN.index(units) + 1 if units else 0
+        return ((_CN.index(tens) + 1 if tens else 1) * 10 + unit if ten else unit,)
+    letter = (ord(text[0].lower()) - ord("a") + 1,) if len(text) == 1 else ()
+    if not re.fullmatch("[IVX]+", text):
+        return letter
+    values = [{"I": 1, "V": 5, "X": 10}[c] for c in text]
+    return (sum(-a if a < b else a for a, b in zip(values, [*values[1:], 0], strict=True)), *letter)
 
 
 def _is_short(title: str) -> bool:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 from pbranch.tree import Fork, Segment, Trace, make_trace
 from pdata.arithmetic import find_levels, is_worked
+from pdata.endings import drop_marks
 from pdata.independence import find_dependence
 from pdata.labels import Kind, Prompt
-from pdata.steps import Block, drop_marks, find_blocks
+from pdata.steps import Block, find_blocks
 
 MAX_DEPTH = 3
 _TOKEN = re.compile(r"[一-鿿]|\w+|[^\w\s]")
@@ -58,7 +59,8 @@ class _Rewriter:
             self.refusals += [(b.flaw, "", None) for b in candidates if b.flaw]
             return self.levels(text, depth)
         dependence = find_dependence(block, self.prompt)
-        if dependence is not None or (depth and not saves_passes(block)):
+        minor = depth or self.blocks  # the first block of the trunk is what the trace is about
+        if dependence is not None or (minor and not saves_passes(block)):
             reason = "no saving" if dependence is None else "dependent steps"
             self.refusals.append((reason, dependence or "", block))
             return self.around(text, block, depth)

@@ -9,33 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from pdata.endings import CONTINUES, Line, drop_close, drop_marks, last_end
 from pdata.labels import STYLED, Kind, Label, Prompt, find_labels, is_heading, title_of
+from pdata.topics import first_words, opening, shorten
 
 MARK = re.compile(r"####(?=[^#%\s])")  # with a space it is a heading of Markdown
 CLOSE = re.compile(r"#*%{4,}[ \t]*")
-_LEAD_MARK = re.compile(r"^####(?![#%\s])|####\Z", re.MULTILINE)
-# what opens the paragraph behind the last step
-CONCLUDES = re.compile(
-    r"[*_#\s]*(?:in (?:summary|conclusion|short|total)|to (?:sum up|conclude|summari[sz]e)|overall|"
-    r"altogether|therefore|thus|hence|so\b|finally|综上|总之|总的来说|总体|综合|因此|所以|最终|结论|"
-    r"通过(?:以上|上述)|基于(?:以上|上述)|根据(?:以上|上述)|从(?:以上|上述))",
-    re.IGNORECASE,
-)
-_CONTINUES = re.compile(r"[ \t]+\S|[-*•+][ \t]")
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of the trace; `start` is where its text begins, after a mark."""
-
-    start: int
-    end: int
-    text: str
-    marked: bool
-
-    @property
-    def blank(self) -> bool:
-        return not self.text.strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +45,8 @@ class Block:
             return "one branch"
         if len({" ".join(t.lower().split()) for t in topics}) < len(topics):
             return "equal topics"
+        if not all(re.search(r"\w", topic) for topic in topics):
+            return "no topic"
         if any(not re.search(r"\w", s.text[len(s.label.text) :]) for s in self.steps):
             return "empty body"
         return None
@@ -168,11 +149,16 @@ def _runs(lines: list[Line], labels: dict[int, Label], kind: Kind) -> list[list[
         last = runs[-1][-1] if runs else None
         if last is None or not (kind is Kind.marked or _joined(lines, labels, last, i, kind)):
             runs.append([i])
-        elif kind is Kind.counted and labels[i].number <= labels[last].number:
+        elif kind is Kind.counted and not any(_gaps(labels[last], labels[i])):
             runs.append([i])  # counted from the start again
         else:
             runs[-1].append(i)
     return [_trim(lines, labels, run, kind) for run in runs if len(run) > 1]
+
+
+def _gaps(a: Label, b: Label) -> set[int]:
+    """By how much b may be counted further than a; 0 where it is not."""
+    return {max(y - x, 0) for x in a.numbers for y in b.numbers}
 
 
 def _joined(lines: list[Line], labels: dict[int, Label], a: int, b: int, kind: Kind) -> bool:
@@ -185,14 +171,14 @@ def _joined(lines: list[Line], labels: dict[int, Label], a: int, b: int, kind: K
     level = len(labels[a].frame[0]) - 1 if kind is Kind.heading else 6
     if any(is_heading(line.text, level) for line in lines[a + 1 : b]):
         return False
-    counted_on = kind is Kind.counted and labels[b].number == labels[a].number + 1
+    counted_on = kind is Kind.counted and 1 in _gaps(labels[a], labels[b])
     if kind in (Kind.heading, Kind.headed) or counted_on:
         return True
     plain_too = kind in (Kind.counted, Kind.bold) or (kind is Kind.titled and lines[b - 1].blank)
     return not any(
         not lines[i].blank
         and (lines[i - 1].blank or not plain_too)
-        and not _CONTINUES.match(lines[i].text)
+        and not CONTINUES.match(lines[i].text)
         for i in range(a + 1, b)
     )
 
@@ -219,7 +205,7 @@ def _cut(
     starts = [lines[i].start for i in run]
     # where the text before the next step ends, without that step's mark
     ends = [lines[i - 1].end for i in run[1:]]
-    ends.append(_last_end(lines, run, close is not None and max(labels) == run[-1]))
+    ends.append(last_end(lines, run, close is not None and max(labels) == run[-1]))
     texts = [text[a:b].rstrip() for a, b in zip(starts, ends, strict=True)]
     gaps = [text[a + len(t) : b] for a, t, b in zip(starts, texts, starts[1:], strict=False)]
     end = starts[-1] + len(texts[-1])
@@ -227,8 +213,13 @@ def _cut(
     if kind is Kind.marked or lines[run[0]].marked:
         lead = drop_marks(lead)
     if close is not None:
-        tail = _drop_close(text, end, close)
+        tail = drop_close(text, end, close)
     own = _own_subjects([labels[i] for i in run])
+    if kind is Kind.bulleted:
+        topics = shorten([first_words(t) for t in texts])
+        if len(set(topics)) < len(topics):
+            topics = shorten([opening(t) for t in texts])
+        own = [replace(label, text=topic) for label, topic in zip(own, topics, strict=True)]
     steps = tuple(Step(label, t) for label, t in zip(own, texts, strict=True))
     spans = tuple((a, a + len(t)) for a, t in zip(starts, texts, strict=True))
     return Block(kind, lead, steps, Counter(gaps).most_common(1)[0][0], tail, spans)
@@ -242,64 +233,3 @@ def _own_subjects(labels: list[Label]) -> list[Label]:
         replace(own, subject="") if sum(f" {own.subject} " in t for t in texts) > most else own
         for own in labels
     ]
-
-
-def _drop_close(text: str, end: int, close: tuple[int, int]) -> str:
-    """The tail without the close mark; a line that held nothing else goes with it."""
-    before, after = text[end : close[0]], text[close[1] :]
-    if before.endswith("\n") and after.startswith("\n"):
-        after = after[1:]
-    return before + after
-
-
-def drop_marks(text: str) -> str:
-    """`text` without marks of steps; those of Markdown's headings stay."""
-    return _LEAD_MARK.sub("", text)
-
-
-def _last_end(lines: list[Line], run: list[int], closed: bool) -> int:
-    """Where the last step ends: at the close mark, or by the form of the steps before it."""
-    rest = lines[run[-1] + 1 :]
-    if closed:
-        kept = [line.end for line in rest if not line.blank]
-        # the close mark ends the block, unless a new paragraph came before it
-        gap = any(a.blank and not b.blank for a, b in pairwise(rest))
-        if kept and not gap:
-            return kept[-1]
-    counts = [_count_paragraphs(lines[a + 1 : b]) for a, b in pairwise(run)]
-    if max(counts) > 1:
-        often = Counter(counts).most_common()
-        return _paragraphs_end(lines, run[-1], min(n for n, k in often if k == often[0][1]))
-    between = [[line.text for line in lines[a + 1 : b] if not line.blank] for a, b in pairwise(run)]
-    listed = any(_CONTINUES.match(text) for texts in between for text in texts)
-    plain = [sum(not _CONTINUES.match(text) for text in texts) for texts in between]
-    # without blank lines between the steps, the last one has as many lines as the others
-    apart = all(lines[b - 1].blank for b in run[1:])
-    left = len(rest) if apart and min(plain) else min(plain) if len(set(plain)) == 1 else 0
-    end = lines[run[-1]].end
-    for line in rest:
-        continues = _CONTINUES.match(line.text)
-        if line.blank or (continues and not listed) or (not continues and not left):
-            break
-        left -= not continues
-        end = line.end
-    return end
-
-
-def _count_paragraphs(rest: list[Line]) -> int:
-    """Paragraphs of a step whose first line stands before `rest`."""
-    return 1 + sum(a.blank and not b.blank for a, b in pairwise(rest))
-
-
-def _paragraphs_end(lines: list[Line], last: int, paragraphs: int) -> int:
-    """Where a step of so many paragraphs ends at the latest; a conclusion is not part of it."""
-    end, blank = lines[last].end, False
-    for line in lines[last + 1 :]:
-        if line.blank:
-            blank = True
-            continue
-        paragraphs -= blank
-        if not paragraphs or is_heading(line.text) or (blank and CONCLUDES.match(line.text)):
-            break
-        end, blank = line.end, False
-    return end

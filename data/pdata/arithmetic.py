@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from pdata.independence import OPENERS, POINTERS, all_numbers, results_of
+from pdata.independence import OPENERS, POINTERS, SYMBOL, all_numbers, results_of, undefined
 from pdata.labels import Kind, Label, Prompt
 from pdata.steps import Block, Step
 from pdata.topics import first_words, shorten
@@ -76,6 +76,8 @@ def _joins(run: list[Line], line: Line, known: frozenset[str]) -> bool:
     if not run:
         return True
     if POINTERS.search(line.text) or OPENERS.match(line.text) or _REFERS.search(line.text):
+        return False
+    if undefined(line.text) & {s for x in run for s in SYMBOL.findall(x.text)}:
         return False
     earlier = frozenset().union(*(x.results for x in run))
     brought_in = frozenset().union(*(x.numbers for x in run)) - known

@@ -1,17 +1,19 @@
 """Whether the steps of a block hand something on from each to the next, told from their words.
 
-In a chain, what comes up in one step is taken up by the next one and by no other. Needs at least
-three steps, and words that are set apart by spaces.
+In a chain, what comes up late in one step is taken up early in the next one. Steps that follow one
+pattern, or share a vocabulary, have as many words that go the other way.
 """
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
 from itertools import pairwise
 
 SHARE = 2 / 3  # of the neighbours in a chain that are linked
-ALIKE = 0.4  # neighbours that share more of their words are written after one pattern
-_WORD = re.compile(r"[A-Za-z][A-Za-z'’]*")
+MAX_CN = 100  # characters; in longer texts of Chinese, pairs of them come up by chance
+_FUNCTION_CN = frozenset("的了在是和与可以对为等将会及其中而也就个一不有从到要能")
+_TOKEN = re.compile(r"[A-Za-z][\w'’.\-]*\w|\d[\d,]*(?:\.\d+)?|[A-Za-z]|[一-鿿]+")
 _FUNCTION = frozenset(
     """a about above after again all also am an and any are as at away back be because been before
     being below both but by can could did do does done down each either else even every few first
@@ -25,38 +27,74 @@ _FUNCTION = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a word first and last stands in a step, from 0 to 1; `telling`: a number, a name or a
+    file, which hardly comes up twice by chance."""
+
+    first: float
+    last: float
+    telling: bool
+
+
+Step = dict[str, Place]  # content words and where they stand
+
+
 def find_chain(bodies: Sequence[str]) -> str | None:
     """The words that link neighbouring steps, None where they form no chain."""
-    words = [_words(body) for body in bodies]
-    if len(words) < 3:
+    if len(bodies) < 3:
         return None
-    seen_in = Counter(word for places in words for word in places)
-    near = [_link(a, b, seen_in) for a, b in pairwise(words)]
-    if sum(map(bool, near)) < SHARE * len(near):
+    steps = [_places(body) for body in bodies]
+    seen_in = Counter(word for places in steps for word in places)
+    near = [_link(a, b, seen_in) for a, b in pairwise(steps)]
+    back = sum(bool(_handed(b, a, seen_in)) for a, b in pairwise(steps))
+    if sum(map(bool, near)) < SHARE * len(near) or back > len(near) / 2:
         return None
-    pairs = [(i, j) for i in range(len(words)) for j in range(i + 2, len(words))]
-    far = sum(bool(_link(words[i], words[j], seen_in)) for i, j in pairs)
-    if far / len(pairs) > SHARE / 2:
-        return None  # these steps share words at any distance
-    return ", ".join(link for link in near if link)
+    far = [
+        bool(_link(a, b, seen_in, set().union(*steps[i + 1 : j])))
+        for i, a in enumerate(steps)
+        for j, b in enumerate(steps[i + 2 :], i + 2)
+    ]
+    return None if sum(far) > SHARE / 2 * len(far) else ", ".join(link for link in near if link)
 
 
-def _link(a: dict[str, float], b: dict[str, float], seen_in: Counter[str]) -> str:
-    """A word that only these two steps have: late in the first and early in the second, unless
-    they are so unlike one another that its place says nothing."""
-    shared = a.keys() & b.keys()
-    alike = len(shared) > ALIKE * min(len(a), len(b))
-    links = (w for w in shared if seen_in[w] == 2 and (not alike or a[w] >= 0.5 > b[w]))
-    return min(links, default="")
+def _link(a: Step, b: Step, seen_in: Counter[str], between: Set[str] = frozenset()) -> str:
+    """A word that one step hands to the other and that is in none between: see `_handed`; or one
+    that tells much, or the only one that the two share."""
+    shared = [w for w in a.keys() & b.keys() - between if seen_in[w] == 2]
+    telling = [w for w in shared if a[w].telling and a[w].last >= b[w].first]
+    handed = _handed(a, b, seen_in) - between
+    return min(handed or telling or (shared if len(shared) == 1 else []), default="")
 
 
-def _words(body: str) -> dict[str, float]:
-    """Content words, each with its first place in the body, from 0 to 1."""
-    found = [m[0].lower() for m in _WORD.finditer(body)]
-    places: dict[str, float] = {}
-    for i, word in enumerate(found):
-        if word not in _FUNCTION:
-            places.setdefault(_stem(word), i / max(len(found) - 1, 1))
+def _handed(a: Step, b: Step, seen_in: Counter[str]) -> set[str]:
+    """Words that few steps have, late in the first and early in the second."""
+    shared = (w for w in a.keys() & b.keys() if seen_in[w] <= 3)
+    return {w for w in shared if a[w].last >= 0.5 > b[w].first}
+
+
+def _places(body: str) -> Step:
+    """Content words and where they stand."""
+    found: list[tuple[str, bool]] = []
+    for match in _TOKEN.finditer(body):
+        token = match[0]
+        if "一" <= token[0] <= "鿿":
+            pairs = (a + b for a, b in pairwise(token) if not {a, b} & _FUNCTION_CN)
+            found += [(pair, False) for pair in pairs if len(body) < MAX_CN]
+            continue
+        inner = match.start() > 0 and body[match.start() - 1] in " \"'“("
+        name = token[0].isupper() and inner and not body[: match.start()].rstrip().endswith(".")
+        digits = token[0].isdigit() and len(token) > 1
+        file = "_" in token or "." in token
+        word = token.replace(",", "") if token[0].isdigit() else _stem(token.lower())
+        found.append((word, name or digits or file))
+    places: Step = {}
+    for i, (word, telling) in enumerate(found):
+        if word in _FUNCTION or (len(word) == 1 and not word.isalpha()):
+            continue
+        at, known = i / max(len(found) - 1, 1), places.get(word)
+        first = known.first if known else at
+        places[word] = Place(first, at, telling or bool(known and known.telling))
     return places
 
 

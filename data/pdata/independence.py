@@ -27,17 +27,36 @@ POINTERS = re.compile(
     r"the above|similarly|likewise|as before|before (?:it|that|this)|the one before|"
     r"the last (?:step|result|one)|earlier|same (?:way|reasoning|argument|method) as|"
     r"carr(?:y|ied) (?:on|over)|(?:result|value|answer|number|total|sum) (?:of|from) (?:step|the "
-    r"(?:first|second|last))|(?:add|subtract|multiply|divide|use|using|with|from|by|to|take|apply) "
-    r"(?:this|that|these|those|the (?:result|total|sum|difference|product|answer)))\b"
-    r"|同上|同理|上一步|如上",
+    r"(?:first|second|last)))\b|同上|同理|上一步|如上",
     re.IGNORECASE,
 )
+# these do at the start of a step, where nothing of its own can be meant
+_TAKES_UP = re.compile(
+    r"\b((?:add|subtract|multiply|divide|use|using|with|from|by|to|take|apply) "
+    r"(?:this|that|these|those|the (?:result|total|sum|difference|product|answer)))\b",
+    re.IGNORECASE,
+)
+# their steps start with words of their own; under a title, "next" may be about anything
+_PLAIN = (Kind.counted, Kind.bulleted, Kind.worked)
+EDGES = " \t\n:：.()*+•–—-"
+_START = 40  # characters
+# prompts for one thing after the other
+_IN_TURN = re.compile(
+    r"\b(?:the (?:one|day|step) before|one (?:job|thing|step|task) at a time|walk me through|"
+    r"how (?:do|should|can|would|could) (?:i|we|you|one) (?:make|cook|bake|brew|assemble|install|"
+    r"build|prepare|fix|repair|replace|sew|knit|fold)|in turn|repeatedly|successively|"
+    r"at the end of (?:every|each) \w+|before passing)\b|依次|然后.*然后|第1[天年次].*第2[天年次]",
+    re.IGNORECASE,
+)
+_THEN = re.compile(r"(?:,|\band|\.) then\b|\. Then\b")
 # a step that opens with one of these follows on the step before it
 OPENERS = re.compile(
     r"[\s:：.)*+•–—-]*(then|next|now|also|finally|afterwards|after (?:that|this)|therefore|thus|so|"
     r"hence|consequently|lastly|because of (?:that|this)|once|having|this|these|those|now that|"
     r"with (?:this|that|it|them)|from (?:here|there|this|that|it)|given (?:this|that)|"
-    r"using (?:this|that|it|the))\b",
+    r"using (?:this|that|it|the)|that|such)\b|"
+    r"[\s:：.)*+•–—-]*[A-Z]\w+ (?:it|them|this|that|these|those)\b|"
+    r"[\s\d:：.、）)*+•–—-]*(?:然后|接着|随后|之后|于是|因此|所以|由此|据此|既然)",
     re.IGNORECASE,
 )
 _ANY_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
@@ -45,8 +64,9 @@ _CALCULATED = re.compile(r"<<[^<>\n]*=([^<>=\n]*)>>")
 _NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b")
 _NO_NAMES = frozenset(("true", "false", "yes", "none", "not"))
 
-_SYMBOL = re.compile(r"(?<![\w'’])([A-Za-z](?:_?\d|_[a-z])?|[a-z]{2,}_\w+)(?![\w'’])")
-_DEFINED = re.compile(rf"{_SYMBOL.pattern}\s*(?::?=|≈|←)(?!=)")
+SYMBOL = re.compile(r"(?<![\w'’])([A-Za-z](?:_?\d|_[a-z])?|[a-z]{2,}_\w+)(?![\w'’])")
+_DEFINED = re.compile(rf"{SYMBOL.pattern}\s*(?::?=|≈|←)(?!=)")
+_TERM = re.compile(r"(?<![\w.])\d+[a-cnp-rt-z]\b")  # 3x
 
 Role = Literal["operand", "result", "stated", "plain"]
 
@@ -69,34 +89,43 @@ def find_dependence(block: Block, prompt: Prompt) -> str | None:
     introduced: set[str] = set()
     names: set[str] = set()
     symbols: set[str] = set()
+    terms: set[str] = set()
     # an item of the prompt gives its step all numbers; what any other step shares is suspicious
-    items = all(prompt.lists(step.label.subject) for step in block.steps)
+    items = lists_all(block, prompt)
+    common = _common([all_numbers(body) for body in bodies])
+    common_names = _common([_NAME.findall(body) for body in bodies])
     results: set[str] = set()
+    if _IN_TURN.search(prompt.text) or len(_THEN.findall(prompt.text)) > 1:
+        return "the prompt asks for one thing after the other"
     for j, body in enumerate(bodies):
-        opening = body if block.kind is not Kind.named else ""
+        opening = body if block.kind in _PLAIN else ""
         pointer = j and (_points_back(body, known) or OPENERS.match(opening))
         if pointer:
-            return f"step {j + 1} says {pointer[1].lower()!r}"
+            return f"step {j + 1} says {pointer[0].strip(EDGES).lower()!r}"
         earlier = block.steps[:j] if named else ()
         if mentioned := next((n for s in earlier for n in _mentions(body, s)), None):
             return f"step {j + 1} mentions {mentioned!r}"
         open_numbers, new = _trace_numbers(body, given[j])
-        if shared := sorted(open_numbers & introduced):
+        if shared := sorted((open_numbers & introduced) - common):
             return f"step {j + 1} uses {shared[0]} of an earlier step"
-        if shared := sorted(set(all_numbers(body)) & results) if not items else []:
+        if shared := sorted(set(all_numbers(body)) & results - common):
             return f"step {j + 1} has {shared[0]}, a result of an earlier step"
-        results |= results_of(body)
+        results |= results_of(body) if not items else frozenset()
         new_names = {n for n in _NAME.findall(body) if n.lower() not in known.words | _NO_NAMES}
+        new_names -= common_names
         if again := sorted(new_names & names):
             return f"step {j + 1} uses {again[0]!r} of an earlier step"
-        if early := sorted(_undefined(body) & symbols):
+        if again := sorted(set(_TERM.findall(body)) & terms):
+            return f"step {j + 1} uses {again[0]} of an earlier step"
+        if early := sorted(undefined(body) & symbols):
             return f"step {j + 1} uses {early[0]} as an earlier step defines it"
         if told := sorted(n for n in names if re.search(rf"(?<!\w){n}(?!\w)", body)):
             return f"step {j + 1} uses {told[0]!r} of an earlier step"
         introduced |= new
         names |= new_names
         symbols |= set(_DEFINED.findall(body)) - known.words
-    if links := find_chain(bodies):
+        terms |= set(_TERM.findall(body)) - known.words
+    if not items and (links := find_chain(bodies)):
         return f"each step takes up words of the one before: {links}"
     return None
 
@@ -112,20 +141,34 @@ def results_of(text: str) -> frozenset[str]:
     return frozenset(n for part in behind for n in all_numbers(part)[:1])
 
 
-def _undefined(body: str) -> set[str]:
-    """Symbols that a step uses before it says what they are."""
-    defined, used = set(), set()
-    for match in _SYMBOL.finditer(body):
+def undefined(body: str) -> set[str]:
+    """Symbols that a step uses before it says what they are; not the x of a product, nor words of
+    one letter."""
+    body = re.sub(r"(?<=[\d)\s])[xX](?=[\s\d($])(?! *=)", "*", body)
+    defined, used = {"a", "A", "I"}, set()
+    for match in SYMBOL.finditer(body):
         if match[1] not in defined and not _DEFINED.match(body, match.start()):
             used.add(match[1])
         defined.add(match[1])
     return used
 
 
+def _common(found: Sequence[Sequence[str]]) -> set[str]:
+    """What most of at least three steps have: a shared answer, a word of the pattern."""
+    seen = Counter(x for step in found for x in set(step))
+    return {x for x, n in seen.items() if n > 2 and n > len(found) / 2}
+
+
+def lists_all(block: Block, prompt: Prompt) -> bool:
+    """Whether the prompt lists an item for every step, with its numbers."""
+    return all(prompt.lists(step.label.subject) for step in block.steps)
+
+
 def _points_back(body: str, known: Prompt) -> re.Match[str] | None:
     """A pointing phrase that is not just the prompt's own wording."""
     text = known.text.lower()
-    return next((m for m in POINTERS.finditer(body) if m[1].lower() not in text), None)
+    found = [*POINTERS.finditer(body), *_TAKES_UP.finditer(body[:_START])]
+    return next((m for m in found if m[0].lower() not in text), None)
 
 
 def _names(step: Step) -> list[str]:
@@ -177,7 +220,7 @@ def _given_numbers(block: Block, prompt: Prompt) -> list[Counter[str]]:
 
 
 def _numbers(text: str) -> list[str]:
-    return [normalise(m[0]) for m in _NUMBER.finditer(text)]
+    return all_numbers(text)
 
 
 def normalise(digits: str) -> str:
@@ -208,8 +251,8 @@ def _trace_numbers(body: str, given: Counter[str]) -> tuple[set[str], set[str]]:
         if use.role == "stated":
             introduced.add(number)
             explained = explained or n > 0  # a statement that follows from what was said before it
-        if not explained:
-            unexplained.add(number)
+        if not explained and (use.role == "operand" or len(number) > 1):
+            unexplained.add(number)  # a digit by itself comes up by chance
     return unexplained, introduced
 
 

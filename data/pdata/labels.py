@@ -39,10 +39,10 @@ _NUMBERED = re.compile(
     rf"(?P<a>\d{{1,3}}|[A-Z])(?:[.)](?=\s)|[、．])|(?P<b>[A-Za-z])\)(?=\s)|"
     rf"\((?P<c>\w|\d\d)\)(?=\s)|(?P<d>[{_CN}]{{1,3}})、|[（(](?P<e>[{_CN}]{{1,3}}|\d)[）)])"
 )
-_ORDINALS = "First Second Third Fourth Fifth Sixth".split()
+_ORDINALS = "First Second Third Fourth Fifth Sixth Seventh Eighth Ninth Tenth".split()
 _ORDINAL = re.compile(
-    rf"{_BULLET}{_BOLD}({'|'.join(_ORDINALS)}) (approach|option|case|way|method|reason|point|"
-    rf"possibility|scenario|aspect|factor|candidate|item|question|document)\b",
+    rf"{_BULLET}{_BOLD}({'|'.join(_ORDINALS)}) (?:(\w+(?: \w+)?)(?=\s*[:：])|(approach|option|case|"
+    r"way|method|reason|point|possibility|scenario|aspect|factor|candidate|item|question|document)\b)"
 )
 _ORDINAL_CN = re.compile(
     rf"{_BULLET}{_BOLD}(?:第([{_CN}])[，,、：:]|(首先|其次|再次|再者|最后)[，,：:])"
@@ -133,8 +133,10 @@ def find_labels(line: str, prompt: Prompt) -> dict[Kind, list[Label]]:
     if counted := _counted(line, prompt):
         found[Kind.counted] = [counted]
     heading, text = _HEADING.match(line), line.rstrip()
-    if heading and not _closes(text[heading.end() :]) and not _PHASE.search(text):
-        found[Kind.heading] = [Label(text, _subject(text, prompt), (heading[1], ""))]
+    if heading and not _closes(text[heading.end() :]):
+        subject = _subject(text[heading.end() :], prompt)
+        if subject or not _PHASE.search(text):
+            found[Kind.heading] = [Label(text, subject, (heading[1], ""))]
     if _ALONE.match(line) and _is_short(line) and not _closes(line.rstrip(":：* \t")):
         found[Kind.headed] = [Label(line.rstrip(), _subject(line.rstrip(":：* \t"), prompt))]
     if bullet := _BULLETED.match(line):
@@ -165,7 +167,9 @@ def _counted(line: str, prompt: Prompt) -> Label | None:
         return Label(match[0], subject, (match[1], ""), _numbers(match[2]))
     if match := _ORDINAL.match(line):
         number = _ORDINALS.index(match[1]) + 1
-        return Label(match[0], _subject(match[0], prompt), (match[2], "ordinal"), (number,))
+        return Label(
+            match[0], _subject(match[0], prompt), (match[2] or match[3], "ordinal"), (number,)
+        )
     if match := _ORDINAL_CN.match(line):
         words = ("首先", "其次", "再次", "再者", "最后")
         places = _numbers(match[1]) if match[1] else (words.index(match[2]) + 1,)

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pbranch.tree import Fork, Segment, Trace, make_trace
 from pdata.arithmetic import find_levels, is_worked
 from pdata.endings import drop_marks
-from pdata.independence import find_dependence
+from pdata.independence import find_dependence, lists_all
 from pdata.labels import Kind, Prompt
 from pdata.steps import Block, find_blocks
 
 MAX_DEPTH = 3
+_LOOSE = (Kind.named, Kind.titled, Kind.bulleted)  # of equations, a line's form says too little
 _TOKEN = re.compile(r"[一-鿿]|\w+|[^\w\s]")
 
 
@@ -54,6 +55,8 @@ class _Rewriter:
         steps is looked at by itself."""
         candidates = find_blocks(text, self.prompt)
         block = next((b for b in candidates if b.flaw is None), None)
+        if block and block.kind in _LOOSE and is_worked(text) and not lists_all(block, self.prompt):
+            return self.levels(text, depth)
         if block is None or any(b.kind is Kind.marked and b.flaw for b in candidates):
             # marks that do not hold are no ground for a second guess
             self.refusals += [(b.flaw, "", None) for b in candidates if b.flaw]

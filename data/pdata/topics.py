@@ -5,24 +5,15 @@ from collections.abc import Sequence
 
 from pdata.labels import COMMON
 
-MAX_TOPIC = 4  # words
+MAX_TOPIC = 8  # words
+# a word that says something, with the signs around it; of Chinese, two characters
+_WORD = re.compile(r"[^\w\s]*(?:[一-鿿]{1,2}|[^\W一-鿿][^\s一-鿿]*)|[^\w\s]+(?=\s)")
+_STOP = re.compile(r"(?<=\w)[,;:.!?，。：；、！？](?=\D|$)|[\d$€£<=(（]|\s[-–—]\s(?=\w)")
 
 
 def first_words(text: str) -> str:
     """What a step says before its first number or stop; empty where it starts with one."""
-    head = re.split(r"(?<=\w)[,;:.!?](?:\s|$)|[\d$€£<=(]|\s[-–—]\s(?=\w)", text, maxsplit=1)[0]
-    words = [m for m in re.finditer(r"\S+", head) if re.search(r"\w", m[0])]
-    return head[: words[min(len(words), MAX_TOPIC) - 1].end()] if words else ""
-
-
-def shorten(topics: Sequence[str]) -> list[str]:
-    """The topics cut to as few words as tell them apart and say something."""
-    for n in range(1, MAX_TOPIC):
-        cut = [_first(topic, n) for topic in topics]
-        told = len({c.strip().lower() for c in cut}) == len(cut)
-        if told and all(set(re.findall(r"\w+", c.lower())) - COMMON for c in cut):
-            return cut
-    return list(topics)
+    return _first(_STOP.split(text, maxsplit=1)[0], MAX_TOPIC // 2)
 
 
 def opening(text: str) -> str:
@@ -30,7 +21,17 @@ def opening(text: str) -> str:
     return _first(text.split("\n")[0], MAX_TOPIC)
 
 
-def _first(topic: str, n: int) -> str:
+def shorten(topics: Sequence[str]) -> list[str]:
+    """The topics cut to as few words as tell them apart and say something."""
+    for n in range(1, MAX_TOPIC + 1):
+        cut = [_first(topic, n) for topic in topics]
+        told = len({c.strip().lower() for c in cut}) == len(cut)
+        if told and all(set(re.findall(r"\w+", c.lower())) - COMMON for c in cut):
+            return cut
+    return list(topics)
+
+
+def _first(text: str, n: int) -> str:
     """The first n words, with the bullet before them."""
-    words = [m for m in re.finditer(r"\S+", topic) if re.search(r"\w", m[0])]
-    return topic[: words[min(n, len(words)) - 1].end()] if words else topic
+    ends = [m.end() for m in _WORD.finditer(text) if re.search(r"\w", m[0])]
+    return text[: ends[min(n, len(ends)) - 1]] if ends else ""

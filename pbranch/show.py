@@ -4,13 +4,13 @@ Documentation, debugger and README figure in one. Runs without a model: with no 
 stand for tokens.
 """
 
-import re
 from collections.abc import Iterator
 
 from pbranch.layout import Layout, LayoutOptions, build_layout
 from pbranch.markers import MARKERS, MarkerIds, Role
 from pbranch.tree import Segment, Trace
 from pbranch.visibility import sees
+from pbranch.words import split_words
 
 SEEN, HIDDEN, FUTURE = "█", "·", " "
 
@@ -71,7 +71,7 @@ class WordCodec:
 
     def encode(self, text: str) -> list[int]:
         """Ids of the words of `text`, each with the space before it."""
-        found = re.findall(r"\s*\S+|\s+$", text)
+        found = split_words(text)
         self.words += [w for w in dict.fromkeys(found) if w not in self.words]
         return [self.words.index(w) for w in found]
 

@@ -64,3 +64,16 @@ def test_generate_answers_with_the_shipped_model(site) -> None:
     answer = json.loads(done.stdout)
     assert "shipped" in done.stderr
     assert answer["finish_reason"] == "stop" and answer["text"].endswith("answer: 46")
+
+
+@pytest.mark.slow
+def test_report_is_written_from_the_wheel(site) -> None:
+    code = (
+        "import sys; from pdata.synth import make_record; from pdata.record import write_jsonl\n"
+        "from pdata.html import write_html\n"
+        "write_jsonl('a.jsonl', [make_record('records', 3, 0, 4, 'train')])\n"
+        "write_html('a.jsonl', 'a.html')"
+    )
+    done = run(site, code)
+    assert done.returncode == 0, done.stderr
+    assert "<!doctype html>" in (site.parent / "a.html").read_text(encoding="utf-8")

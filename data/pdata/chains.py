@@ -13,6 +13,7 @@ from itertools import pairwise
 SHARE = 2 / 3  # of the neighbours in a chain that are linked
 MAX_CN = 100  # characters; in longer texts of Chinese, pairs of them come up by chance
 _FUNCTION_CN = frozenset("的了在是和与可以对为等将会及其中而也就个一不有从到要能")
+_COUNTER = re.compile(r"^[\s*#•+-]*(?:\w+ )?[(（]?(?:\d{1,2}|[A-Za-z])[.):、）]\**\s")
 _TOKEN = re.compile(r"[A-Za-z][\w'’.\-]*\w|\d[\d,]*(?:\.\d+)?|[A-Za-z]|[一-鿿]+")
 _FUNCTION = frozenset(
     """a about above after again all also am an and any are as at away back be because been before
@@ -40,11 +41,11 @@ class Place:
 Step = dict[str, Place]  # content words and where they stand
 
 
-def find_chain(bodies: Sequence[str]) -> str | None:
+def find_chain(texts: Sequence[str]) -> str | None:
     """The words that link neighbouring steps, None where they form no chain."""
-    if len(bodies) < 3:
+    if len(texts) < 3:
         return None
-    steps = [_places(body) for body in bodies]
+    steps = [_places(_COUNTER.sub("", text)) for text in texts]
     seen_in = Counter(word for places in steps for word in places)
     near = [_link(a, b, seen_in) for a, b in pairwise(steps)]
     back = sum(bool(_handed(b, a, seen_in)) for a, b in pairwise(steps))
@@ -90,7 +91,7 @@ def _places(body: str) -> Step:
         found.append((word, name or digits or file))
     places: Step = {}
     for i, (word, telling) in enumerate(found):
-        if word in _FUNCTION or (len(word) == 1 and not word.isalpha()):
+        if word in _FUNCTION:
             continue
         at, known = i / max(len(found) - 1, 1), places.get(word)
         first = known.first if known else at
@@ -101,4 +102,4 @@ def _places(body: str) -> Step:
 def _stem(word: str) -> str:
     """Without the commonest endings, so that `boil` and `boiled` are one."""
     word = re.sub(r"['’]s?$", "", word)
-    return re.sub(r"(?<=\w{3})(?:ing|ed|es|s)$", "", word)
+    return re.sub(r"(?<=\w{3})(?:ing|ed|es|e|s)$", "", word)

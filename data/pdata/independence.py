@@ -125,7 +125,7 @@ def find_dependence(block: Block, prompt: Prompt) -> str | None:
         names |= new_names
         symbols |= set(_DEFINED.findall(body)) - known.words
         terms |= set(_TERM.findall(body)) - known.words
-    if not items and (links := find_chain(bodies)):
+    if not items and (links := find_chain([s.text for s in block.steps])):
         return f"each step takes up words of the one before: {links}"
     return None
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pdata.independence import OPENERS, POINTERS, SYMBOL, all_numbers, results_of, undefined
 from pdata.labels import Kind, Label, Prompt
 from pdata.steps import Block, Step
-from pdata.topics import first_words, shorten
+from pdata.topics import first_words, make_topics
 
 _EQUATION = re.compile(r"\d[^\n=]*=\s*[^\s=]*\d")
 _WORDS = {w: str(n) for n, w in enumerate(
@@ -88,7 +88,7 @@ def _block(text: str, run: list[Line]) -> Block | None:
     """The lines as a block; its flaw tells where topics do not tell them apart."""
     if len(run) < 2:
         return None
-    topics = shorten([first_words(line.text) for line in run])
+    topics = make_topics([line.text for line in run])
     steps = tuple(Step(Label(t), x.text) for t, x in zip(topics, run, strict=True))
     spans = tuple((x.start, x.start + len(x.text)) for x in run)
     gap = max((text[a:b] for (_, a), (b, _) in pairwise(spans)), key=len)

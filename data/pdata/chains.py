@@ -49,7 +49,7 @@ def find_chain(texts: Sequence[str]) -> str | None:
     seen_in = Counter(word for places in steps for word in places)
     near = [_link(a, b, seen_in) for a, b in pairwise(steps)]
     back = sum(bool(_handed(b, a, seen_in)) for a, b in pairwise(steps))
-    if sum(map(bool, near)) < SHARE * len(near) or back > len(near) / 2:
+    if len({*near} - {""}) < SHARE * len(near) or back > len(near) / 2:
         return None
     far = [
         bool(_link(a, b, seen_in, set().union(*steps[i + 1 : j])))

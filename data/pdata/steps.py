@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from pdata.endings import CONTINUES, Line, drop_close, drop_marks, last_end
 from pdata.labels import STYLED, Kind, Label, Prompt, find_labels, is_heading, title_of
-from pdata.topics import first_words, opening, shorten
+from pdata.topics import make_topics
 
 MARK = re.compile(r"####(?=[^#%\s])")  # with a space it is a heading of Markdown
 CLOSE = re.compile(r"#*%{4,}[ \t]*")
@@ -216,9 +216,7 @@ def _cut(
         tail = drop_close(text, end, close)
     own = _own_subjects([labels[i] for i in run])
     if kind is Kind.bulleted:
-        topics = shorten([first_words(t) for t in texts])
-        if len(set(topics)) < len(topics):
-            topics = shorten([opening(t) for t in texts])
+        topics = make_topics(texts)
         own = [replace(label, text=topic) for label, topic in zip(own, topics, strict=True)]
     steps = tuple(Step(label, t) for label, t in zip(own, texts, strict=True))
     spans = tuple((a, a + len(t)) for a, t in zip(starts, texts, strict=True))

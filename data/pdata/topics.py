@@ -16,12 +16,15 @@ def first_words(text: str) -> str:
     return _first(_STOP.split(text, maxsplit=1)[0], MAX_TOPIC // 2)
 
 
-def opening(text: str) -> str:
-    """The first words of a step, whatever they are."""
-    return _first(text.split("\n")[0], MAX_TOPIC)
+def make_topics(texts: Sequence[str]) -> list[str]:
+    """A topic for each step, equal ones where nothing tells two of them apart."""
+    topics = _shorten([first_words(text) for text in texts])
+    if len(set(topics)) < len(topics) or not all(topics):
+        topics = _shorten([_first(text.split("\n")[0], MAX_TOPIC) for text in texts])
+    return topics
 
 
-def shorten(topics: Sequence[str]) -> list[str]:
+def _shorten(topics: Sequence[str]) -> list[str]:
     """The topics cut to as few words as tell them apart and say something."""
     for n in range(1, MAX_TOPIC + 1):
         cut = [_first(topic, n) for topic in topics]

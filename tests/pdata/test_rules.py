@@ -124,7 +124,7 @@ def test_uneven_blank_lines_are_evened_out() -> None:
         (f"Case 1:\nCase 2:\n{END}", "empty body"),
         ("#### Setting up\nWe look.\n#### Solving\nWe count.\nDone.", "no steps"),
         (f"Ann Lee: 3 pieces.\nShe is out.\nCleo Dane: 7 pieces.\n{END}", "no steps"),
-        ("There are 29 - 8 = 21 left.\nThere are 24 - 10 = 14 gone.\nDone.", "equal topics"),
+        ("There are 29 - 8 = 21 left.\nThere are 24 - 10 = 14 gone.\nDone.", "no saving"),
         ("The day was long.\nAnn Lee went home.\nIt rained.\nBert Moor stayed.", "no steps"),
     ],
 )  # fmt: skip

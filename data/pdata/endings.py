@@ -15,6 +15,13 @@ _CONCLUDES = re.compile(
     r"通过(?:以上|上述)|基于(?:以上|上述)|根据(?:以上|上述)|从(?:以上|上述))",
     re.IGNORECASE,
 )
+# a title of what is drawn from all steps
+_SUMS_UP = re.compile(
+    r"[-*_#\s\d.、]*(?:综合(?:分析|结论|建议|评估|评价|报告|实施|发展|对比|考量|优化|策略|总结|应用|方案)|"
+    r"总结|结论|整合|最终|总体|横向对比|协同|(?:conclusion|summary|overall|comparison|synthesis|"
+    r"recommendation|final)\w*\b)",
+    re.IGNORECASE,
+)
 CONTINUES = re.compile(r"[ \t]+\S|[-*•+][ \t]")
 _LEAD_MARK = re.compile(r"^####(?![#%\s])|####\Z", re.MULTILINE)
 
@@ -79,6 +86,11 @@ def _paragraphs_end(lines: list[Line], last: int, paragraphs: int) -> int:
             break
         end, blank = line.end, False
     return end
+
+
+def sums_up(title: str, body: str) -> bool:
+    """Whether a step is the conclusion of those before it, as its title or its first words say."""
+    return bool(_SUMS_UP.match(title) or _CONCLUDES.match(body.lstrip(" \t\n:：")))
 
 
 def drop_close(text: str, end: int, close: tuple[int, int]) -> str:

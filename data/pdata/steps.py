@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from pdata.endings import CONTINUES, Line, drop_close, drop_marks, last_end
+from pdata.endings import CONTINUES, Line, drop_close, drop_marks, last_end, sums_up
 from pdata.labels import STYLED, Kind, Label, Prompt, find_labels, is_heading, title_of
 from pdata.topics import make_topics
 
@@ -184,13 +184,24 @@ def _joined(lines: list[Line], labels: dict[int, Label], a: int, b: int, kind: K
 
 
 def _trim(lines: list[Line], labels: dict[int, Label], run: list[int], kind: Kind) -> list[int]:
-    """Without a heading before, and a conclusion after that begins with an earlier name."""
+    """Without a heading before, and a conclusion after: it says so, or begins with an earlier
+    name."""
     texts = [labels[i].text for i in run]
     while kind is Kind.named and len(run) > 2 and texts[-1] in texts[:-1]:
+        run, texts = run[:-1], texts[:-1]
+    while len(run) > 2 and _concludes(lines[run[-1] :], texts[-1]):
         run, texts = run[:-1], texts[:-1]
     first = lines[run[0]].text[len(texts[0]) :].strip(" :：*")
     heads = not first and all(line.blank for line in lines[run[0] + 1 : run[1]])
     return run[1:] if len(run) > 2 and heads else run
+
+
+def _concludes(rest: list[Line], label: str) -> bool:
+    """Whether the step at the start of `rest` says that it is drawn from those before it."""
+    body = rest[0].text[len(label) :].strip(" :：*") or next(
+        (x.text for x in rest[1:] if not x.blank), ""
+    )
+    return sums_up(label, body)
 
 
 def _cut(

@@ -37,7 +37,8 @@ _REFUSALS = (400, 413, 422, 501)
 
 
 class Refused(DataError):
-    """The server is up, but this one request gets no answer from it."""
+    """The server is up, but this one request gets no answer from it. Says why, not where: it goes
+    into files, which are the same wherever the server stands."""
 
 
 class _Again(Exception):
@@ -171,7 +172,7 @@ class Client:
                 break
             except _Again as e:
                 if attempt == self.tries:
-                    raise _GaveUp(f"{self.url}: {e} ({attempt} tries)") from e
+                    raise _GaveUp(f"{e} ({attempt} tries)") from e
                 self._count(retries=1)
                 self._wait(attempt, e.after)
         self._count(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
@@ -206,7 +207,7 @@ class Client:
             return _read_reply(bytes(data))
         said = f"{response.status_code} {response.reason_phrase} {_shorten(data)}".strip()
         if response.status_code in _REFUSALS:
-            raise Refused(f"{self.url}: {said}")
+            raise Refused(said)
         if response.status_code in (408, 409, 425, 429) or response.status_code >= 500:
             raise _Again(said, _read_retry_after(response.headers.get("retry-after", "")))
         advice = _ADVICE.get(response.status_code, _OTHER_ADVICE)
@@ -217,8 +218,10 @@ class Client:
         try:
             self._send({"model": self.model, "messages": list(_PING), **self.options})
         except DataError as e:
-            raise DataError(f"{failure}; the server answers nothing else either: start it again, "
-                            "--resume goes on from what is written") from e  # fmt: skip
+            raise DataError(
+                f"{self.url}: {failure}; nothing else is answered either. When the server is back, "
+                "--resume goes on from what is written"
+            ) from e
 
 
 def _read_reply(data: bytes) -> Reply:

@@ -124,6 +124,8 @@ def _build_block(
         topic, edited = _place_topic(branch.topic, edited)
         if not re.search(r"\w", edited[len(topic) :]):
             raise Fault("empty body", f"branch {branch.topic!r} says nothing after its topic")
+        if re.search(r"</?think>", edited) or edited.count("```") % 2:
+            raise Fault("wrong span", f"branch {branch.topic!r} cuts a think or code block in two")
         subject = title_of(branch.topic, Prompt(prompt)).subject
         steps.append(Step(Label(topic, subject), edited))
     topics = [step.label.text for step in steps]

@@ -201,7 +201,8 @@ def _draw(blocks: list[Block], size: int) -> str:
 
 def _find_json(content: str) -> str:
     """The JSON object in a reply, without the thinking before it and the fence around it."""
-    said = content.rpartition("</think>")[2]
+    direct = content.lstrip().startswith(("{", "```"))
+    said = content if direct else content.rpartition("</think>")[2]
     return said[said.find("{") : said.rfind("}") + 1]
 
 

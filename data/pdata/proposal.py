@@ -158,13 +158,15 @@ def _check_topics(topics: Sequence[str], known: set[str]) -> None:
 def _place_topic(topic: str, body: str) -> tuple[str, str]:
     """(topic, body) where the body begins with the topic, which is put there if need be.
 
-    What stands before it in its line, a bullet or a number, becomes a part of the topic.
+    What stands before it becomes a part of it: a bullet, a number, or the words of its title.
     """
     at = body.find(topic)
-    if at >= 0 and not re.search(r"[^\W\d_]|\n", body[:at]):
-        found = body[: at + len(topic)]
-        close = re.match(r"[:：]?\*\*", body[len(found) :]) if found.count("**") % 2 else None
-        return found + (close[0] if close else ""), body
+    before, after = body[: max(at, 0)], body[at + len(topic) :]
+    titled = re.match(r"(?:\*\*)?\s*[:：]", after) and not re.search(r"[\d:：\n]", before)
+    listed = not re.search(r"[^\W\d_]|\n", before)
+    if at >= 0 and (listed or (titled and count_words(before + topic) <= MAX_WORDS)):
+        bold = re.match(r"[:：]?\*\*", after) if (before + topic).count("**") % 2 else None
+        return before + topic + (bold[0] if bold else ""), body
     bullet = _BULLET.match(body)[0]  # type: ignore[index]
     return f"{bullet}{topic}", f"{bullet}{topic}: {body[len(bullet) :]}"
 

@@ -90,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         if plan == "slow":
             time.sleep(SLOW)
         if plan.isdigit():
-            after = {"Retry-After": "0.05"} if plan == "429" else {}
+            after = {"Retry-After": "0.2"} if plan == "429" else {}
             return self.reply(int(plan), b'{"error": {"message": "as planned"}}', after)
         choice = {"message": {"content": self.server.brain(body["messages"])},
                   "finish_reason": "stop"}  # fmt: skip

@@ -61,15 +61,17 @@ def test_what_is_asked_decides_about_the_cache(tmp_path):
 
 def test_threads_that_ask_the_same_get_the_same(tmp_path):
     """Replies are drawn; a file must not depend on which thread was faster."""
-    drawn = iter(range(1000))
-    with serving(lambda messages: str(next(drawn))) as server:
-        with (
-            make_client(server.url, tmp_path / "c.sqlite") as client,
-            ThreadPoolExecutor(16) as pool,
-        ):
-            said = set(pool.map(lambda _: client.ask(SAY).content, range(16)))
-            assert server.met["ok"] > 1
-        assert len(said) == 1
+    both, drawn = threading.Barrier(2, timeout=20), iter("ab")
+
+    def model(messages: list[dict[str, str]]) -> str:
+        both.wait()  # neither is answered before both have asked
+        return next(drawn)
+
+    with serving(model) as server:
+        cache = tmp_path / "c.sqlite"
+        with make_client(server.url, cache, timeout=30.0) as client, ThreadPoolExecutor(2) as pool:
+            said = list(pool.map(lambda _: client.ask(SAY).content, range(2)))
+        assert server.met["ok"] == 2 and len(set(said)) == 1
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
@@ -165,8 +167,8 @@ def test_retry_after():
         began = time.monotonic()
         with pytest.raises(DataError):
             client.ask(SAY)
-        # 3 tries and 3 of the question whether anything works, each pause at least 0.05 s
-        assert time.monotonic() - began > 4 * 0.05
+        # 3 tries and 3 of the question whether anything works, each pause at least 0.2 s
+        assert time.monotonic() - began > 4 * 0.2
 
 
 def test_closing_ends_the_pauses_of_other_threads():

@@ -339,6 +339,14 @@ def test_what_stands_before_a_topic_in_its_line_is_part_of_it():
     assert plain_text(tree) == text
 
 
+def test_a_title_that_holds_the_topic_is_the_topic():
+    text = "Both:\nHeight of Ann: tall.\nHeight of Bert: they say that Ann: is small.\nDone."
+    tree = build(Branch("Ann", 2, 2), Branch("Bert", 3, 3), text=text)
+    assert next(tree.forks()).topics == ("Height of Ann", "Height of Bert")
+    tree = build(Branch("tall", 2, 2), Branch("small", 3, 3), text=text)
+    assert [b.lead[:13] for b in next(tree.forks()).branches] == ["tall: Height ", "small: Height"]
+
+
 @pytest.mark.parametrize("end", ["</think>", "```"])
 def test_a_branch_does_not_end_within_a_block_of_thinking_or_code(end):
     text = f"Two:\nA: one.\nB: two.\n{end}\nDone."

@@ -100,6 +100,7 @@ class Client:
         self.timeout, self.tries, self.pause = timeout, tries, pause
         self.usage = Usage()
         self._takes_schema = True
+        self._answered = False
         self._cache = ReplyCache(cache)
         self._closed = Event()
         self._lock = Lock()
@@ -129,6 +130,10 @@ class Client:
         except _GaveUp as e:
             self._ping(e)
             raise Refused(str(e)) from e
+        except Refused as e:
+            if not self._answered:  # it may refuse whatever is asked
+                self._ping(e)
+            raise
         return self._cache.store(question, reply)
 
     def close(self) -> None:
@@ -175,6 +180,7 @@ class Client:
                     raise _GaveUp(f"{e} ({attempt} tries)") from e
                 self._count(retries=1)
                 self._wait(attempt, e.after)
+        self._answered = True
         self._count(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
         return reply
 
@@ -213,14 +219,14 @@ class Client:
         advice = _ADVICE.get(response.status_code, _OTHER_ADVICE)
         raise DataError(f"{self.url}: {said}; {advice}")
 
-    def _ping(self, failure: _GaveUp) -> None:
+    def _ping(self, failure: DataError) -> None:
         """Raises DataError unless the server answers a request that nothing is wrong with."""
         try:
             self._send({"model": self.model, "messages": list(_PING), **self.options})
         except DataError as e:
             raise DataError(
-                f"{self.url}: {failure}; nothing else is answered either. When the server is back, "
-                "--resume goes on from what is written"
+                f"{self.url}: {failure}; it answers nothing else either. Once it does, --resume "
+                "goes on from what is written"
             ) from e
 
 

@@ -104,7 +104,7 @@ def test_a_server_that_is_gone_stops_the_run():
     assert not isinstance(e.value, Refused)
 
 
-@pytest.mark.parametrize("status", [500, 429])
+@pytest.mark.parametrize("status", [500, 429, 400])
 def test_a_server_that_always_fails_stops_the_run(status):
     with serving(status=lambda body: status) as server, make_client(server.url, tries=3) as client:
         with pytest.raises(DataError, match=str(status)) as e:

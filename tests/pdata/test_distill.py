@@ -141,6 +141,8 @@ def prompts(path: Path, n: int) -> Path:
 
 
 def model(messages: list[dict[str, str]]) -> str:
+    if not messages[-1]["content"].startswith("Problem"):
+        return "ok"
     n = int(messages[-1]["content"].split()[1].rstrip("?"))
     return tagged("Cleo Dane" if n % 3 else "Ann Lee")
 

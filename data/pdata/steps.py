@@ -28,14 +28,14 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Block:
     """A trace in three: `lead` + steps joined by `separator` + `tail`. `spans`: where the steps
-    stand in the text."""
+    stand in the text, which a rewriter's own blocks do not tell."""
 
     kind: Kind
     lead: str
     steps: tuple[Step, ...]
     separator: str
     tail: str
-    spans: tuple[tuple[int, int], ...]
+    spans: tuple[tuple[int, int], ...] = ()
 
     @property
     def flaw(self) -> str | None:

@@ -6,15 +6,16 @@ pattern, or share a vocabulary, have as many words that go the other way.
 
 import re
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 
+LATE, EARLY = 0.5, 0.4  # parts of a step
 SHARE = 2 / 3  # of the neighbours in a chain that are linked
 MAX_CN = 100  # characters; in longer texts of Chinese, pairs of them come up by chance
 _FUNCTION_CN = frozenset("的了在是和与可以对为等将会及其中而也就个一不有从到要能")
 _COUNTER = re.compile(r"^[\s*#•+-]*(?:\w+ )?[(（]?(?:\d{1,2}|[A-Za-z])[.):、）]\**\s")
-_TOKEN = re.compile(r"[A-Za-z][\w'’.\-]*\w|\d[\d,]*(?:\.\d+)?|[A-Za-z]|[一-鿿]+")
+_TOKEN = re.compile(r"[A-Za-z][\w'’.\-]*\w|\d[\d,]*(?:[.:]\d+)?|[A-Za-z]|[一-鿿]+")
 _FUNCTION = frozenset(
     """a about above after again all also am an and any are as at away back be because been before
     being below both but by can could did do does done down each either else even every few first
@@ -41,11 +42,15 @@ class Place:
 Step = dict[str, Place]  # content words and where they stand
 
 
-def find_chain(texts: Sequence[str]) -> str | None:
-    """The words that link neighbouring steps, None where they form no chain."""
+def find_chain(texts: Sequence[str], given: Collection[str] = ()) -> str | None:
+    """The words that link neighbouring steps, None where they form no chain; `given`: numbers that
+    link nothing, since the prompt has them."""
     if len(texts) < 3:
         return None
     steps = [_places(_COUNTER.sub("", text)) for text in texts]
+    for places in steps:
+        for number in places.keys() & set(given):
+            del places[number]
     seen_in = Counter(word for places in steps for word in places)
     near = [_link(a, b, seen_in) for a, b in pairwise(steps)]
     back = sum(bool(_handed(b, a, seen_in)) for a, b in pairwise(steps))
@@ -71,7 +76,7 @@ def _link(a: Step, b: Step, seen_in: Counter[str], between: Set[str] = frozenset
 def _handed(a: Step, b: Step, seen_in: Counter[str]) -> set[str]:
     """Words that few steps have, late in the first and early in the second."""
     shared = (w for w in a.keys() & b.keys() if seen_in[w] <= 3)
-    return {w for w in shared if a[w].last >= 0.5 > b[w].first}
+    return {w for w in shared if a[w].last >= LATE and b[w].first <= EARLY}
 
 
 def _places(body: str) -> Step:

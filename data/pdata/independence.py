@@ -19,6 +19,7 @@ _NUMBER = re.compile(r"(?<![\w.,])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w])")
 _OPERATOR = re.compile(r"(?:\s*%|\s*[a-z]+)?\s*(?:[+*×·/÷^−–-]|\\times|\\div|\btimes\b)\s*")
 _STATES = re.compile(
     r"(?:[=≈→:]|\b(?:is|are|was|were|gives?|get|gets|makes?|equals?|leaves?|leaving|becomes?|"
+    r"(?:area|total|sum|average|remainder|amount|value|cost|price|speed) of|"
     r"comes to|amounts to|adds up to|yields?|obtain|totals?))[^\w.]*$"
 )
 # phrases that point at what was said in another step
@@ -45,7 +46,9 @@ _IN_TURN = re.compile(
     r"\b(?:the (?:one|day|step) before|one (?:job|thing|step|task) at a time|walk me through|"
     r"how (?:do|should|can|would|could) (?:i|we|you|one) (?:make|cook|bake|brew|assemble|install|"
     r"build|prepare|fix|repair|replace|sew|knit|fold)|in turn|repeatedly|successively|"
-    r"at the end of (?:every|each) \w+|before passing)\b|依次|然后.*然后|第1[天年次].*第2[天年次]",
+    r"one after (?:another|the other)|in (?:this|that|the following|the given) order|end up with|"
+    r"at the end of (?:every|each) \w+|before passing)\b|\bin order[:,]|依次|然后.*然后|"
+    r"第1[天年次].*第2[天年次]",
     re.IGNORECASE,
 )
 _THEN = re.compile(r"(?:,|\band|\.) then\b|\. Then\b")
@@ -110,7 +113,7 @@ def find_dependence(block: Block, prompt: Prompt) -> str | None:
             return f"step {j + 1} uses {shared[0]} of an earlier step"
         if shared := sorted(set(all_numbers(body)) & results - common):
             return f"step {j + 1} has {shared[0]}, a result of an earlier step"
-        results |= results_of(body) if not items else frozenset()
+        results |= results_of(body) - {"0", "1"} if not items else frozenset()
         new_names = {n for n in _NAME.findall(body) if n.lower() not in known.words | _NO_NAMES}
         new_names -= common_names
         if again := sorted(new_names & names):
@@ -125,7 +128,7 @@ def find_dependence(block: Block, prompt: Prompt) -> str | None:
         names |= new_names
         symbols |= set(_DEFINED.findall(body)) - known.words
         terms |= set(_TERM.findall(body)) - known.words
-    if not items and (links := find_chain([s.text for s in block.steps])):
+    if not items and (links := find_chain([s.text for s in block.steps], all_numbers(known.text))):
         return f"each step takes up words of the one before: {links}"
     return None
 

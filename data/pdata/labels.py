@@ -39,6 +39,11 @@ _NUMBERED = re.compile(
     rf"(?P<a>\d{{1,3}}|[A-Z])(?:[.)](?=\s)|[、．])|(?P<b>[A-Za-z])\)(?=\s)|"
     rf"\((?P<c>\w|\d\d)\)(?=\s)|(?P<d>[{_CN}]{{1,3}})、|[（(](?P<e>[{_CN}]{{1,3}}|\d)[）)])"
 )
+_COUNTED_CN = re.compile(
+    rf"{_BULLET}{_BOLD}(?:"
+    rf"(步骤|情况|方案|案例|部分|问题|文档|选项|维度|方面|场景|阶段)[ \t]*(\d+|[{_CN}]{{1,3}})|"
+    rf"第(\d+|[{_CN}]{{1,3}})(部分|步|个|种|点|方面|项|类|位|篇))(?=[:：，,、])"
+)
 _ORDINALS = "First Second Third Fourth Fifth Sixth Seventh Eighth Ninth Tenth".split()
 _ORDINAL = re.compile(
     rf"{_BULLET}{_BOLD}({'|'.join(_ORDINALS)}) (?:(\w+(?: \w+)?)(?=\s*[:：])|(approach|option|case|"
@@ -170,6 +175,9 @@ def _counted(line: str, prompt: Prompt) -> Label | None:
         return Label(
             match[0], _subject(match[0], prompt), (match[2] or match[3], "ordinal"), (number,)
         )
+    if match := _COUNTED_CN.match(line):
+        kind, value = match[1] or match[4], match[2] or match[3]
+        return Label(match[0], _subject(match[0], prompt), (kind, ""), _numbers(value))
     if match := _ORDINAL_CN.match(line):
         words = ("首先", "其次", "再次", "再者", "最后")
         places = _numbers(match[1]) if match[1] else (words.index(match[2]) + 1,)

@@ -226,7 +226,8 @@ def _cut(
     if close is not None:
         tail = drop_close(text, end, close)
     own = _own_subjects([labels[i] for i in run])
-    if kind is Kind.bulleted:
+    equal = len({label.text for label in own}) < len(own)
+    if kind is Kind.bulleted or (kind is Kind.bold and equal):
         topics = make_topics(texts)
         own = [replace(label, text=topic) for label, topic in zip(own, topics, strict=True)]
     steps = tuple(Step(label, t) for label, t in zip(own, texts, strict=True))

@@ -161,7 +161,8 @@ def parse_line(line: RawLine) -> dict[str, Any]:
         raise DataError(f"{line.origin}: {line.error}")
     try:
         row = json.loads(line.text)
-        json.dumps(row, ensure_ascii=False).encode("utf-8")
+        if "\\ud" in line.text or "\\uD" in line.text:  # only so can half a pair come in
+            json.dumps(row, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as e:
         raise DataError(f"{line.origin}: not JSON: {e.msg} (column {e.colno})") from e
     except RecursionError as e:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pdata.check import find_problems
 from pdata.convert import convert
-from pdata.dialects import DIALECTS, read_dialect
+from pdata.dialects import ASPD, DIALECTS, MULTIVERSE, THREADWEAVER, read_dialect
 
 from pbranch.errors import DataError, FormatError
 from pbranch.text import parse
@@ -145,7 +145,7 @@ def test_paper_as_models_write_it() -> None:
     )
 
 
-MULTIVERSE = """<think>Let me see.
+PUBLISHED = """<think>Let me see.
 <Parallel>
 <Goal>
 Two cases.
@@ -178,7 +178,7 @@ def test_multiverse_as_published() -> None:
     expected = make_trace(
         "<think>Let me see.\n", "Two cases.\n", outer, "\nSo it holds.\n", "</think>\nYes."
     )
-    assert read_dialect(MULTIVERSE, "multiverse") == expected
+    assert read_dialect(PUBLISHED, "multiverse") == expected
 
 
 HEAD = "<Parallel><Goal><Outline>1: a</Outline><Outline>2: b</Outline></Goal>"
@@ -266,3 +266,26 @@ def test_convert_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("{}")
     with pytest.raises(DataError, match="is the source itself"):
         convert(str(tmp_path), tmp_path / "a.jsonl", "paper")
+
+
+GRAMMARS = {"multiverse": MULTIVERSE, "threadweaver": THREADWEAVER, "aspd": ASPD}
+SOUP = {
+    "paper": ["####", "####%%%%", "%%%%", "#", ":", "：", "......", "\n"],
+    **{name: grammar.tags for name, grammar in GRAMMARS.items()},
+}
+
+
+@given(st.sampled_from(list(SOUP)), st.data())
+def test_any_soup_of_tags_is_read_whole_or_refused(dialect: str, data: st.DataObject) -> None:
+    """Nothing but FormatError comes out, and what is read keeps every word that stood there."""
+    pieces = st.sampled_from([*SOUP[dialect], "1: a", "2: b", "word", " "])
+    text = data.draw(st.lists(pieces, max_size=12).map("".join))
+    try:
+        trace = read_dialect(text, dialect)
+    except FormatError:
+        return
+    for tag in sorted(SOUP[dialect], key=len, reverse=True):
+        text = text.replace(tag, " ")
+    topics = "".join(t for fork in trace.all_forks() for t in fork.topics)
+    found = plain_text(trace).count("word") + topics.count("word")
+    assert found >= text.count("word")

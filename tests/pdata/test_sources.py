@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from pdata.build import build
 from pdata.sources import (
     RawLine,
     Source,
@@ -214,6 +215,23 @@ def test_nested_parquet_columns_become_messages(tmp_path: Path) -> None:
     line = next(read_lines(str(tmp_path / "a.parquet")))
     source = read_source(line, guess_fields(parse_line(line), {}))
     assert (source.prompt, plain_text(source.trace)) == ("p", "t")
+
+
+def test_a_build_from_parquet_is_one_from_lines(tmp_path: Path) -> None:
+    """Any worker count, and going on after an interruption, too."""
+    rows: list[dict[str, object]] = [
+        {"question": f"Is {i} odd?", "answer": f"It is {i}.\n#### {i}"} for i in range(200)
+    ]
+    write_parquet(tmp_path / "a.parquet", rows)
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    build(str(tmp_path / "a.jsonl"), one)
+    build(str(tmp_path / "a.parquet"), two, workers=2)
+    whole = two.read_bytes()
+    assert whole.replace(b"a.parquet", b"a") == one.read_bytes().replace(b"a.jsonl", b"a")
+    two.write_bytes(whole[:5000])
+    build(str(tmp_path / "a.parquet"), two, resume=True)
+    assert two.read_bytes() == whole
 
 
 def test_broken_parquet_is_one_line(tmp_path: Path) -> None:

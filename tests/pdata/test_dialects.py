@@ -145,6 +145,11 @@ def test_paper_as_models_write_it() -> None:
     )
 
 
+def test_uneven_gaps_of_paper_become_even() -> None:
+    trace = read_dialect("####a: 1\n####b: 2\n\n####c: 3\n\n####d: 4 ####%%%%end", "paper")
+    assert plain_text(trace) == "a: 1\n\nb: 2\n\nc: 3\n\nd: 4 end"
+
+
 PUBLISHED = """<think>Let me see.
 <Parallel>
 <Goal>

@@ -92,14 +92,14 @@ def test_prints_are_the_same_in_every_process() -> None:
 
 
 def prints(n: int, seed: int = 0) -> list[Fingerprint]:
-    """Prints with few facts, many of them near one another."""
+    """Prints near one another, of two kinds of facts that share a bucket."""
     rng = random.Random(seed)
     centres = [rng.getrandbits(64) for _ in range(1 + n // 4)]
 
     def near() -> int:
         return rng.choice(centres) ^ (1 << rng.randrange(64)) ^ (1 << rng.randrange(64))
 
-    return [Fingerprint(9, near(), near(), rng.randrange(2)) for _ in range(n)]
+    return [Fingerprint(9, near(), near(), rng.randrange(2) << 16) for _ in range(n)]
 
 
 @given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 5))

@@ -87,5 +87,5 @@ def _as_text(value: Any) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    """The first line of what `error` says, or its name."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    """The beginning of what `error` says, or its name."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,35 +1,44 @@
-"""Reads source traces: JSON lines (plain, gzipped, stdin, a folder of them), whatever their keys.
+"""Reads source traces, whatever their keys: JSON lines (plain, gzipped, stdin), Parquet, `hf:`
+data sets, and folders of such files.
 
-Guesses which key plays which role; `--map role=key` overrides. Knows no rewriter and no grading.
+Every row becomes a line of JSON with its origin. Knows no rewriter and no grading.
 """
 
 import gzip
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
 from pbranch.errors import DataError, FormatError
 from pbranch.text import parse, separators_of
 from pbranch.tree import Trace, make_trace
+from pdata.fields import FieldMap, guess_fields, parse_overrides, read_conversation, read_gold
+from pdata.tables import HUB, parse_hub, read_hub, read_parquet
 
-SUFFIXES = (".jsonl", ".jsonl.gz")
-ROLES = ("messages", "prompt", "completion", "answer", "id")
-# what a role is usually called, the likeliest first
-GUESSES: dict[str, tuple[str, ...]] = {
-    "messages": ("messages",),
-    "prompt": ("prompt", "question", "problem", "instruction"),
-    "completion": ("completion", "normal_response", "response", "solution", "output", "answer"),
-    "answer": ("gold_keys", "gold", "final_answer", "answer"),
-    "id": ("id",),
-}
+__all__ = [
+    "FieldMap",
+    "RawLine",
+    "Source",
+    "guess_fields",
+    "list_files",
+    "look_at_fields",
+    "parse_line",
+    "parse_overrides",
+    "read_lines",
+    "read_source",
+]
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+LOOK_AHEAD = 1000  # lines to look at for one that shows which keys there are
 
 
 @dataclass(frozen=True, slots=True)
 class RawLine:
-    """A line as it stands in a file; `error` says why it could not be read as text."""
+    """A line or row as it stands in a file; `error` says why it could not be read as text."""
 
     file: str
     number: int
@@ -39,25 +48,6 @@ class RawLine:
     @property
     def origin(self) -> str:
         return f"{self.file}:{self.number}"
-
-
-@dataclass(frozen=True, slots=True)
-class FieldMap:
-    """The key of each role; None where a source has none."""
-
-    messages: str | None = None
-    prompt: str | None = None
-    completion: str | None = None
-    answer: str | None = None
-    id: str | None = None
-
-    def __str__(self) -> str:
-        named = ((role, getattr(self, role)) for role in ROLES)
-        return ", ".join(f"{role}={key}" for role, key in named if key)
-
-    @property
-    def complete(self) -> bool:
-        return bool(self.messages or (self.prompt and self.completion))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,53 +68,43 @@ class Source:
         return "\n".join(message["content"] for message in self.messages)
 
 
-def parse_overrides(flags: Iterable[str]) -> dict[str, str]:
-    """`role=key` flags as a mapping. Raises DataError on an unknown role."""
-    overrides = {}
-    for flag in flags:
-        role, _, key = flag.partition("=")
-        if role not in ROLES or not key:
-            raise DataError(f"--map {flag}: expected role=key with role in {', '.join(ROLES)}")
-        overrides[role] = key
-    return overrides
-
-
-def guess_fields(row: dict[str, Any], overrides: dict[str, str]) -> FieldMap:
-    """Which key of `row` plays which role; incomplete when the keys say nothing."""
-    found: dict[str, str] = {}
-    for role, keys in GUESSES.items():
-        key = overrides.get(role)
-        if key is None:
-            used = set(found.values()) | set(overrides.values())
-            key = next((k for k in keys if k in row and k not in used), None)
-        if key is not None:
-            found[role] = key
-    if "prompt" in overrides:
-        found.pop("messages", None)
-    elif "messages" in found:
-        found.pop("prompt", None)
-    return FieldMap(**found)
-
-
 def list_files(source: str) -> list[str]:
-    """The files of SOURCE in order. Raises DataError when there are none."""
+    """The files of SOURCE by name, without those of folders inside. Raises DataError if none."""
     if source == "-":
         return ["-"]
+    if source.startswith(HUB):
+        parse_hub(source)
+        return [source]
     path = Path(source)
     if path.is_dir():
         found = sorted(str(p) for p in path.iterdir() if p.name.endswith(SUFFIXES))
         if not found:
-            raise DataError(f"{source}: no {' or '.join(SUFFIXES)} file in this folder")
+            raise DataError(
+                f"{source}: no {' or '.join(SUFFIXES)} file in this folder"
+                " (folders inside are not searched)"
+            )
         return found
     if not path.exists():
         raise DataError(f"{source}: no such file or folder")
     if not path.name.endswith(SUFFIXES):
-        raise DataError(f"{source}: expected {' or '.join(SUFFIXES)}, a folder of them, or -")
+        raise DataError(
+            f"{source}: expected {', '.join(SUFFIXES)}, a folder of them, hf:dataset, or -"
+        )
     return [source]
 
 
 def read_lines(file: str) -> Iterator[RawLine]:
-    """Lines that are not empty, numbered from 1. Raises DataError when the file cannot be read."""
+    """Lines that are not empty, or rows, numbered from 1. Raises DataError when it cannot read."""
+    if file.startswith(HUB):
+        yield from (RawLine(file, n, text) for n, text in enumerate(read_hub(file), 1))
+    elif file.endswith(".parquet"):
+        name = Path(file).name
+        yield from (RawLine(name, n, text) for n, text in enumerate(read_parquet(file), 1))
+    else:
+        yield from _read_text_lines(file)
+
+
+def _read_text_lines(file: str) -> Iterator[RawLine]:
     name = "stdin" if file == "-" else Path(file).name
     number = 0
     try:
@@ -148,13 +128,41 @@ def _open(file: str) -> IO[bytes]:
     return gzip.open(file, "rb") if file.endswith(".gz") else open(file, "rb")  # type: ignore[return-value]
 
 
+def look_at_fields(file: str, overrides: dict[str, str]) -> tuple[FieldMap, Iterator[RawLine]]:
+    """The keys of `file`, guessed at its first object that shows them, and all of its lines.
+
+    Says on stderr what it guessed. Raises DataError when no object shows prompt and trace.
+    """
+    lines = read_lines(file)
+    seen: list[RawLine] = []
+    fields, keys = FieldMap(), ""
+    for line in islice(lines, LOOK_AHEAD):
+        seen.append(line)
+        try:
+            row = parse_line(line)
+        except DataError:
+            continue
+        keys = keys or ", ".join(row)
+        fields = guess_fields(row, overrides)
+        if fields.complete:
+            print(f"{line.file}: {fields} (--map role=key changes it)", file=sys.stderr)
+            break
+    if keys and not fields.complete:
+        raise DataError(
+            f"{file}: cannot tell which keys hold prompt and trace, found {keys}; "
+            "give --map prompt=… --map completion=…"
+        )
+    return fields, chain(seen, lines)
+
+
 def parse_line(line: RawLine) -> dict[str, Any]:
     """The JSON object of a line. Raises DataError."""
     if line.error:
         raise DataError(f"{line.origin}: {line.error}")
     try:
         row = json.loads(line.text)
-        json.dumps(row, ensure_ascii=False).encode("utf-8")
+        if "\\ud" in line.text or "\\uD" in line.text:  # only so can half a pair come in
+            json.dumps(row, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as e:
         raise DataError(f"{line.origin}: not JSON: {e.msg} (column {e.colno})") from e
     except RecursionError as e:
@@ -170,53 +178,35 @@ def read_source(line: RawLine, fields: FieldMap) -> Source:
     """The trace that stands in `line`. Raises DataError saying what is missing."""
     row = parse_line(line)
     try:
-        messages, text = _conversation(row, fields)
+        messages, text = read_conversation(row, fields)
         trace = _native_trace(row, text) if "schema" in row else make_trace(text)
         if not text.strip():
             raise DataError(f"key {fields.completion or fields.messages!r}: the trace is empty")
-        answer = row.get(fields.answer) if fields.answer else None
+        answer, from_trace = read_gold(row, fields)
         meta = row.get("meta")
+        known_id = row.get(fields.id) if fields.id else None
         source = Source(
             origin=line.origin,
-            id=str(row.get(fields.id or "", "")) or f"{Path(line.file).stem}-{line.number:06d}",
+            id=_make_id(line) if known_id in (None, "") else str(known_id),
             messages=messages,
             trace=trace,
-            answer=None if answer is None else str(answer),
+            answer=answer,
             source=line.file,
             meta=dict(meta) if isinstance(meta, dict) else {},
         )
     except DataError as e:
         raise DataError(f"{line.origin}: {e}") from e
+    if from_trace:
+        source.meta["gold_from"] = "trace"
     if "schema" in row:
         known = row.get("answer_ok") if isinstance(row.get("answer_ok"), bool) else None
         source = replace(source, answer_ok=known, source=str(row.get("source") or line.file))
     return source
 
 
-def _conversation(row: dict[str, Any], fields: FieldMap) -> tuple[tuple[dict[str, str], ...], str]:
-    """The prompt's messages, and the trace: a key of its own, or the last assistant turn."""
-    if not fields.messages:
-        return ({"role": "user", "content": _text(row, fields.prompt)},), _text(
-            row, fields.completion
-        )
-    turns = row.get(fields.messages)
-    if not isinstance(turns, list) or not turns:
-        raise DataError(f"key {fields.messages!r}: expected a list of messages")
-    messages = [{"role": _text(turn, "role"), "content": _text(turn, "content")} for turn in turns]
-    if fields.completion and fields.completion in row:
-        return tuple(messages), _text(row, fields.completion)
-    if messages[-1]["role"] != "assistant" or len(messages) < 2:
-        raise DataError(f"key {fields.messages!r}: the last message is not an assistant's answer")
-    return tuple(messages[:-1]), messages[-1]["content"]
-
-
-def _text(row: Any, key: str | None) -> str:
-    if not isinstance(row, dict) or key not in row:
-        keys = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
-        raise DataError(f"missing key {key!r}; found {keys}")
-    if not isinstance(row[key], str):
-        raise DataError(f"key {key!r}: expected text, found {row[key]!r:.40}")
-    return row[key]
+def _make_id(line: RawLine) -> str:
+    """File and number; the ending stays where another file may have the same name without it."""
+    return f"{line.file.removesuffix('.jsonl').removesuffix('.gz')}-{line.number:06d}"
 
 
 def _native_trace(row: dict[str, Any], text: str) -> Trace:

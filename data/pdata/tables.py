@@ -1,0 +1,91 @@
+"""Rows of tables, one at a time: Parquet files and data sets of the Hugging Face hub.
+
+Each row comes as one line of JSON. Knows no roles; imports pyarrow and datasets when it reads.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from pbranch.errors import DataError
+
+HUB = "hf:"
+BATCH = 128  # rows of a Parquet file that are held at a time
+
+
+def read_parquet(file: str) -> Iterator[str]:
+    """The rows of `file`. Raises DataError when it cannot be read."""
+    import pyarrow
+    from pyarrow import parquet
+
+    number = 0
+    try:
+        # without buffer_size a whole row group is held, which is often the whole file
+        with parquet.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False) as table:
+            for batch in table.iter_batches(BATCH):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield to_line(row)
+    except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as e:
+        raise DataError(f"{file}:{number + 1}: cannot read ({_one_line(e)})") from e
+
+
+def read_hub(source: str) -> Iterator[str]:
+    """The rows of `hf:dataset[:split]` or `hf:dataset:config:split`, streamed.
+
+    dataset: an id of the hub, or a folder. The split defaults to `train`, or to the only one.
+    Raises DataError when it cannot be reached or read.
+    """
+    name, config, split = parse_hub(source)
+    from datasets import IterableDatasetDict, load_dataset
+
+    number = 0
+    try:
+        splits = load_dataset(name, config, streaming=True)
+        assert isinstance(splits, IterableDatasetDict)
+        chosen = split or _default_split(source, list(splits))
+        if chosen not in splits:
+            raise DataError(f"{source}: no split {chosen!r}; found {', '.join(splits)}")
+        if split is None:
+            print(f"{source}: split {chosen}", file=sys.stderr)
+        for row in splits[chosen]:
+            number += 1
+            yield to_line(row)
+    except DataError:
+        raise
+    except Exception as e:  # whatever a stranger's server, format or builder raises
+        raise DataError(f"{source}:{number + 1}: cannot read ({_one_line(e)})") from e
+
+
+def parse_hub(source: str) -> tuple[str, str | None, str | None]:
+    """(data set, config, split) of an `hf:` source. Raises DataError."""
+    name, *rest = source.removeprefix(HUB).split(":")
+    if not name or len(rest) > 2 or not all(rest):
+        raise DataError(
+            f"{source}: expected hf:dataset, hf:dataset:split or hf:dataset:config:split"
+        )
+    config, split = (None, *rest)[-2:] if rest else (None, None)
+    return name, config, split
+
+
+def _default_split(source: str, splits: list[str]) -> str:
+    if "train" in splits:
+        return "train"
+    if len(splits) != 1:
+        raise DataError(f"{source}: has the splits {', '.join(splits)}; expected one of them named")
+    return splits[0]
+
+
+def to_line(row: dict[str, Any]) -> str:
+    """A row as JSON; what JSON cannot hold becomes text."""
+    return json.dumps(row, ensure_ascii=False, default=_as_text)
+
+
+def _as_text(value: Any) -> str:
+    return f"<{len(value)} bytes>" if isinstance(value, bytes) else str(value)
+
+
+def _one_line(error: Exception) -> str:
+    """The beginning of what `error` says, or its name."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

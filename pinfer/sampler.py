@@ -75,11 +75,7 @@ def draw(logits: Tensor, lanes: Sequence[Lane]) -> list[int]:
         if mine[0].request.params.temperature == 0:
             tokens[rows] = shaped.argmax(-1)
             continue
-        mass = shaped.softmax(-1).cumsum(-1)
-        points = [[uniform(lane)] for lane in mine]
-        point = torch.tensor(points, dtype=mass.dtype, device=mass.device) * mass[:, -1:]
-        found = torch.searchsorted(mass, point, right=True)[:, 0]
-        tokens[rows] = found.clamp(max=mass.shape[1] - 1)
+        tokens[rows] = (shaped + gumbel(mine, shaped)).argmax(-1)
     return tokens.tolist()
 
 
@@ -122,8 +118,32 @@ def _linear(lane: Lane) -> bool:
     return not lane.request.params.forks
 
 
-def uniform(lane: Lane) -> float:
-    """A number in [0, 1) that belongs to the lane's next draw."""
+def gumbel(lanes: Sequence[Lane], like: Tensor) -> Tensor:
+    """Gumbel noise (lanes, vocabulary) that belongs to the lanes' next draws.
+
+    The token with the largest sum of logit and noise has the probability that softmax gives it
+    (Gumbel 1954). Each token's noise is its own, so rounding in the logits moves a draw only where
+    two sums nearly tie, and not wherever a cumulated sum does. SplitMix64 (Steele, Lea and Flood
+    2014) makes it of the lane's key and the token: the same on every device.
+    """
+    keys = torch.tensor([[_key(lane)] for lane in lanes], device=like.device)
+    x = keys + torch.arange(1, like.shape[1] + 1, device=like.device) * _signed(0x9E3779B97F4A7C15)
+    x = (x ^ _shift(x, 30)) * _signed(0xBF58476D1CE4E5B9)
+    x = (x ^ _shift(x, 27)) * _signed(0x94D049BB133111EB)
+    uniform = (_shift(x ^ _shift(x, 31), 12).double() + 0.5) / 2**52
+    return -torch.log(-torch.log(uniform))
+
+
+def _key(lane: Lane) -> int:
+    """Of 64 bits, for the lane's next draw."""
     key = f"{lane.request.params.seed}|{lane.path}|{lane.position}"
-    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
-    return (int.from_bytes(digest, "big") >> 11) / 2**53
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def _signed(bits: int) -> int:
+    return bits - (1 << 64) if bits >> 63 else bits
+
+
+def _shift(x: Tensor, n: int) -> Tensor:
+    """Logical shift to the right, of int64."""
+    return (x >> n) & ((1 << (64 - n)) - 1)

@@ -126,7 +126,7 @@ print(*sorted(set({heavy!r}) & set(sys.modules)))
 COMMANDS = {
     "pinfer.cli": ["generate"],
     "ptrain.cli": ["sft", "check"],
-    "pdata.cli": ["synth", "build", "check", "stats"],
+    "pdata.cli": ["synth", "build", "check", "stats", "convert", "distill"],
     "pbranch.__main__": ["show"],
 }
 

@@ -92,7 +92,7 @@ def write_html(path_in: str | Path, path_out: str | Path) -> None:
     found = Findings()
     for record, trace in read_traces(path_in):
         found.add(record, trace)
-    page = _render(found, Path(path_in))
+    page = _render(found, Path(path_in)).lstrip()
     with open_writer(path_out) as out:
         # a lone surrogate is legal in JSON, but no file can hold it
         out.write(page.encode("utf-8", "replace").decode("utf-8"))

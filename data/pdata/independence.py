@@ -204,7 +204,7 @@ def _given_numbers(block: Block, prompt: Prompt) -> list[Counter[str]]:
     A step whose subject the prompt does not know is given every number.
     """
     subjects = [step.label.subject for step in block.steps]
-    starts = sorted((m.start(), i) for i, s in enumerate(subjects) if s for m in prompt.mentions(s))
+    starts = sorted((at, i) for i, s in enumerate(subjects) for at, _ in prompt.mentions(s))
     own: list[Counter[str]] = [Counter() for _ in subjects]
     shared, cursor, text = Counter(_numbers(block.lead)), 0, prompt.text
     for k, (start, i) in enumerate(starts):

@@ -61,6 +61,7 @@ _NUMBER_TITLE = re.compile(rf"\s*{_BOLD}[^\n:：.]{{1,90}}?(?:\*\*)?(?=\s*[:：]
 _NAME = re.compile(
     rf"{_BULLET}((?:[A-Z]|No\b)[\w'’.-]*(?: (?:[A-Z0-9][\w'’-]*|of|de|van|von|the))*)"
 )
+_HEADS = re.compile(r"\s*[:：=]")  # what follows the name of an item
 _TAIL = re.compile(r"(?:['’]s|['’]|[.,;]| (?:of|de|van|von|the))+$")
 
 
@@ -109,10 +110,15 @@ class Prompt:
         """Its words in lower case."""
         return frozenset(re.findall(r"\w+", self.text.lower()))
 
-    def mentions(self, name: str) -> list[re.Match[str]]:
-        """Where `name` stands as whole words."""
-        pattern = rf"(?<!\w){re.escape(name)}(?!\w)"
-        return list(re.finditer(pattern, self.text)) if name else []
+    def mentions(self, name: str) -> list[tuple[int, int]]:
+        """Where `name` stands as whole words: start and end."""
+        found, at = [], self.text.find(name) if name else -1
+        while at >= 0:
+            end = at + len(name)
+            if not _is_word(self.text[at - 1 : at]) and not _is_word(self.text[end : end + 1]):
+                found.append((at, end))
+            at = self.text.find(name, at + 1)
+        return found
 
     def knows(self, name: str) -> bool:
         """Whether `name` stands there as the name of something."""
@@ -122,7 +128,7 @@ class Prompt:
 
     def lists(self, name: str) -> bool:
         """Whether `name` heads an item: "A: 3 + 4", "- Ann = 5"."""
-        return any(re.match(r"\s*[:：=]", self.text[m.end() :]) for m in self.mentions(name))
+        return any(_HEADS.match(self.text, end) for _, end in self.mentions(name))
 
     def _is_name(self, name: str) -> bool:
         found = self.mentions(name) if name in self.text else []
@@ -130,6 +136,10 @@ class Prompt:
             return bool(found)
         # a common word is a name where it heads an item: "A: 3 + 4", "No 5: ..."
         return self.lists(name)
+
+
+def _is_word(char: str) -> bool:
+    return char.isalnum() or char == "_"
 
 
 def find_labels(line: str, prompt: Prompt) -> dict[Kind, list[Label]]:

@@ -28,7 +28,9 @@ POINTERS = re.compile(
     r"the above|similarly|likewise|as before|before (?:it|that|this)|the one before|"
     r"the last (?:step|result|one)|earlier|same (?:way|reasoning|argument|method) as|"
     r"carr(?:y|ied) (?:on|over)|(?:result|value|answer|number|total|sum) (?:of|from) (?:step|the "
-    r"(?:first|second|last)))\b|同上|同理|上一步|如上",
+    r"(?:first|second|last)))\b|at this point|we just|just (?:saw|found|got|said)|"
+    r"running (?:total|probability|sum)|by then|what remains|"
+    r"同上|同理|上一步|如上|刚才|刚刚|前面(?:说|得到|算)|上面(?:说|得到|算)",
     re.IGNORECASE,
 )
 # these do at the start of a step, where nothing of its own can be meant

@@ -227,6 +227,7 @@ def quantiles(values: list[float]) -> str:
     return ", ".join(f"{s:.0%} {v:.3f}" for s, v in zip(shares, found.tolist(), strict=True))
 
 
+@pytest.mark.slow
 def test_separates_dependent_from_independent_blocks(tiny: Judge) -> None:
     """THRESHOLD was chosen on seeds 7 and 11; these are others."""
     low, high = (worst_scores(tiny, dependent, seed=12, n=60) for dependent in (False, True))

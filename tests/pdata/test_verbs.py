@@ -35,6 +35,7 @@ def write_linear(path: Path, task: str, n: int, level: int = 4) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_judge_straightens_what_depends(tmp_path: Path) -> None:
     """Chains that were forked all the same are linear again; independent blocks stay."""
     records = [make_record("records", 3, i, 4, "train") for i in range(3)]
@@ -76,6 +77,7 @@ def test_filters_and_resume(tmp_path: Path) -> None:
     assert cut.read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_server_rewrites_and_a_killed_run_goes_on(tmp_path: Path) -> None:
     traces = [make_trace_of(n) for n in range(len(CASES))]
     traces = [t for t in traces if t["case"] not in ("always-500", "refused")]

@@ -14,7 +14,9 @@ LATE, EARLY = 0.5, 0.4  # parts of a step
 SHARE = 2 / 3  # of the neighbours in a chain that are linked
 MAX_CN = 100  # characters; in longer texts of Chinese, pairs of them come up by chance
 _FUNCTION_CN = frozenset("的了在是和与可以对为等将会及其中而也就个一不有从到要能")
-_COUNTER = re.compile(r"^[\s*#•+-]*(?:\w+ )?[(（]?(?:\d{1,2}|[A-Za-z])[.):、）]\**\s")
+_COUNTER = re.compile(
+    r"^[\s*#•+-]*(?:(?:\w+ )?[(（]?(?:\d{1,2}|[A-Za-z])[.):、）]|[A-Z]\w+(?:st|nd|rd|th) \w+:)\**\s"
+)
 _TOKEN = re.compile(r"[A-Za-z][\w'’.\-]*\w|\d[\d,]*(?:[.:]\d+)?|[A-Za-z]|[一-鿿]+")
 _FUNCTION = frozenset(
     """a about above after again all also am an and any are as at away back be because been before
@@ -52,25 +54,28 @@ def find_chain(texts: Sequence[str], given: Collection[str] = ()) -> str | None:
         for number in places.keys() & set(given):
             del places[number]
     seen_in = Counter(word for places in steps for word in places)
-    near = [_link(a, b, seen_in) for a, b in pairwise(steps)]
+    links: list[str] = []  # one a pair of neighbours, none of them twice
+    for a, b in pairwise(steps):
+        links += sorted(_links(a, b, seen_in) - {*links})[:1]
+    pairs = len(steps) - 1
     back = sum(bool(_handed(b, a, seen_in)) for a, b in pairwise(steps))
-    if len({*near} - {""}) < SHARE * len(near) or back > len(near) / 2:
+    if len(links) < SHARE * pairs or back > pairs / 2:
         return None
     far = [
-        bool(_link(a, b, seen_in, set().union(*steps[i + 1 : j])))
+        bool(_links(a, b, seen_in, set().union(*steps[i + 1 : j])))
         for i, a in enumerate(steps)
         for j, b in enumerate(steps[i + 2 :], i + 2)
     ]
-    return None if sum(far) > SHARE / 2 * len(far) else ", ".join(link for link in near if link)
+    return None if sum(far) > SHARE / 2 * len(far) else ", ".join(links)
 
 
-def _link(a: Step, b: Step, seen_in: Counter[str], between: Set[str] = frozenset()) -> str:
-    """A word that one step hands to the other and that is in none between: see `_handed`; or one
-    that tells much, or the only one that the two share."""
-    shared = [w for w in a.keys() & b.keys() - between if seen_in[w] == 2]
-    telling = [w for w in shared if a[w].telling and a[w].last >= b[w].first]
+def _links(a: Step, b: Step, seen_in: Counter[str], between: Set[str] = frozenset()) -> set[str]:
+    """Words that one step hands to the other and that are in none between: see `_handed`; or those
+    that tell much, or the only one that the two share."""
+    shared = {w for w in a.keys() & b.keys() - between if seen_in[w] == 2}
+    telling = {w for w in shared if a[w].telling and a[w].last >= b[w].first}
     handed = _handed(a, b, seen_in) - between
-    return min(handed or telling or (shared if len(shared) == 1 else []), default="")
+    return handed or telling or (shared if len(shared) == 1 else set())
 
 
 def _handed(a: Step, b: Step, seen_in: Counter[str]) -> set[str]:
@@ -92,12 +97,12 @@ def _places(body: str) -> Step:
         name = token[0].isupper() and inner and not body[: match.start()].rstrip().endswith(".")
         digits = token[0].isdigit() and len(token) > 1
         file = "_" in token or "." in token
+        if token.lower() in _FUNCTION:
+            continue
         word = token.replace(",", "") if token[0].isdigit() else _stem(token.lower())
         found.append((word, name or digits or file))
     places: Step = {}
     for i, (word, telling) in enumerate(found):
-        if word in _FUNCTION:
-            continue
         at, known = i / max(len(found) - 1, 1), places.get(word)
         first = known.first if known else at
         places[word] = Place(first, at, telling or bool(known and known.telling))

@@ -1,8 +1,10 @@
 """The `pdata` command with its judge, filters, server, report, dialects: as a user types it."""
 
 import json
+import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from pdata.synth import make_record
 
 from pbranch.markers import MARKERS, Role
 from tests.pdata.loopback import serving
-from tests.pdata.test_distill import generation, load, write_rows
+from tests.pdata.test_distill import generation, load, model, prompts, write_rows
 from tests.pdata.test_judge import as_record, forced_fork
 from tests.pdata.test_rewrite_llm import BY_MODEL, CASES, LINEAR, brain, make_trace_of
 
@@ -115,6 +117,41 @@ def test_a_server_rewrites_and_a_killed_run_goes_on(tmp_path: Path) -> None:
 def test_llm_needs_a_server(tmp_path: Path) -> None:
     done = pdata("build", "-", "--out", tmp_path / "o.jsonl", "--rewriter", "llm", code=2)
     assert "--base-url" in done.stderr
+
+
+@pytest.mark.slow
+def test_distilling_from_a_server_survives_kills(tmp_path: Path) -> None:
+    """Killed three times at random, then resumed: both files are those of an undisturbed run."""
+    file = prompts(tmp_path / "prompts.jsonl", 60)
+
+    def slowly(messages: list[dict[str, str]]) -> str:
+        time.sleep(0.05)
+        return model(messages)
+
+    def run(out: Path, url: str) -> list[Any]:
+        return ["distill", file, "--out", out, "--base-url", url, "--model", "m", "-n", 2,
+                "--workers", 4]  # fmt: skip
+
+    names = ("out.jsonl", "out.rejected.jsonl", "out.generations.jsonl")
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "cut").mkdir()
+    draw = random.Random(4)
+    with serving(slowly, trouble=0.05) as server:
+        found = counts_of(*run(tmp_path / "whole" / "out.jsonl", server.url))
+        command = run(tmp_path / "cut" / "out.jsonl", server.url)
+        for _ in range(3):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pdata.cli", *map(str, command), "--resume"],
+                stderr=subprocess.DEVNULL,
+            )
+            time.sleep(draw.uniform(1.0, 3.0))
+            process.kill()
+            process.wait()
+        assert counts_of(*command, "--resume") == found
+    for name in names:
+        whole, cut = (tmp_path / run / name for run in ("whole", "cut"))
+        assert whole.read_text().replace("/whole/", "/cut/") == cut.read_text(), name
+    assert found["out"] > 0 and found["rejected"] > 0
 
 
 def test_distill_and_convert(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """Attention by parts, on any device: each part of a view once for all rows that see it, then one
-merge. No mask over the whole cache, no copy of a shared prefix."""
+merge. No mask over the whole cache, no copy of a shared prefix or of anything long."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor
 from pinfer.attention.softmax import FUSED, attend_padded, attend_run, merge_runs
 from pinfer.view import Part, View
 
-SHORT = 1024  # slots: a run as short as this costs less to copy than to call a kernel for
+SHORT = 512 * 1024  # bytes: a run as short as this costs less to copy than to call a kernel for
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,9 @@ def attend(query: Tensor, view: View, layer: int, scale: float, softcap: float |
 
 def bundle(view: View) -> tuple[list[Part], list[Bundle]]:
     """The parts that are worth a call of their own, and the others in bundles."""
-    short = [p for p in view.parts if len(p.rows) == 1 and p.length <= SHORT and p.mask is None]
+    stored = next(x for x in view.arena.keys if x is not None)
+    most = SHORT // (2 * stored[0].numel() * stored.element_size())  # slots of keys and values
+    short = [p for p in view.parts if len(p.rows) == 1 and p.length <= most and p.mask is None]
     short.sort(key=lambda p: p.length)
     bundles: list[list[Part]] = []
     for part in short:

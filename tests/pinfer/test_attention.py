@@ -163,7 +163,7 @@ def test_runs_of_one_row_are_bundled(seed, long):
     parts.append(Part(torch.arange(6), 40, 1))  # so that every row sees something
     view = a_view([40] * 6, parts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sdpa, "SHORT", long)
+        patch.setattr(sdpa, "SHORT", long * 128)  # 2 heads of 4 float64, keys and values
         rest, bundles = view.derived(sdpa.bundle)
         query = torch.randn(6, 4, 4, generator=torch.Generator().manual_seed(seed)).double()
         by_parts = sdpa.attend(query, view, 0, 0.5, None)

@@ -36,6 +36,9 @@ def build(
     model: Annotated[str, typer.Option(help="For llm: the server's model.")] = "",
     votes: Annotated[int, typer.Option(min=1, help="For llm: votes on independence.")] = 3,
     cache: Annotated[Path | None, typer.Option(help="For llm: replies; else beside OUT.")] = None,
+    prices: Annotated[
+        tuple[float, float], typer.Option(help="For llm: of a million tokens in, and out.")
+    ] = (0, 0),
     judge_model: Annotated[
         str, typer.Option(help="Folder or id of a causal LM that measures independence; tiny.")
     ] = "",
@@ -64,7 +67,8 @@ def build(
     if (rewriter is Rewriter.llm) != bool(base_url and model):
         raise typer.BadParameter("--rewriter llm goes with --base-url and --model")
     judge = open_judge(judge_model, judge_threshold) if judge_model else None
-    with open_rewriter(base_url, model, votes, cache or out.with_suffix(".replies")) as rewrite:
+    replies = cache or out.with_suffix(".replies")
+    with open_rewriter(base_url, model, votes, replies, prices) as rewrite:
         counts = run_build(
             source, out, overrides=fields or (), rewriter=rewrite, judge=judge, resume=resume,
             workers=workers, drop_wrong=drop_wrong, max_words=max_words,

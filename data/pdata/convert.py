@@ -3,7 +3,6 @@
 Every input line ends up in exactly one of the two files. Grades by the closing form only.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +17,7 @@ from pdata.build import rejected_path
 from pdata.check import check_record
 from pdata.dialects import DIALECTS, read_dialect
 from pdata.fields import FieldMap, parse_overrides
+from pdata.outcome import reject
 from pdata.record import Record, dump_line
 from pdata.sources import RawLine, list_files, look_at_fields, read_source
 
@@ -47,7 +47,7 @@ def convert(
                 try:
                     record = convert_line(line, fields, dialect)
                 except _Refused as refused:
-                    rejected.write(_reject(line, refused))
+                    rejected.write(reject(line, refused.reason, str(refused)).line)
                     reasons[refused.reason] += 1
                     continue
                 kept.write(dump_line(record))
@@ -94,9 +94,3 @@ def convert_line(line: RawLine, fields: FieldMap, dialect: str) -> Record:
     if problem:
         raise _Refused("unfit block", problem)
     return record
-
-
-def _reject(line: RawLine, refused: _Refused) -> str:
-    row = {"origin": line.origin, "reason": refused.reason, "detail": str(refused),
-           "text": line.text}  # fmt: skip
-    return json.dumps(row, ensure_ascii=False) + "\n"

@@ -118,8 +118,6 @@ def find_dependence(block: Block, prompt: Prompt) -> str | None:
         results |= results_of(body) - {"0", "1"} if not items else frozenset()
         new_names = {n for n in _NAME.findall(body) if n.lower() not in known.words | _NO_NAMES}
         new_names -= common_names
-        if again := sorted(new_names & names):
-            return f"step {j + 1} uses {again[0]!r} of an earlier step"
         if again := sorted(set(_TERM.findall(body)) & terms):
             return f"step {j + 1} uses {again[0]} of an earlier step"
         if early := sorted(undefined(body) & symbols):
@@ -208,24 +206,20 @@ def _given_numbers(block: Block, prompt: Prompt) -> list[Counter[str]]:
     subjects = [step.label.subject for step in block.steps]
     starts = sorted((at, i) for i, s in enumerate(subjects) for at, _ in prompt.mentions(s))
     own: list[Counter[str]] = [Counter() for _ in subjects]
-    shared, cursor, text = Counter(_numbers(block.lead)), 0, prompt.text
+    shared, cursor, text = Counter(all_numbers(block.lead)), 0, prompt.text
     for k, (start, i) in enumerate(starts):
         if start < cursor:  # inside a longer name
             continue
         line_end = text.find("\n", start)
         ends = [starts[k + 1][0]] if k + 1 < len(starts) else []
         end = min([*ends, line_end if line_end >= 0 else len(text)])
-        shared.update(_numbers(text[cursor:start]))
-        own[i].update(_numbers(_without(text[start:end], [subjects[i]])))
+        shared.update(all_numbers(text[cursor:start]))
+        own[i].update(all_numbers(_without(text[start:end], [subjects[i]])))
         cursor = end
-    shared.update(_numbers(text[cursor:]))
-    everything = Counter(_numbers(text)) + Counter(_numbers(block.lead))
+    shared.update(all_numbers(text[cursor:]))
+    everything = Counter(all_numbers(text)) + Counter(all_numbers(block.lead))
     found = {i for _, i in starts}
     return [own[i] + shared if i in found else everything for i in range(len(subjects))]
-
-
-def _numbers(text: str) -> list[str]:
-    return all_numbers(text)
 
 
 def normalise(digits: str) -> str:

@@ -67,15 +67,20 @@ class _Rewriter:
             reason = "no saving" if dependence is None else "dependent steps"
             self.refusals.append((reason, dependence or "", block))
             return self.around(text, block, depth)
-        if not depth:
-            self.blocks.append(block)
-        branches = tuple(self.branch(step.label.text, step.text, depth) for step in block.steps)
-        fork = Fork(tuple(s.label.text for s in block.steps), branches, block.separator)
+        fork = self.fork(block, depth)
         lead, tail = (self.parts(t, depth) if t.strip() else [t] for t in (block.lead, block.tail))
         if block.kind is Kind.marked:
             lead, tail = ([drop_marks(p) if isinstance(p, str) else p for p in x]
                           for x in (lead, tail))  # fmt: skip
         return [*lead, fork, *tail]
+
+    def fork(self, block: Block, depth: int) -> Fork:
+        """A block's fork; one of the trunk is noted."""
+        if not depth:
+            self.blocks.append(block)
+        topics = tuple(step.label.text for step in block.steps)
+        branches = tuple(self.branch(step.label.text, step.text, depth) for step in block.steps)
+        return Fork(topics, branches, block.separator)
 
     def branch(self, topic: str, text: str, depth: int) -> Trace:
         """A step, whose body may hold blocks of its own."""
@@ -105,14 +110,7 @@ class _Rewriter:
             if block.flaw or not saves_passes(block):
                 self.refusals.append((block.flaw or "no saving", "", block))
                 continue
-            if not depth:
-                self.blocks.append(block)
-            fork = Fork(
-                tuple(s.label.text for s in block.steps),
-                tuple(Trace((Segment(s.text),)) for s in block.steps),
-                block.separator,
-            )
-            out += [text[cursor : block.spans[0][0]], fork]
+            out += [text[cursor : block.spans[0][0]], self.fork(block, depth)]
             cursor = block.spans[-1][1]
         if not out and not self.refusals:
             self.refusals.append(("dependent steps", "no neighbours without one another", None))

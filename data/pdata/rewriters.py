@@ -11,8 +11,11 @@ from pdata.outcome import Rewriter
 
 
 @contextmanager
-def open_rewriter(base_url: str, model: str, votes: int, cache: Path) -> Iterator[Rewriter | None]:
-    """The rewriter of a server's model, None without one; says at the end what was asked."""
+def open_rewriter(
+    base_url: str, model: str, votes: int, cache: Path, prices: tuple[float, float] = (0, 0)
+) -> Iterator[Rewriter | None]:
+    """The rewriter of a server's model, None without one; says at the end what was asked, and what
+    it cost at `prices` per million tokens in and out."""
     if not base_url:
         yield None
         return
@@ -27,7 +30,8 @@ def open_rewriter(base_url: str, model: str, votes: int, cache: Path) -> Iterato
             print(
                 f"{used.requests} requests, {used.cache_hits} replies from {cache}, "
                 f"{used.retries} retries; tokens: {used.prompt_tokens} in, "
-                f"{used.completion_tokens} out",
+                f"{used.completion_tokens} out"
+                + (f"; cost {used.cost(*prices):.2f}" if any(prices) else ""),
                 file=sys.stderr,
             )
 

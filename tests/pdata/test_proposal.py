@@ -10,6 +10,7 @@ from pdata.distance import relative_distance
 from pdata.proposal import Branch, Edit, Fault, build_trace, split_sentences
 
 from pbranch.tree import Fork, plain_text
+from tests.pdata.test_build import distance
 
 TEXT = "First some words.\n\nCase 1: x is 3, so 3 + 4 = 7.\n\nCase 2: as in Case 1, it is 9.\nDone."
 
@@ -123,19 +124,9 @@ def test_sentences_are_the_text(text):
     assert all(s.strip() for s in sentences) or not text.strip()
 
 
-def levenshtein(a: str, b: str) -> int:
-    previous = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        current = [i]
-        for j, y in enumerate(b, 1):
-            current.append(min(previous[j] + 1, current[-1] + 1, previous[j - 1] + (x != y)))
-        previous = current
-    return previous[-1]
-
-
 @given(st.text("ab ", max_size=40), st.text("ab ", max_size=40))
 def test_distance_is_the_textbook_one(a, b):
-    assert relative_distance(a, b) == levenshtein(a, b) / max(len(a), len(b), 1)
+    assert relative_distance(a, b) == distance(a, b) / max(len(a), len(b), 1)
 
 
 def test_distance_of_long_texts_is_quick():

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
 import time
@@ -110,6 +111,9 @@ def test_a_server_rewrites_and_a_killed_run_goes_on(tmp_path: Path) -> None:
         process.wait()
         assert counts_of(*options, "--out", cut, "--resume") == found
         assert cut.read_bytes() == out.read_bytes()
+        told = pdata(*options, "--out", tmp_path / "paid.jsonl", "--cache", tmp_path / "paid",
+                     "--prices", 10, 100).stderr  # fmt: skip
+        assert 0 < float(re.search(r"cost ([\d.]+)", told)[1]) < 10
     gone = pdata(*options, "--out", tmp_path / "gone.jsonl", "--cache", tmp_path / "n", code=1)
     assert "cannot reach" in gone.stderr or "127.0.0.1" in gone.stderr
 

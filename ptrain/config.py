@@ -1,7 +1,7 @@
 """What a fine-tuning run can be told: the one home of its defaults. Knows no torch."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from pbranch.errors import RecipeError
 from pbranch.layout import LayoutOptions, Outline, Positions
@@ -17,6 +17,8 @@ class LoraOptions:
     target_modules: str | list[str] = "all-linear"
     use_rslora: bool = False
     use_dora: bool = False
+    init: bool | str = True  # peft's init_lora_weights: true, gaussian, pissa, olora, orthogonal …
+    options: dict[str, Any] = field(default_factory=dict)  # more of peft's LoraConfig, by its names
 
     def __post_init__(self) -> None:
         _at_least("lora.r", self.r, 1)
@@ -37,6 +39,8 @@ class TrainOptions:
     max_grad_norm: float = 1.0
     max_length: int = 4096  # tokens of a row; longer traces are left out, never cut
     packing: bool = False
+    attention: Literal["auto", "dense", "flex"] = "auto"  # auto: flex on CUDA for long rows
+    optimizer: str = "adamw_torch"  # a name of transformers' OptimizerNames
     gradient_checkpointing: bool = False
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -56,6 +60,26 @@ class TrainOptions:
             raise RecipeError(f"train: lr {self.lr}, epochs {self.epochs}: expected more than 0")
         if not 0 <= self.warmup < 1:
             raise RecipeError(f"train.warmup: found {self.warmup}, expected a share in [0, 1)")
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationOptions:
+    """Short generations at each evaluation, decoded with the grammar mask off."""
+
+    prompts: int = 0  # held-out prompts to decode; 0: losses only
+    max_new_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        _at_least("evaluation.prompts", self.prompts, 0)
+        _at_least("evaluation.max_new_tokens", self.max_new_tokens, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchOptions:
+    """System texts that tell the model in which form to answer, so that one adapter can do both."""
+
+    parallel: str | None = None
+    linear: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +108,16 @@ class Recipe:
     out: str = "runs/sft"
     resume: Literal["auto", "never"] = "auto"  # auto: go on from the last checkpoint in `out`
     seed: int = 0
+    tuning: Literal["lora", "full"] = "lora"
+    quantization: Literal["nf4", "fp4"] | None = None  # of the base under LoRA (QLoRA)
+    # linear: the sequential twin, the same traces and steps with every block flattened
+    form: Literal["parallel", "linear", "mixed"] = "parallel"
+    # mixed: points [share of the run, share of traces in parallel form], with lines between them
+    curriculum: list[list[float]] = field(default_factory=lambda: [[0.0, 0.5], [1.0, 0.5]])
+    switch: SwitchOptions = field(default_factory=SwitchOptions)
     lora: LoraOptions = field(default_factory=LoraOptions)
     train: TrainOptions = field(default_factory=TrainOptions)
+    evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
     branches: BranchOptions = field(default_factory=BranchOptions)
 
     def __post_init__(self) -> None:

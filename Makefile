@@ -1,6 +1,7 @@
-# Each target sets up .venv itself. PYTHON and VENV can be set: make test PYTHON=python3.12 VENV=/tmp/v
+# Each target sets up .venv itself. Can be set: make test PYTHON=python3.12 VENV=/tmp/v JOBS=4
 PYTHON ?= python3
 VENV ?= .venv
+JOBS ?= 2
 PIP := $(VENV)/bin/python -m pip install --quiet -c constraints.txt
 RUN := $(VENV)/bin
 
@@ -10,7 +11,7 @@ demo: $(VENV)/.installed  ## data, training and parallel decoding on what the re
 	$(RUN)/python benchmarks/demo.py
 
 test: $(VENV)/.installed-dev  ## the fast suite
-	$(RUN)/python -m pytest
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-slow: $(VENV)/.installed-dev  ## the rest: kill and resume, two processes, long sweeps
 	$(RUN)/python -m pytest -m "slow and not gpu"

@@ -45,6 +45,20 @@ def dump_recipe(recipe: Any) -> str:
     return yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False, allow_unicode=True)
 
 
+class _Loader(yaml.SafeLoader):
+    """A safe loader that refuses a key given twice; the plain one keeps the last in silence."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """Raises a MarkedYAMLError on the second of two equal keys."""
+        seen = set()
+        for key in (k for k, _ in node.value if isinstance(k, yaml.ScalarNode)):
+            if key.value in seen:
+                problem = f"key {key.value} is here twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def _read_page(path: Path) -> Mapping[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
@@ -53,7 +67,7 @@ def _read_page(path: Path) -> Mapping[str, Any]:
     except UnicodeDecodeError as e:
         raise RecipeError(f"{path}: cannot read recipe ({e})") from e
     try:
-        page = yaml.safe_load(text)
+        page = yaml.load(text, _Loader)
         page = {} if page is None else page
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)

@@ -45,6 +45,7 @@ def load_base(name: str, dtype: torch.dtype = torch.float32, seed: int = 0) -> B
 
     Raises ModelError on a missing or unfit model, MarkerError where a marker string is taken.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     path = locate(name)
@@ -55,7 +56,7 @@ def load_base(name: str, dtype: torch.dtype = torch.float32, seed: int = 0) -> B
     chosen = attention.BRANCH_EAGER if capped else attention.BRANCH
     try:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=chosen)
-    except (OSError, ValueError, RuntimeError) as e:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as e:
         raise ModelError(f"model {name}: cannot load: {e}") from e
     if model._is_stateful:
         raise ModelError(f"model {name}: {config.model_type} keeps a recurrent state, no mask")

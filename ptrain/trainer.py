@@ -3,6 +3,7 @@
 Data arrives laid out and in order; nothing is shuffled, cut or packed here.
 """
 
+import difflib
 import math
 from typing import Any
 
@@ -11,6 +12,7 @@ from accelerate import PartialState
 from datasets import Dataset
 from torch import Tensor
 from transformers import PrinterCallback
+from transformers.training_args import OptimizerNames
 from trl import SFTConfig, SFTTrainer
 
 from pbranch.errors import RecipeError
@@ -117,6 +119,7 @@ def make_config(recipe: Recipe, steps: int, bf16: bool) -> SFTConfig:
         per_device_eval_batch_size=micro,
         gradient_accumulation_steps=accumulation,
         learning_rate=train.lr,
+        optim=choose_optimizer(train.optimizer),
         lr_scheduler_type=train.schedule,
         warmup_steps=math.ceil(train.warmup * steps),
         weight_decay=train.weight_decay,
@@ -155,6 +158,18 @@ def split_batch(recipe: Recipe, processes: int) -> tuple[int, int]:
             f"train.micro_rows {micro} at a time; expected a multiple of {micro * processes}"
         )
     return micro, rows // (micro * processes)
+
+
+def choose_optimizer(name: str) -> str:
+    """`name`, if it is one of transformers' optimisers."""
+    names = [str(x.value) for x in OptimizerNames]
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise RecipeError(
+            f"train.optimizer: found {name!r}, expected one of transformers' optimizers{hint}"
+        )
+    return name
 
 
 def use_cpu(device: str) -> bool:

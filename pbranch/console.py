@@ -3,9 +3,12 @@
 0 done, 1 a known error (one line on stderr), 2 usage, 130 interrupted.
 """
 
+import math
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,8 +30,8 @@ def run(app: Callable[..., Any]) -> None:
         raise
     except OSError as e:
         fail(f"{e.filename}: {e.strerror}" if e.filename else str(e.strerror or e))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as e:
+        print(": ".join(["interrupted", *map(str, e.args)]), file=sys.stderr)
         sys.exit(130)
 
 
@@ -58,21 +61,32 @@ def quiet_libraries() -> None:
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C into the answer True, so that work can stop where it is whole; a
-    second one interrupts at once."""
-    asked = False
+def interruptible(*others: signal.Signals, echo: float = 0.0) -> Iterator[Callable[[], bool]]:
+    """Turns the first Ctrl-C, and every signal of `others`, into the answer True, so that work can
+    stop where it is whole; a second Ctrl-C interrupts at once.
 
-    def ask(*_: Any) -> None:
-        nonlocal asked
+    echo: seconds for which a second one is taken for the first, passed on by a launcher.
+    Outside the main thread, where Python handles no signals, the answer stays False.
+    """
+    asked, first = False, math.inf
+
+    def ask(number: int, _: Any) -> None:
+        nonlocal asked, first
+        if number == signal.SIGINT:
+            if time.monotonic() > first + echo:
+                raise KeyboardInterrupt
+            first = min(first, time.monotonic())
         asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    previous = signal.signal(signal.SIGINT, ask)
+    chosen = (signal.SIGINT, *others)
+    if threading.current_thread() is not threading.main_thread():
+        chosen = ()
+    previous = {number: signal.signal(number, ask) for number in chosen}
     try:
         yield lambda: asked
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ STATES = {"8bit": 0.5, "adafactor": 0.0, "lion": 1.0, "adagrad": 1.0, "rmsprop":
 ADAM = 2.0
 FOUR_BIT = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes of a weight, with its scales quantised in turn
 TILE = (4096, 32768)  # tokens and vocabulary of a tile of logits in trl's fused head
+TILE_COPIES = 8  # of a tile in float32, where no Triton kernel works in place
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def estimate(
         optimizer=math.ceil(share * size) + 4 * len(trained),  # and a counter of steps each
         activations=count_activations(model, recipe, rows, length),
         mask=rows * length * length,
-        head=_head_bytes(model, rows * length),
+        head=_head_bytes(model, rows * length, _device(recipe)),
     )
 
 
@@ -151,15 +152,18 @@ def longest_row(lengths: Sequence[int], recipe: Recipe) -> int:
     return max(sum(lengths[i] for i in row) for row in make_rows(lengths, recipe))
 
 
-def _head_bytes(model: Any, tokens: int) -> int:
+def _head_bytes(model: Any, tokens: int, device: str) -> int:
     """Of trl's fused head: gradient of the states, a tile of logits, and what marker rows cost: a
     copy of the whole matrix with the rows in place, and its gradient in float32."""
     head = model.get_output_embeddings()
     words, width = head.weight.shape
-    tile = min(tokens, TILE[0]) * min(words, TILE[1]) * 4
+    tile_tokens = min(tokens, TILE[0])
+    tile = tile_tokens * TILE[1] * model.dtype.itemsize
+    if device == "cpu":
+        tile += TILE_COPIES * tile_tokens * min(words, TILE[1]) * 4
     learns = any(p.requires_grad for p in head.parameters())
     matrix = words * width * (head.weight.element_size() + 4) if learns else 0
-    return tokens * width * 4 + 2 * tile + matrix
+    return tokens * width * 4 + tile + matrix
 
 
 def _saved_by_quantising(model: Any, recipe: Recipe) -> int:

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForCausalLM, Qwen3Config
+from trl.trainer.utils import add_fused_lm_head
 
 from ptrain.collator import collate
 from ptrain.config import LoraOptions, Recipe, TrainOptions
@@ -13,7 +15,7 @@ from ptrain.memory import build_empty, describe, estimate, longest_row
 from ptrain.model import add_lora, load_base, load_config, load_tokenizer
 from tests.ptrain.conftest import make_records, make_tokenizer
 
-FACTOR = 1.35  # how far the estimate of a peak may be off, either way
+FACTOR = 1.25  # how far the estimate of a peak may be off, either way
 
 
 def bytes_of(tensors):
@@ -26,8 +28,10 @@ def look(recipe, length=64):
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("family", ["qwen3", "llama", "wide"])
+@pytest.mark.parametrize(
+    ("family", "dtype"),
+    [("qwen3", "float32"), ("qwen3", "bfloat16"), ("llama", "bfloat16"), ("wide", "float32")],
+)
 def test_weights_and_optimiser_are_counted_exactly(bases, family, dtype, tuning):
     options = TrainOptions(device="cpu", dtype=dtype, batch_rows=1)
     recipe = Recipe(data="x", model=str(bases[family]), tuning=tuning, train=options)
@@ -72,16 +76,11 @@ def test_four_bits_are_counted_as_bitsandbytes_stores_them(bases):
 
 def measure(recipe, model, batch):
     """Peak of what forward and backward of one batch allocate on the CPU, in bytes."""
-    from torch.profiler import ProfilerActivity, profile
-    from trl.trainer.utils import add_fused_lm_head
-
     model.train()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        kinds = batch.pop("kinds", None)
         output = model(**batch, use_cache=False, fused_lm_head=True)
         (-output.log_probs).sum().backward()
-        del output, kinds
-    assert add_fused_lm_head
+        del output
     events = profiler.profiler.kineto_results.events()
     changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
     now = peak = 0
@@ -106,11 +105,10 @@ def middle(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("tuning", ["lora", "full"])
-def test_the_peak_is_estimated_within_a_third(middle, tuning, checkpointing):
-    from trl.trainer.utils import add_fused_lm_head
-
+def test_the_peak_is_estimated_within_a_quarter(middle, tuning, checkpointing):
     options = TrainOptions(
         device="cpu", dtype="float32", micro_rows=4, gradient_checkpointing=checkpointing
     )
@@ -120,7 +118,7 @@ def test_the_peak_is_estimated_within_a_third(middle, tuning, checkpointing):
     base = load_base(recipe.model)
     encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout)
     rows = sorted(map(encode, make_records(40)), key=len)[-4:]
-    batch = collate(rows)
+    batch = {key: x for key, x in collate(rows).items() if key != "kinds"}
     add_fused_lm_head(base.model)
     if checkpointing:
         base.model.gradient_checkpointing_enable({"use_reentrant": False})

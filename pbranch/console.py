@@ -3,12 +3,10 @@
 0 done, 1 a known error (one line on stderr), 2 usage, 130 interrupted.
 """
 
-import math
 import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -61,26 +59,22 @@ def quiet_libraries() -> None:
 
 
 @contextmanager
-def interruptible(*others: signal.Signals, echo: float = 0.0) -> Iterator[Callable[[], bool]]:
+def interruptible(*others: signal.Signals) -> Iterator[Callable[[], bool]]:
     """Turns the first Ctrl-C, and every signal of `others`, into the answer True, so that work can
     stop where it is whole; a second Ctrl-C interrupts at once.
 
-    echo: seconds for which a second one is taken for the first, passed on by a launcher.
     Outside the main thread, where Python handles no signals, the answer stays False.
     """
-    asked, first = False, math.inf
+    asked = False
 
     def ask(number: int, _: Any) -> None:
-        nonlocal asked, first
-        if number == signal.SIGINT:
-            if time.monotonic() > first + echo:
-                raise KeyboardInterrupt
-            first = min(first, time.monotonic())
+        nonlocal asked
         asked = True
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    chosen = (signal.SIGINT, *others)
-    if threading.current_thread() is not threading.main_thread():
-        chosen = ()
+    here = threading.current_thread() is threading.main_thread()
+    chosen = (signal.SIGINT, *others) if here else ()
     previous = {number: signal.signal(number, ask) for number in chosen}
     try:
         yield lambda: asked

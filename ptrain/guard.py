@@ -21,7 +21,6 @@ from pbranch.console import interruptible
 from pbranch.errors import TrainingError
 from ptrain.config import Recipe
 
-ECHO = 1.0  # seconds in which torchrun passes a terminal's Ctrl-C on to processes that had it
 NO_MEMORY = ("out of memory", "DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
@@ -29,7 +28,7 @@ NO_MEMORY = ("out of memory", "DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED
 def signals() -> Iterator[Callable[[], bool]]:
     """Whether a stop was asked for: by Ctrl-C, SIGTERM, or SIGUSR1 as SLURM sends in advance."""
     names = [name for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]  # not on Windows
-    with interruptible(*(signal.Signals[name] for name in names), echo=ECHO) as asked:
+    with interruptible(*(signal.Signals[name] for name in names)) as asked:
         yield asked
 
 

@@ -68,18 +68,18 @@ def estimate(
         optimizer=math.ceil(share * size) + 4 * len(trained),  # and a counter of steps each
         activations=count_activations(model, recipe, rows, length),
         mask=rows * length * length,
-        head=_head_bytes(model, rows * length, _device(recipe)),
+        head=_head_bytes(model, rows * length, recipe),
     )
 
 
 def build_empty(recipe: Recipe, config: Any, tokenizer: Any, markers: MarkerIds) -> Any:
-    """The model as it is trained, on the meta device."""
+    """The model as it is trained, on the meta device: weights in float32 where all are trained."""
     from transformers import AutoModelForCausalLM
 
     attention.register()
     capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
     name = attention.BRANCH_EAGER if capped else attention.BRANCH
-    dtype = choose_dtype(recipe.train.dtype, _device(recipe))
+    dtype = torch.float32 if recipe.tuning == "full" else _dtype(recipe)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, attn_implementation=name, dtype=dtype)
         if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
@@ -96,7 +96,7 @@ def count_activations(model: Any, recipe: Recipe, rows: int, length: int) -> int
     With gradient checkpointing: the input of each layer, and one layer at a time in full.
     """
     decoder = (model.get_base_model() if recipe.tuning == "lora" else model).base_model.train()
-    half = decoder.dtype == torch.bfloat16
+    half = _dtype(recipe) == torch.bfloat16
     kept: dict[int, Any] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -152,14 +152,14 @@ def longest_row(lengths: Sequence[int], recipe: Recipe) -> int:
     return max(sum(lengths[i] for i in row) for row in make_rows(lengths, recipe))
 
 
-def _head_bytes(model: Any, tokens: int, device: str) -> int:
+def _head_bytes(model: Any, tokens: int, recipe: Recipe) -> int:
     """Of trl's fused head: gradient of the states, a tile of logits, and what marker rows cost: a
     copy of the whole matrix with the rows in place, and its gradient in float32."""
     head = model.get_output_embeddings()
     words, width = head.weight.shape
     tile_tokens = min(tokens, TILE[0])
-    tile = tile_tokens * TILE[1] * model.dtype.itemsize
-    if device == "cpu":
+    tile = tile_tokens * TILE[1] * _dtype(recipe).itemsize
+    if _device(recipe) == "cpu":
         tile += TILE_COPIES * tile_tokens * min(words, TILE[1]) * 4
     learns = any(p.requires_grad for p in head.parameters())
     matrix = words * width * (head.weight.element_size() + 4) if learns else 0
@@ -182,6 +182,10 @@ def _saved_by_quantising(model: Any, recipe: Recipe) -> int:
 
 def _bytes(tensor: torch.Tensor) -> int:
     return tensor.numel() * tensor.element_size()
+
+
+def _dtype(recipe: Recipe) -> torch.dtype:
+    return choose_dtype(recipe.train.dtype, _device(recipe))
 
 
 def _device(recipe: Recipe) -> str:

@@ -4,7 +4,6 @@ Knows no branches and no loss. What transformers already restores (weights, opti
 random numbers of each process, place in the data) is left to it.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +74,9 @@ class ResumableSFTTrainer(SFTTrainer):
         super()._load_rng_state(checkpoint)
         file = self._loss_file(checkpoint or "")
         if file.is_file():
-            stored: Mapping[str, Any] = torch.load(file, self.args.device, weights_only=True)
-            self._tr_loss, self._globalstep_last_logged = stored["loss"], stored["logged"]
+            stored = torch.load(file, "cpu", weights_only=True)
+            self._tr_loss = stored["loss"].to(self.args.device)
+            self._globalstep_last_logged = stored["logged"]
 
     def _loss_file(self, folder: str) -> Path:
         return Path(folder) / f"loss_{self.args.process_index}_of_{self.args.world_size}.pt"

@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import load_file
 
 from pbranch.errors import TrainingError
-from ptrain import guard
 from ptrain.checkpoint import find_damage, list_checkpoints
 from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.guard import Guard, is_out_of_memory, naming_memory, what_to_lower
@@ -98,8 +97,6 @@ def test_a_stop_between_lines_of_the_log_keeps_their_losses(
 
 
 def test_the_next_ctrl_c_stops_at_once(bases, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(guard, "ECHO", -1.0)
-
     def twice(_):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
@@ -109,16 +106,6 @@ def test_the_next_ctrl_c_stops_at_once(bases, data, tmp_path, monkeypatch):
         train(recipe(bases, data, tmp_path))
     assert caught.value.args == ()
     assert list_checkpoints(tmp_path)[-1].name == "checkpoint-2"
-
-
-def test_a_launchers_echo_of_ctrl_c_is_no_second_one(bases, data, tmp_path, monkeypatch):
-    def twice(_):
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
-
-    at_batch(monkeypatch, 5, twice)
-    with pytest.raises(KeyboardInterrupt, match="step 3 of 6 is saved"):
-        train(recipe(bases, data, tmp_path))
 
 
 def poison_gradient(monkeypatch, value):

@@ -36,7 +36,7 @@ def test_weights_and_optimiser_are_counted_exactly(bases, family, dtype, tuning)
     options = TrainOptions(device="cpu", dtype=dtype, batch_rows=1)
     recipe = Recipe(data="x", model=str(bases[family]), tuning=tuning, train=options)
     found = look(recipe)
-    base = load_base(recipe.model, getattr(torch, dtype))
+    base = load_base(recipe.model, torch.float32 if tuning == "full" else getattr(torch, dtype))
     model = add_lora(base, recipe.lora) if tuning == "lora" else base.model
     trained = [p for p in model.parameters() if p.requires_grad]
     frozen = [p for p in model.parameters() if not p.requires_grad]

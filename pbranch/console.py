@@ -6,6 +6,7 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,8 +28,8 @@ def run(app: Callable[..., Any]) -> None:
         raise
     except OSError as e:
         fail(f"{e.filename}: {e.strerror}" if e.filename else str(e.strerror or e))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as e:
+        print(": ".join(["interrupted", *map(str, e.args)]), file=sys.stderr)
         sys.exit(130)
 
 
@@ -58,21 +59,28 @@ def quiet_libraries() -> None:
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C into the answer True, so that work can stop where it is whole; a
-    second one interrupts at once."""
+def interruptible(*others: signal.Signals) -> Iterator[Callable[[], bool]]:
+    """Turns the first Ctrl-C, and every signal of `others`, into the answer True, so that work can
+    stop where it is whole; a second Ctrl-C interrupts at once.
+
+    Outside the main thread, where Python handles no signals, the answer stays False.
+    """
     asked = False
 
-    def ask(*_: Any) -> None:
+    def ask(number: int, _: Any) -> None:
         nonlocal asked
         asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    previous = signal.signal(signal.SIGINT, ask)
+    here = threading.current_thread() is threading.main_thread()
+    chosen = (signal.SIGINT, *others) if here else ()
+    previous = {number: signal.signal(number, ask) for number in chosen}
     try:
         yield lambda: asked
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pbranch.show import draw_mask
 from ptrain.batching import count_steps, make_rows
 from ptrain.config import Recipe
 from ptrain.dataset import Encoder, count, load_split
+from ptrain.memory import describe, estimate, longest_row
 from ptrain.model import load_config, load_tokenizer, locate
 
 ROWS_SHOWN = 120
@@ -21,10 +22,11 @@ ROWS_SHOWN = 120
 def check(recipe: Recipe, home: Path | None = None) -> str:
     """What will be trained, as text. Raises BranchError where the run would."""
     path = locate(recipe.model)
-    load_config(path)
+    config = load_config(path)
     tokenizer, markers = load_tokenizer(path)
     encode = Encoder(tokenizer, markers, recipe.branches.layout)
     traces, held_out, left_out = load_split(recipe, encode, home)
+    longest = longest_row([len(x) for x in traces], recipe)
     example = min(traces, key=lambda x: (not x.hidden, len(x)))  # the shortest with a fork
     return "\n".join(
         [
@@ -32,6 +34,7 @@ def check(recipe: Recipe, home: Path | None = None) -> str:
             "",
             f"{len(traces)} traces, {len(held_out)} held out, {count(left_out)}",
             *count_tokens(traces, recipe),
+            *describe(estimate(recipe, config, tokenizer, markers, longest), recipe),
         ]
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pbranch import console
-from pbranch.errors import BranchError
+from pbranch.errors import BranchError, TrainingError
 from pbranch.recipe import load_recipe
 from ptrain.config import Recipe
 
@@ -20,12 +20,16 @@ def run(path: str | Path, overrides: Sequence[str]) -> None:
     """Train, or raise a BranchError; with several processes the first speaks for all."""
     try:
         recipe = load_recipe(Recipe, path, overrides)
+        from ptrain.guard import naming_memory
         from ptrain.train import train
 
-        train(recipe, home_of(path))
-    except BranchError:
+        with naming_memory(recipe, "outside a forward pass"):
+            train(recipe, home_of(path))
+    except TrainingError:
+        raise  # of this process
+    except (BranchError, KeyboardInterrupt) as e:
         if os.environ.get("RANK", "0") != "0":  # all processes read the same and fail alike
-            sys.exit(1)
+            sys.exit(130 if isinstance(e, KeyboardInterrupt) else 1)
         raise
 
 

@@ -5,50 +5,94 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
+from accelerate.utils import DistributedType
 
 from pbranch.errors import RecipeError
 from pbranch.recipe import load_recipe
+from ptrain.checkpoint import find_damage, list_checkpoints, read_facts, remove_leftovers
 from ptrain.config import Recipe
 from ptrain.progress import say
 
-# keys that change no weight: a run may go on with others than it was started with
+# keys that a run may go on with although it was started with others: they decide where, how often
+# and in which portions it computes (the last to rounding, and to other random numbers of dropout)
 FREE = {
     "out", "resume", "train.device", "train.eval_steps", "train.gradient_checkpointing",
     "train.logging_steps", "train.micro_rows", "train.report_to", "train.save_steps",
 }  # fmt: skip
 
 
-def find_checkpoint(recipe: Recipe) -> Path | None:
+def find_checkpoint(recipe: Recipe, main: bool = True) -> Path | None:
     """The last whole checkpoint in `recipe.out`; None where the run starts anew.
 
-    Raises RecipeError where the checkpoints are of another recipe. With `resume: never` old
-    checkpoints are removed, as they would be taken for newer ones.
+    A damaged one (a file is missing or cut short) is passed over for the one before it, with a
+    line that names the file. Raises RecipeError where all are damaged, as starting anew would be a
+    surprise, and where they are of another recipe. With `resume: never` old checkpoints are
+    removed, as they would be taken for newer ones. main: whether this process cleans up and speaks.
     """
     out = Path(recipe.out)
-    found = sorted(out.glob("checkpoint-*"), key=lambda p: int(p.name.rsplit("-", 1)[1]))
+    found = list_checkpoints(out)
+    if main:
+        remove_leftovers(out)
     if recipe.resume == "never":
-        if found and PartialState().is_main_process:
+        if found and main:
             say(f"removing {len(found)} checkpoints of an earlier run in {out}")
             for folder in found:
                 shutil.rmtree(folder)
         return None
-    # a checkpoint's state file is written last
-    whole = [folder for folder in found if (folder / "trainer_state.json").is_file()]
-    if not whole:
-        return None
-    differs = _differences(recipe, load_recipe(Recipe, out / "recipe.yaml"))
+    damages = []
+    for folder in reversed(found):
+        damage = find_damage(folder)
+        if damage is None:
+            _compare(recipe, load_recipe(Recipe, out / "recipe.yaml"))
+            return folder
+        damages.append(damage)
+        if main:
+            say(f"{folder.name} is damaged and passed over: {damage}")
+    if damages:
+        raise RecipeError(
+            f"{out}: none of its {len(found)} checkpoints is whole ({damages[0]}); expected one, "
+            "or resume=never to start anew"
+        )
+    return None
+
+
+def check_processes(checkpoint: Path, accelerator: Any) -> None:
+    """Refuse (RecipeError) a checkpoint whose shards these processes cannot read.
+
+    One of another number of processes is read, but its random numbers are not: a line says so.
+    """
+    facts, state = read_facts(checkpoint), describe_processes(accelerator)
+    shards = facts["sharding"] != "no" or state["sharding"] != "no"
+    if shards and facts != facts | state:
+        raise RecipeError(
+            f"{checkpoint}: written by {facts['processes']} processes with sharding "
+            f"{facts['sharding']}, found {state['processes']} with {state['sharding']}; "
+            "launch the run as it was, or resume=never"
+        )
+    if facts["processes"] != state["processes"] and accelerator.is_main_process:
+        say(
+            f"{checkpoint} was written by {facts['processes']} processes, there are "
+            f"{state['processes']}: the same rows in the same order, but equal to rounding only"
+        )
+
+
+def describe_processes(accelerator: Any) -> dict[str, Any]:
+    """Number of processes, and who shards the weights: `no`, `deepspeed` or `fsdp`."""
+    kinds = {DistributedType.DEEPSPEED: "deepspeed", DistributedType.FSDP: "fsdp"}
+    return {
+        "processes": accelerator.num_processes,
+        "sharding": kinds.get(accelerator.distributed_type, "no"),
+    }
+
+
+def _compare(new: Recipe, old: Recipe) -> None:
+    a, b = _flat(dataclasses.asdict(new)), _flat(dataclasses.asdict(old))
+    differs = [f"{k} was {b[k]!r}, is {a[k]!r}" for k in a if k not in FREE and a[k] != b.get(k)]
     if differs:
         raise RecipeError(
-            f"{out} holds checkpoints of another recipe ({differs[0]}); expected the same recipe, "
-            "resume=never, or another out"
+            f"{new.out} holds checkpoints of another recipe ({differs[0]}); expected the same "
+            "recipe, resume=never, or another out"
         )
-    return whole[-1]
-
-
-def _differences(new: Recipe, old: Recipe) -> list[str]:
-    a, b = _flat(dataclasses.asdict(new)), _flat(dataclasses.asdict(old))
-    return [f"{k} was {b[k]!r}, is {a[k]!r}" for k in a if k not in FREE and a[k] != b[k]]
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

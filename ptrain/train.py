@@ -12,17 +12,20 @@ from typing import Any
 
 import torch
 import transformers
+from accelerate import PartialState
 from safetensors import SafetensorError
 
 from pbranch.config import BranchConfig
 from pbranch.recipe import dump_recipe
 from ptrain.card import model_card
+from ptrain.checkpoint import replacing
 from ptrain.config import Recipe
 from ptrain.dataset import Encoder, count, load_split, mean_branch_tokens
+from ptrain.guard import signals
 from ptrain.model import Base, add_lora, choose_dtype, load_base
 from ptrain.probe import probe
 from ptrain.progress import say
-from ptrain.resume import find_checkpoint
+from ptrain.resume import check_processes, find_checkpoint
 from ptrain.trainer import make_trainer, use_cpu
 
 REPORT = "train_report.json"
@@ -35,7 +38,8 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
     """
     quieten()
     out = Path(recipe.out)
-    checkpoint = find_checkpoint(recipe)
+    state = PartialState(cpu=use_cpu(recipe.train.device))
+    checkpoint = find_checkpoint(recipe, state.is_main_process)
     device = "cpu" if use_cpu(recipe.train.device) else "auto"
     base = load_base(recipe.model, choose_dtype(recipe.train.dtype, device), recipe.seed)
     encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout)
@@ -44,24 +48,39 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
     trainer = make_trainer(recipe, model, base.tokenizer, traces, held_out)
     probe(trainer.model, base.markers, recipe.branches.layout)
 
+    if checkpoint:
+        check_processes(checkpoint, trainer.accelerator)
     main = trainer.is_world_process_zero()
     if main:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+        with naming_files(out), replacing(out) as folder:
+            (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
         say(f"{len(traces)} traces, {len(held_out)} held out, {count(left_out)} → {out}")
         say(f"from {checkpoint}" if checkpoint else f"{trainer.args.max_steps} steps")
-    with naming_files(out):
+    with naming_files(out), signals() as trainer.guard.asked:
         done = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if trainer.state.global_step < trainer.args.max_steps:
+        trainer.accelerator.end_training()
+        raise KeyboardInterrupt(how_to_go_on(recipe, trainer.state))
     scores = trainer.evaluate() if held_out else {}
     report = Report(len(traces), len(held_out), dict(left_out), done.metrics, scores)
     if main:
-        with naming_files(out):
+        with naming_files(out), replacing(out) as folder:
             mean = mean_branch_tokens(traces, base.markers)
-            save_adapter(out, trainer.model, base, recipe, mean)
-            write_report(out, report.of(trainer))
+            save_adapter(folder, trainer.model, base, recipe, mean)
+            write_report(folder, report.of(trainer))
+        print(f"adapter  {out}")
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
     return out
+
+
+def how_to_go_on(recipe: Recipe, state: Any) -> str:
+    """What a run that was stopped has saved, and the command that goes on."""
+    never = recipe.resume == "never"
+    return (
+        f"step {state.global_step} of {state.max_steps} is saved in {recipe.out}; the same command "
+        f"{'with resume=auto ' if never else ''}goes on from there"
+    )
 
 
 def quieten() -> None:
@@ -136,4 +155,3 @@ def write_report(out: Path, report: dict[str, Any]) -> None:
     (out / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     width = max(map(len, report))
     print("\n".join(f"{key:<{width}}  {value}" for key, value in report.items()))
-    print(f"{'adapter':<{width}}  {out}")

@@ -13,19 +13,21 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PrinterCallback
 from transformers.training_args import OptimizerNames
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from pbranch.errors import RecipeError
 from pbranch.layout import Kind, Layout
 from ptrain.batching import count_steps, make_rows, run_order
 from ptrain.collator import BranchCollator
 from ptrain.config import Recipe
+from ptrain.guard import Guard
 from ptrain.progress import Progress
+from ptrain.resumable import ResumableSFTTrainer
 
 KINDS = [kind.name.lower() for kind in Kind]
 
 
-class BranchSFTTrainer(SFTTrainer):
+class BranchSFTTrainer(ResumableSFTTrainer):
     """Takes batches of `BranchCollator`; its dataset holds row numbers."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -78,10 +80,6 @@ class BranchSFTTrainer(SFTTrainer):
             model: Any = self.model
             model.save_pretrained(output_dir, state_dict=state_dict, save_embedding_layers=False)
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Without trl's model card, which would describe a checkpoint as a finished model."""
-        super(SFTTrainer, self)._save_checkpoint(model, trial)
-
 
 def make_trainer(
     recipe: Recipe, model: Any, tokenizer: Any, train: list[Layout], held_out: list[Layout]
@@ -103,6 +101,7 @@ def make_trainer(
         eval_dataset=Dataset.from_dict({"row": by_length}) if held_out else None,
         processing_class=tokenizer,
         callbacks=[Progress()],
+        guard=Guard(recipe, tokenizer.decode),
     )
     trainer.remove_callback(PrinterCallback)  # it writes to stdout
     return trainer
@@ -130,6 +129,7 @@ def make_config(recipe: Recipe, steps: int, bf16: bool) -> SFTConfig:
         seed=recipe.seed,
         logging_steps=train.logging_steps,
         logging_first_step=True,
+        logging_nan_inf_filter=False,  # it hides what the guard looks for, and waits at each batch
         eval_strategy="steps" if train.eval_steps else "no",
         eval_steps=train.eval_steps or None,
         save_steps=train.save_steps,

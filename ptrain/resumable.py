@@ -1,0 +1,82 @@
+"""trl's SFTTrainer made to resume bit for bit, to write whole checkpoints, and to stop cleanly.
+
+Knows no branches and no loss. What transformers already restores (weights, optimiser, schedule,
+random numbers of each process, place in the data) is left to it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from trl import SFTTrainer
+
+from ptrain import checkpoint
+from ptrain.guard import Guard, naming_memory
+from ptrain.resume import describe_processes
+
+
+class ResumableSFTTrainer(SFTTrainer):
+    """Writes checkpoints into the run's folder `out`, and does what its Guard says."""
+
+    def __init__(self, *args: Any, guard: Guard, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.guard, self.out = guard, Path(str(self.args.output_dir))
+        self.add_callback(guard)
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """Forward and backward, watched by the guard."""
+        with naming_memory(self.guard.recipe, f"step {self.state.global_step + 1}", inputs):
+            loss = super().training_step(model, inputs, num_items_in_batch)
+        self.guard.seen(inputs, loss)
+        return loss
+
+    def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """As trl's, watched for memory."""
+        where = f"evaluation after step {self.state.global_step}"
+        with naming_memory(self.guard.recipe, where, inputs):
+            return super().prediction_step(model, inputs, *args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Draws no random number of the run's: when it happens changes no weight."""
+        device = self.args.device
+        devices = [] if device.type == "cpu" else [device]
+        with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
+            return super().evaluate(*args, **kwargs)
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """The guard reads it before the optimiser changes a weight."""
+        self.guard.gradient = super()._get_grad_norm(model, grad_norm)
+        return self.guard.gradient
+
+    def _get_output_dir(self, trial: Any) -> str:
+        """Where checkpoints are written, before `_save_checkpoint` gives them their names."""
+        return str(checkpoint.staging(self.out))
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Without trl's model card, which would describe a checkpoint as a finished model."""
+        with checkpoint.unstaging(self.out):
+            super(SFTTrainer, self)._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()  # each process writes files of its own
+            if self.args.should_save:
+                keep, facts = self.args.save_total_limit or 0, describe_processes(self.accelerator)
+                checkpoint.settle(self.out, self.state.global_step, keep, facts)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """And the losses since the last line of the log, which transformers would forget."""
+        super()._save_rng_state(output_dir)
+        torch.save(
+            {"loss": self._tr_loss, "logged": self._globalstep_last_logged},
+            self._loss_file(output_dir),
+        )
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        file = self._loss_file(checkpoint or "")
+        if file.is_file():
+            stored = torch.load(file, "cpu", weights_only=True)
+            self._tr_loss = stored["loss"].to(self.args.device)
+            self._globalstep_last_logged = stored["logged"]
+
+    def _loss_file(self, folder: str) -> Path:
+        return Path(folder) / f"loss_{self.args.process_index}_of_{self.args.world_size}.pt"

@@ -16,6 +16,7 @@ from pbranch.errors import ModelError
 from pbranch.markers import MarkerIds, Role, add_markers
 from ptrain import attention, compat
 from ptrain.config import LoraOptions
+from ptrain.distributed import whole
 
 # A marker's row starts as the mean of the rows of text that does a like job in plain writing.
 RELATED = {
@@ -59,7 +60,8 @@ def load_base(name: str, dtype: torch.dtype = torch.float32, seed: int = 0) -> B
         raise ModelError(f"model {name}: cannot load: {e}") from e
     if model._is_stateful:
         raise ModelError(f"model {name}: {config.model_type} keeps a recurrent state, no mask")
-    base = Base(name, model, tokenizer, markers, fingerprint(model))
+    with whole([model.get_input_embeddings().weight]):
+        base = Base(name, model, tokenizer, markers, fingerprint(model))
     add_marker_rows(base, seed)
     return base
 
@@ -78,7 +80,7 @@ def load_tokenizer(path: str) -> tuple[Any, MarkerIds]:
 def add_marker_rows(base: Base, seed: int) -> None:
     """Give each marker a row in embedding and head: spare rows where the base has enough."""
     model, size = base.model, len(base.tokenizer)
-    if size > model.get_input_embeddings().weight.shape[0]:
+    if size > model.get_input_embeddings().num_embeddings:
         # padded: a vocabulary that is no multiple of 64 is slow, and was seen to diverge (trl#5608)
         model.resize_token_embeddings(size, pad_to_multiple_of=64, mean_resizing=False)
     codec, old = SegmentCodec(base.tokenizer), min(base.markers.as_dict().values())
@@ -87,9 +89,10 @@ def add_marker_rows(base: Base, seed: int) -> None:
         matrices.append(model.get_output_embeddings().weight)
     for number, matrix in enumerate(matrices):
         generator = torch.Generator().manual_seed(seed + number)
-        for role, text in RELATED.items():
-            row = _related_row(matrix.detach(), codec.encode(text), old, generator)
-            matrix.data[getattr(base.markers, role.value)] = row
+        with whole([matrix], change=True):
+            for role, text in RELATED.items():
+                row = _related_row(matrix.detach(), codec.encode(text), old, generator)
+                matrix.data[getattr(base.markers, role.value)] = row
 
 
 def _related_row(matrix: Tensor, ids: list[int], old: int, generator: torch.Generator) -> Tensor:
@@ -108,6 +111,8 @@ def add_lora(base: Base, options: LoraOptions, seed: int = 0) -> Any:
     from peft import LoraConfig, get_peft_model
 
     compat.patch_token_wrapper()
+    compat.patch_token_rows()
+    compat.patch_head_gathering()
     torch.manual_seed(seed)
     ids = list(base.markers.as_dict().values())
     tied = is_tied(base.model)

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from pbranch.recipe import dump_recipe
 from ptrain.card import model_card
 from ptrain.config import Recipe
 from ptrain.dataset import Encoder, count, load_split, mean_branch_tokens
+from ptrain.distributed import SPLIT_WEIGHTS, count_trained, kind_of_split, loading_in_parts
 from ptrain.model import Base, add_lora, choose_dtype, load_base
 from ptrain.probe import probe
-from ptrain.progress import say
+from ptrain.progress import AtStart, say
 from ptrain.resume import find_checkpoint
 from ptrain.trainer import make_trainer, use_cpu
 
@@ -37,12 +39,19 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
     out = Path(recipe.out)
     checkpoint = find_checkpoint(recipe)
     device = "cpu" if use_cpu(recipe.train.device) else "auto"
-    base = load_base(recipe.model, choose_dtype(recipe.train.dtype, device), recipe.seed)
+    dtype = choose_dtype(recipe.train.dtype, device)
+    split = kind_of_split(device == "cpu")
+    with loading_in_parts(split, dtype):
+        base = load_base(recipe.model, dtype, recipe.seed)
+        model = add_lora(base, recipe.lora, recipe.seed)
     encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout)
     traces, held_out, left_out = load_split(recipe, encode, home)
-    model = add_lora(base, recipe.lora, recipe.seed)
     trainer = make_trainer(recipe, model, base.tokenizer, traces, held_out)
-    probe(trainer.model, base.markers, recipe.branches.layout)
+    vouch = partial(probe, trainer.model, base.markers, recipe.branches.layout)
+    if split in SPLIT_WEIGHTS:  # no pass before the trainer has wrapped the model
+        trainer.add_callback(AtStart(vouch))
+    else:
+        vouch()
 
     main = trainer.is_world_process_zero()
     if main:
@@ -54,10 +63,10 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
         done = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     scores = trainer.evaluate() if held_out else {}
     report = Report(len(traces), len(held_out), dict(left_out), done.metrics, scores)
-    if main:
-        with naming_files(out):
-            mean = mean_branch_tokens(traces, base.markers)
-            save_adapter(out, trainer.model, base, recipe, mean)
+    with naming_files(out):
+        trainer.save_model(str(out))  # by all processes: weights may be split over them
+        if main:
+            save_rest(out, base, recipe, mean_branch_tokens(traces, base.markers))
             write_report(out, report.of(trainer))
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
@@ -68,7 +77,8 @@ def quieten() -> None:
     """Leave stderr to the run's own lines: no loading bars, no notes on trl's deprecations."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     transformers.utils.logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    for module in ("transformers", "torch"):
+        warnings.filterwarnings("ignore", category=FutureWarning, module=module)
 
 
 @contextmanager
@@ -96,13 +106,12 @@ class Report:
     def of(self, trainer: Any) -> dict[str, Any]:
         """As stored. `seconds` are those since the last resume."""
         losses = [x["loss"] for x in trainer.state.log_history if "loss" in x]
-        trainable = [p.numel() for p in trainer.model.parameters() if p.requires_grad]
         return {
             "steps": trainer.state.global_step,
             "seconds": round(self.metrics["train_runtime"], 1),
             "loss_first": losses[0] if losses else None,
             "loss_last": losses[-1] if losses else None,
-            "trainable_params": sum(trainable),
+            "trainable_params": count_trained(trainer.model),
             "traces": self.traces,
             "held_out": self.held_out,
             "left_out": self.left_out,
@@ -113,11 +122,8 @@ class Report:
         }
 
 
-def save_adapter(
-    out: Path, model: Any, base: Base, recipe: Recipe, branch_tokens: float | None
-) -> None:
-    """LoRA and marker rows, tokenizer, branch config and card."""
-    model.save_pretrained(out, save_embedding_layers=False)
+def save_rest(out: Path, base: Base, recipe: Recipe, branch_tokens: float | None) -> None:
+    """What lies beside the weights: tokenizer, branch config and card."""
     base.tokenizer.save_pretrained(out)
     BranchConfig(
         marker_ids=base.markers.as_dict(),

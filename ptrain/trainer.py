@@ -18,6 +18,7 @@ from pbranch.layout import Kind, Layout
 from ptrain.batching import count_steps, make_rows, run_order
 from ptrain.collator import BranchCollator
 from ptrain.config import Recipe
+from ptrain.distributed import trained_state
 from ptrain.progress import Progress
 
 KINDS = [kind.name.lower() for kind in Kind]
@@ -69,6 +70,12 @@ class BranchSFTTrainer(SFTTrainer):
                 if count
             }
         super().log(logs, start_time)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Called by every process, for weights may be split over them; the first writes."""
+        state = trained_state(self.model)
+        if self.args.should_save:
+            self._save(output_dir or self.args.output_dir, state_dict=state)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """A checkpoint holds LoRA and marker rows; peft's default adds a resized vocabulary."""

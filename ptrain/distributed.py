@@ -1,6 +1,6 @@
 """Weights that are split over processes: loading in parts (ZeRO-3), and gathering (FSDP2 too).
 
-Where every process holds a whole model, all of this does nothing. Knows no adapter and no data.
+Where every process holds a whole model, all of this does nothing. Knows no data.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,6 +13,10 @@ from accelerate.utils import DistributedType, parse_flag_from_env
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from pbranch.errors import RecipeError
+from ptrain.config import Recipe
+from ptrain.lora import reads_weights
+
 SPLIT_WEIGHTS = ("zero3", "fsdp")
 
 
@@ -24,6 +28,22 @@ def kind_of_split(cpu: bool) -> str | None:
 
         return f"zero{DeepSpeedPlugin().zero_stage}"
     return "fsdp" if parse_flag_from_env("ACCELERATE_USE_FSDP") else None
+
+
+def refuse_unfit(recipe: Recipe, split: str | None) -> None:
+    """Raise RecipeError where what the recipe asks for needs weights that are not split."""
+    if split not in SPLIT_WEIGHTS:
+        return
+    if recipe.quantization:
+        raise RecipeError(
+            f"quantization: {recipe.quantization} under {split}, which would split weights of 4 "
+            "bit; expected plain processes or ZeRO-2"
+        )
+    if split == "zero3" and recipe.tuning == "lora" and reads_weights(recipe.lora):
+        raise RecipeError(
+            f"lora.init: {recipe.lora.init} is computed from whole weights, which zero3 splits; "
+            "expected true, gaussian or orthogonal, or ZeRO-2"
+        )
 
 
 @contextmanager

@@ -20,7 +20,14 @@ from pbranch.recipe import dump_recipe
 from ptrain.card import model_card
 from ptrain.config import Recipe
 from ptrain.dataset import Encoder, count, load_split, mean_branch_tokens
-from ptrain.distributed import SPLIT_WEIGHTS, count_trained, kind_of_split, loading_in_parts
+from ptrain.distributed import (
+    SPLIT_WEIGHTS,
+    count_trained,
+    kind_of_split,
+    loading_in_parts,
+    refuse_unfit,
+)
+from ptrain.lora import fit_original, starting_point
 from ptrain.model import Base, add_lora, choose_dtype, load_base
 from ptrain.probe import probe
 from ptrain.progress import AtStart, say
@@ -39,11 +46,10 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
     out = Path(recipe.out)
     checkpoint = find_checkpoint(recipe)
     device = "cpu" if use_cpu(recipe.train.device) else "auto"
-    dtype = choose_dtype(recipe.train.dtype, device)
     split = kind_of_split(device == "cpu")
-    with loading_in_parts(split, dtype):
-        base = load_base(recipe.model, dtype, recipe.seed)
-        model = add_lora(base, recipe.lora, recipe.seed)
+    refuse_unfit(recipe, split)
+    base, model = load_model(recipe, split, choose_dtype(recipe.train.dtype, device))
+    start = starting_point(model, recipe.lora) if recipe.tuning == "lora" else {}
     encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout)
     traces, held_out, left_out = load_split(recipe, encode, home)
     trainer = make_trainer(recipe, model, base.tokenizer, traces, held_out)
@@ -66,11 +72,24 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
     with naming_files(out):
         trainer.save_model(str(out))  # by all processes: weights may be split over them
         if main:
+            fit_original(out, start)
             save_rest(out, base, recipe, mean_branch_tokens(traces, base.markers))
             write_report(out, report.of(trainer))
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
     return out
+
+
+def load_model(recipe: Recipe, split: str | None, dtype: torch.dtype) -> tuple[Base, Any]:
+    """The base, and the model to train: the base with LoRA, or itself.
+
+    All weights are trained in float32, products being in `dtype`; DeepSpeed keeps float32 copies.
+    """
+    full = recipe.tuning == "full"
+    stored = torch.float32 if full and split in (None, "fsdp") else dtype
+    with loading_in_parts(split, stored):
+        base = load_base(recipe.model, stored, recipe.seed, recipe.quantization)
+        return base, base.model if full else add_lora(base, recipe.lora, recipe.seed)
 
 
 def quieten() -> None:
@@ -133,6 +152,7 @@ def save_rest(out: Path, base: Base, recipe: Recipe, branch_tokens: float | None
         positions=recipe.branches.positions,
         outline=recipe.branches.outline,
         branch_tokens=branch_tokens,
+        quantization=recipe.quantization,
     ).save(out)
     (out / "README.md").write_text(model_card(recipe, base.name), encoding="utf-8")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import DistributedType, parse_flag_from_env
+from accelerate.utils import parse_flag_from_env
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
@@ -22,8 +22,8 @@ SPLIT_WEIGHTS = ("zero3", "fsdp")
 
 def kind_of_split(cpu: bool) -> str | None:
     """`zero2`, `zero3` or `fsdp` as `accelerate launch` was told; None: nothing is split."""
-    state = PartialState(cpu=cpu)
-    if state.distributed_type == DistributedType.DEEPSPEED:
+    PartialState(cpu=cpu)  # joins the processes, which splitting needs
+    if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):
         from accelerate.utils import DeepSpeedPlugin
 
         return f"zero{DeepSpeedPlugin().zero_stage}"

@@ -44,10 +44,10 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
     """
     quieten()
     out = Path(recipe.out)
-    checkpoint = find_checkpoint(recipe)
     device = "cpu" if use_cpu(recipe.train.device) else "auto"
-    split = kind_of_split(device == "cpu")
+    split = kind_of_split(device == "cpu")  # first: joins the processes
     refuse_unfit(recipe, split)
+    checkpoint = find_checkpoint(recipe)
     base, model = load_model(recipe, split, choose_dtype(recipe.train.dtype, device))
     start = starting_point(model, recipe.lora) if recipe.tuning == "lora" else {}
     encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout)

@@ -48,14 +48,15 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
     split = kind_of_split(device == "cpu")  # first: joins the processes
     refuse_unfit(recipe, split)
     checkpoint = find_checkpoint(recipe)
-    base, model = load_model(recipe, split, choose_dtype(recipe.train.dtype, device))
+    dtype = choose_dtype(recipe.train.dtype, device)
+    base, model = load_model(recipe, split, dtype)
     start = starting_point(model, recipe.lora) if recipe.tuning == "lora" else {}
     encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout)
     traces, held_out, left_out = load_split(recipe, encode, home)
     trainer = make_trainer(recipe, model, base.tokenizer, traces, held_out)
     vouch = partial(probe, trainer.model, base.markers, recipe.branches.layout)
     if split in SPLIT_WEIGHTS:  # no pass before the trainer has wrapped the model
-        trainer.add_callback(AtStart(vouch))
+        trainer.add_callback(AtStart(partial(vouch, dtype=dtype)))
     else:
         vouch()
 

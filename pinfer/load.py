@@ -99,7 +99,10 @@ def load_quantized(model: str, dtype: Any, kind: str, folder: Path, device: str)
 
     load_config(model)
     settings = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type=kind, bnb_4bit_compute_dtype=dtype
+        load_in_4bit=True,
+        bnb_4bit_quant_type=kind,
+        bnb_4bit_use_double_quant=True,  # as ptrain does
+        bnb_4bit_compute_dtype=dtype,
     )
     base = AutoModelForCausalLM.from_pretrained(
         model, dtype=dtype, quantization_config=settings, device_map=device

@@ -123,6 +123,11 @@ class Recipe:
     def __post_init__(self) -> None:
         if not 0 <= self.eval_share < 1:
             raise RecipeError(f"eval_share: found {self.eval_share}, expected a share in [0, 1)")
+        if self.quantization and self.tuning == "full":
+            raise RecipeError(
+                f"quantization: {self.quantization} with tuning: full; weights of 4 bit cannot be "
+                "trained, expected tuning: lora"
+            )
         if not self.data:
             raise RecipeError("data: found none, expected files or globs")
 

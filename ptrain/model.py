@@ -4,9 +4,11 @@ Refuses models whose attention cannot be masked by row. Knows no data and no tra
 """
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from torch import Tensor
 
 from pbranch.bases import load_config, locate
@@ -16,6 +18,7 @@ from pbranch.errors import ModelError
 from pbranch.markers import MarkerIds, Role, add_markers
 from ptrain import attention, compat
 from ptrain.config import LoraOptions
+from ptrain.distributed import whole
 
 # A marker's row starts as the mean of the rows of text that does a like job in plain writing.
 RELATED = {
@@ -40,10 +43,16 @@ class Base:
     fingerprint: str
 
 
-def load_base(name: str, dtype: torch.dtype = torch.float32, seed: int = 0) -> Base:
+def load_base(
+    name: str,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    quantization: str | None = None,
+) -> Base:
     """Model and tokenizer of `name` (a folder, a Hub id, or tiny), ready for branch rows.
 
-    Raises ModelError on a missing or unfit model, MarkerError where a marker string is taken.
+    quantization: nf4 or fp4, for QLoRA; `dtype` is then that of the products. Raises ModelError on
+    a missing or unfit model, MarkerError where a marker string is taken.
     """
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
@@ -54,15 +63,38 @@ def load_base(name: str, dtype: torch.dtype = torch.float32, seed: int = 0) -> B
     attention.register()
     capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
     chosen = attention.BRANCH_EAGER if capped else attention.BRANCH
+    extra = _in_four_bits(quantization, dtype) if quantization else {}
     try:
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=chosen)
+        model = AutoModelForCausalLM.from_pretrained(
+            path, dtype=dtype, attn_implementation=chosen, **extra
+        )
     except (OSError, ValueError, RuntimeError, SafetensorError) as e:
         raise ModelError(f"model {name}: cannot load: {e}") from e
     if model._is_stateful:
         raise ModelError(f"model {name}: {config.model_type} keeps a recurrent state, no mask")
-    base = Base(name, model, tokenizer, markers, fingerprint(model))
+    with whole([model.get_input_embeddings().weight]):
+        base = Base(name, model, tokenizer, markers, fingerprint(model))
     add_marker_rows(base, seed)
     return base
+
+
+def _in_four_bits(kind: str, dtype: torch.dtype) -> dict[str, Any]:
+    """Arguments of `from_pretrained` for a base in 4 bit with doubly quantised scales (QLoRA,
+    arXiv 2305.14314); embedding and head stay in `dtype`."""
+    if find_spec("bitsandbytes") is None:
+        raise ModelError(
+            f"quantization: {kind} needs bitsandbytes, which is not installed; expected "
+            "pip install parallel-branches[qlora]"
+        )
+    from transformers import BitsAndBytesConfig
+
+    settings = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=kind,
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+    return {"quantization_config": settings, "device_map": {"": PartialState().device}}
 
 
 def load_tokenizer(path: str) -> tuple[Any, MarkerIds]:
@@ -79,7 +111,8 @@ def load_tokenizer(path: str) -> tuple[Any, MarkerIds]:
 def add_marker_rows(base: Base, seed: int) -> None:
     """Give each marker a row in embedding and head: spare rows where the base has enough."""
     model, size = base.model, len(base.tokenizer)
-    if size > model.get_input_embeddings().weight.shape[0]:
+    if size > model.get_input_embeddings().num_embeddings:
+        torch.manual_seed(seed)  # the rows between are drawn, by every process the same
         # padded: a vocabulary that is no multiple of 64 is slow, and was seen to diverge (trl#5608)
         model.resize_token_embeddings(size, pad_to_multiple_of=64, mean_resizing=False)
     codec, old = SegmentCodec(base.tokenizer), min(base.markers.as_dict().values())
@@ -88,9 +121,10 @@ def add_marker_rows(base: Base, seed: int) -> None:
         matrices.append(model.get_output_embeddings().weight)
     for number, matrix in enumerate(matrices):
         generator = torch.Generator().manual_seed(seed + number)
-        for role, text in RELATED.items():
-            row = _related_row(matrix.detach(), codec.encode(text), old, generator)
-            matrix.data[getattr(base.markers, role.value)] = row
+        with whole([matrix], change=True):
+            for role, text in RELATED.items():
+                row = _related_row(matrix.detach(), codec.encode(text), old, generator)
+                matrix.data[getattr(base.markers, role.value)] = row
 
 
 def _related_row(matrix: Tensor, ids: list[int], old: int, generator: torch.Generator) -> Tensor:
@@ -106,28 +140,25 @@ def is_tied(model: Any) -> bool:
 
 def add_lora(base: Base, options: LoraOptions, seed: int = 0) -> Any:
     """The base as a peft model: LoRA, and the marker rows of embedding and (untied) head."""
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
+
+    from ptrain.lora import lora_config
 
     compat.patch_token_wrapper()
+    compat.patch_token_rows()
+    compat.patch_head_gathering()
     torch.manual_seed(seed)
     ids = list(base.markers.as_dict().values())
     tied = is_tied(base.model)
     modules = [base.model.get_input_embeddings(), base.model.get_output_embeddings()]
     names = [_leaf_name(base.model, module) for module in modules[: 1 if tied else 2]]
-    config = LoraConfig(
-        task_type="CAUSAL_LM",
-        r=options.r,
-        lora_alpha=options.alpha,
-        lora_dropout=options.dropout,
-        target_modules=options.target_modules,
-        use_rslora=options.use_rslora,
-        use_dora=options.use_dora,
-        trainable_token_indices=dict.fromkeys(names, ids),
-    )
+    config = lora_config(options, dict.fromkeys(names, ids))
+    # ZeRO-3 gathers small weights of one dtype only; its optimizer keeps float32 copies anyway
+    in_parts = any(hasattr(p, "ds_id") for p in base.model.parameters())
     try:
-        model = get_peft_model(base.model, config)
-    except ValueError as e:  # peft names the target modules that it did not find
-        raise ModelError(f"model {base.name}: cannot add LoRA: {e}") from e
+        model = get_peft_model(base.model, config, autocast_adapter_dtype=not in_parts)
+    except (ValueError, TypeError, RuntimeError) as e:  # a target not found, or a bad option
+        raise ModelError(f"model {base.name}: cannot add LoRA: {str(e).splitlines()[0]}") from e
     config.base_model_name_or_path = base.name
     return model
 

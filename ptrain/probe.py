@@ -30,14 +30,22 @@ class _Letters:
         return [7 * ord(letter) % self.size for letter in text]
 
 
-def probe(model: Any, markers: MarkerIds, options: LayoutOptions | None = None) -> None:
-    """Refuse (ModelError) a model whose rows see too much or too little."""
+def probe(
+    model: Any,
+    markers: MarkerIds,
+    options: LayoutOptions | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Refuse (ModelError) a model whose rows see too much or too little.
+
+    dtype: in which the model multiplies, where that is not the dtype of its weights.
+    """
     was_training = model.training
     model.eval()
     try:
         with torch.no_grad():
             layout, branches = _small_fork(markers, options)
-            _check_plain(model, layout)
+            _check_plain(model, layout, dtype or model.dtype)
             _check_moves(model, layout, branches)
     except (TypeError, AttributeError, RuntimeError, IndexError) as e:
         kind = model.config.model_type
@@ -97,7 +105,7 @@ def _check_moves(model: Any, layout: Layout, branches: list[range]) -> None:
                 )
 
 
-def _check_plain(model: Any, layout: Layout) -> None:
+def _check_plain(model: Any, layout: Layout, dtype: torch.dtype) -> None:
     """On a row without a fork, our attention gives what the model's own gives.
 
     Catches attention arguments that ours would ignore (sinks, caps).
@@ -111,7 +119,7 @@ def _check_plain(model: Any, layout: Layout) -> None:
     finally:
         model.set_attn_implementation(own)
     error = (theirs[0].float().cpu() - ours).abs().max() / ours.abs().max()
-    allowed = PLAIN.get(model.dtype, PLAIN_HALF)
+    allowed = PLAIN.get(dtype, PLAIN_HALF)
     if not error <= allowed:
         raise ModelError(
             f"model ({model.config.model_type}): with the branch mask a plain text gives other "

@@ -1,7 +1,8 @@
-"""Progress of a run, a line now and then on stderr. Knows only what the trainer logs."""
+"""A run's callbacks: a line now and then on stderr, and a call when all is ready to train."""
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from transformers import TrainerCallback
@@ -33,6 +34,17 @@ class Progress(TrainerCallback):
                 f"step {state.global_step}/{state.max_steps}  loss {logs['loss']:.4f}  "
                 f"lr {logs['learning_rate']:.1e}  {seconds:.2f} s/step  {left / 60:.1f} min left"
             )
+
+
+class AtStart(TrainerCallback):
+    """Calls `act` once, when the trainer has put the model in its final place."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self.act = act
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Before the first step, or the first after a resume."""
+        self.act()
 
 
 def say(text: str) -> None:

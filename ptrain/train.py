@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,18 @@ from ptrain.card import model_card
 from ptrain.checkpoint import replacing
 from ptrain.config import Recipe
 from ptrain.dataset import Encoder, count, load_split, mean_branch_tokens
+from ptrain.distributed import (
+    SPLIT_WEIGHTS,
+    count_trained,
+    kind_of_split,
+    loading_in_parts,
+    refuse_unfit,
+)
 from ptrain.guard import signals
+from ptrain.lora import fit_original, starting_point
 from ptrain.model import Base, add_lora, choose_dtype, load_base
 from ptrain.probe import probe
-from ptrain.progress import say
+from ptrain.progress import AtStart, say
 from ptrain.resume import check_processes, find_checkpoint
 from ptrain.trainer import make_trainer, use_cpu
 
@@ -38,15 +47,21 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
     """
     quieten()
     out = Path(recipe.out)
-    state = PartialState(cpu=use_cpu(recipe.train.device))
-    checkpoint = find_checkpoint(recipe, state.is_main_process)
     device = "cpu" if use_cpu(recipe.train.device) else "auto"
-    base = load_base(recipe.model, choose_dtype(recipe.train.dtype, device), recipe.seed)
+    split = kind_of_split(device == "cpu")  # first: joins the processes
+    refuse_unfit(recipe, split)
+    checkpoint = find_checkpoint(recipe, PartialState().is_main_process)
+    dtype = choose_dtype(recipe.train.dtype, device)
+    base, model = load_model(recipe, split, dtype)
+    start = starting_point(model, recipe.lora) if recipe.tuning == "lora" else {}
     encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout)
     traces, held_out, left_out = load_split(recipe, encode, home)
-    model = add_lora(base, recipe.lora, recipe.seed)
     trainer = make_trainer(recipe, model, base.tokenizer, traces, held_out)
-    probe(trainer.model, base.markers, recipe.branches.layout)
+    vouch = partial(probe, trainer.model, base.markers, recipe.branches.layout)
+    if split in SPLIT_WEIGHTS:  # no pass before the trainer has wrapped the model
+        trainer.add_callback(AtStart(partial(vouch, dtype=dtype)))
+    else:
+        vouch()
 
     if checkpoint:
         check_processes(checkpoint, trainer.accelerator)
@@ -63,10 +78,12 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
         raise KeyboardInterrupt(how_to_go_on(recipe, trainer.state))
     scores = trainer.evaluate() if held_out else {}
     report = Report(len(traces), len(held_out), dict(left_out), done.metrics, scores)
+    weights = trainer.gather()  # by all processes: weights may be split over them
     if main:
         with naming_files(out), replacing(out) as folder:
-            mean = mean_branch_tokens(traces, base.markers)
-            save_adapter(folder, trainer.model, base, recipe, mean)
+            trainer._save(str(folder), state_dict=weights)
+            fit_original(folder, start)
+            save_rest(folder, base, recipe, mean_branch_tokens(traces, base.markers))
             write_report(folder, report.of(trainer))
         print(f"adapter  {out}")
     trainer.accelerator.wait_for_everyone()
@@ -83,11 +100,24 @@ def how_to_go_on(recipe: Recipe, state: Any) -> str:
     )
 
 
+def load_model(recipe: Recipe, split: str | None, dtype: torch.dtype) -> tuple[Base, Any]:
+    """The base, and the model to train: the base with LoRA, or itself.
+
+    All weights are trained in float32, products being in `dtype`; DeepSpeed keeps float32 copies.
+    """
+    full = recipe.tuning == "full"
+    stored = torch.float32 if full and split in (None, "fsdp") else dtype
+    with loading_in_parts(split, stored):
+        base = load_base(recipe.model, stored, recipe.seed, recipe.quantization)
+        return base, base.model if full else add_lora(base, recipe.lora, recipe.seed)
+
+
 def quieten() -> None:
     """Leave stderr to the run's own lines: no loading bars, no notes on trl's deprecations."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     transformers.utils.logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    for module in ("transformers", "torch"):
+        warnings.filterwarnings("ignore", category=FutureWarning, module=module)
 
 
 @contextmanager
@@ -115,13 +145,12 @@ class Report:
     def of(self, trainer: Any) -> dict[str, Any]:
         """As stored. `seconds` are those since the last resume."""
         losses = [x["loss"] for x in trainer.state.log_history if "loss" in x]
-        trainable = [p.numel() for p in trainer.model.parameters() if p.requires_grad]
         return {
             "steps": trainer.state.global_step,
             "seconds": round(self.metrics["train_runtime"], 1),
             "loss_first": losses[0] if losses else None,
             "loss_last": losses[-1] if losses else None,
-            "trainable_params": sum(trainable),
+            "trainable_params": count_trained(trainer.model),
             "traces": self.traces,
             "held_out": self.held_out,
             "left_out": self.left_out,
@@ -132,11 +161,8 @@ class Report:
         }
 
 
-def save_adapter(
-    out: Path, model: Any, base: Base, recipe: Recipe, branch_tokens: float | None
-) -> None:
-    """LoRA and marker rows, tokenizer, branch config and card."""
-    model.save_pretrained(out, save_embedding_layers=False)
+def save_rest(out: Path, base: Base, recipe: Recipe, branch_tokens: float | None) -> None:
+    """What lies beside the weights: tokenizer, branch config and card."""
     base.tokenizer.save_pretrained(out)
     BranchConfig(
         marker_ids=base.markers.as_dict(),
@@ -146,6 +172,7 @@ def save_adapter(
         positions=recipe.branches.positions,
         outline=recipe.branches.outline,
         branch_tokens=branch_tokens,
+        quantization=recipe.quantization,
     ).save(out)
     (out / "README.md").write_text(model_card(recipe, base.name), encoding="utf-8")
 

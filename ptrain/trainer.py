@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import is_peft_model
 from datasets import Dataset
 from torch import Tensor
 from transformers import PrinterCallback
@@ -20,7 +21,9 @@ from pbranch.layout import Kind, Layout
 from ptrain.batching import count_steps, make_rows, run_order
 from ptrain.collator import BranchCollator
 from ptrain.config import Recipe
+from ptrain.distributed import trained_state
 from ptrain.guard import Guard
+from ptrain.model import choose_dtype
 from ptrain.progress import Progress
 from ptrain.resumable import ResumableSFTTrainer
 
@@ -74,11 +77,22 @@ class BranchSFTTrainer(ResumableSFTTrainer):
             }
         super().log(logs, start_time)
 
+    def gather(self) -> dict[str, Tensor]:
+        """The weights that are saved, by name. Every process must ask: they may be split."""
+        if is_peft_model(self.model):
+            return trained_state(self.model)
+        return self.accelerator.get_state_dict(self.model_wrapped)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Called by every process; the first writes."""
+        self._save(output_dir or self.args.output_dir, state_dict=self.gather())
+
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """A checkpoint holds LoRA and marker rows; peft's default adds a resized vocabulary."""
         if self.args.should_save:
             model: Any = self.model
-            model.save_pretrained(output_dir, state_dict=state_dict, save_embedding_layers=False)
+            extra = {"save_embedding_layers": False} if is_peft_model(model) else {}
+            model.save_pretrained(output_dir, state_dict=state_dict, **extra)
 
 
 def make_trainer(
@@ -92,7 +106,7 @@ def make_trainer(
     first = len(rows)
     rows += [[i] for i in range(len(train), len(layouts))]
     by_length = sorted(range(first, len(rows)), key=lambda r: -len(layouts[rows[r][0]]))
-    config = make_config(recipe, steps, bf16=model.dtype == torch.bfloat16)
+    config = make_config(recipe, steps)
     trainer = BranchSFTTrainer(
         model=model,
         args=config,
@@ -107,7 +121,7 @@ def make_trainer(
     return trainer
 
 
-def make_config(recipe: Recipe, steps: int, bf16: bool) -> SFTConfig:
+def make_config(recipe: Recipe, steps: int) -> SFTConfig:
     """The recipe in trl's words."""
     train, cpu = recipe.train, use_cpu(recipe.train.device)
     micro, accumulation = split_batch(recipe, PartialState(cpu=cpu).num_processes)
@@ -124,7 +138,7 @@ def make_config(recipe: Recipe, steps: int, bf16: bool) -> SFTConfig:
         weight_decay=train.weight_decay,
         max_grad_norm=train.max_grad_norm,
         gradient_checkpointing=train.gradient_checkpointing,
-        bf16=bf16,
+        bf16=choose_dtype(train.dtype, "cpu" if cpu else "auto") == torch.bfloat16,
         use_cpu=cpu,
         seed=recipe.seed,
         logging_steps=train.logging_steps,

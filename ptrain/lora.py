@@ -1,0 +1,111 @@
+"""Choices of LoRA in peft's words, checked by name; adapters put back onto the original base.
+
+Knows peft's LoraConfig and an adapter's folder; loads no model.
+"""
+
+import dataclasses
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pbranch.errors import RecipeError
+from ptrain.config import LoraOptions
+
+# peft's names of what other keys of a recipe set, and those that are for it alone
+OURS = {
+    "r": "lora.r", "lora_alpha": "lora.alpha", "lora_dropout": "lora.dropout",
+    "target_modules": "lora.target_modules", "use_rslora": "lora.use_rslora",
+    "use_dora": "lora.use_dora", "init_lora_weights": "lora.init", "trainable_token_indices": "",
+    "task_type": "", "peft_type": "", "peft_version": "", "auto_mapping": "", "revision": "",
+    "inference_mode": "", "base_model_name_or_path": "", "runtime_config": "",
+}  # fmt: skip
+INITS = ("true", "false", "gaussian", "orthogonal", "mica", "olora", "pissa", "pissa_niter_4")
+WEIGHTS = "adapter_model.safetensors"
+
+
+def lora_config(options: LoraOptions, rows: dict[str, list[int]]) -> LoraConfig:
+    """peft's configuration; `rows`: the vocabulary rows to train, by module name.
+
+    Raises RecipeError on an option that peft does not know or refuses, or that another key sets.
+    """
+    _check_init(options.init)
+    known = [f.name for f in dataclasses.fields(LoraConfig) if f.init and f.name not in OURS]
+    for name in options.options:
+        if OURS.get(name):
+            raise RecipeError(f"lora.options.{name}: another key sets this; use {OURS[name]}")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            hint = f"did you mean lora.options.{near[0]}?" if near else f"keys: {', '.join(known)}"
+            raise RecipeError(f"unknown key lora.options.{name}; {hint}")
+    try:
+        return LoraConfig(
+            task_type="CAUSAL_LM",
+            r=options.r,
+            lora_alpha=options.alpha,
+            lora_dropout=options.dropout,
+            target_modules=options.target_modules,
+            use_rslora=options.use_rslora,
+            use_dora=options.use_dora,
+            init_lora_weights=options.init,  # type: ignore[arg-type]
+            trainable_token_indices=rows,
+            **options.options,
+        )
+    except (TypeError, ValueError, ImportError) as e:
+        raise RecipeError(f"lora.options: {str(e).splitlines()[0]}") from e
+
+
+def _check_init(name: bool | str) -> None:
+    if isinstance(name, bool) or name in INITS or re.fullmatch(r"pissa_niter_\d+", name):
+        return
+    near = difflib.get_close_matches(name, INITS, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    # peft's eva, corda, lora_ga and loftq need passes over data or a quantiser of their own
+    raise RecipeError(f"lora.init: found {name}, expected one of {', '.join(INITS)}{hint}")
+
+
+def reads_weights(options: LoraOptions) -> bool:
+    """Whether the start is computed from the base's weights, which must be whole for that."""
+    return isinstance(options.init, str) and options.init.startswith(("pissa", "olora", "mica"))
+
+
+def starting_point(model: Any, options: LoraOptions) -> dict[str, Tensor]:
+    """The matrices A and B of a fresh adapter whose start was taken out of the base (PiSSA,
+    OLoRA), by their names in its file; empty where the base is unchanged."""
+    if not (isinstance(options.init, str) and options.init.startswith(("pissa", "olora"))):
+        return {}
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return {k: v.detach().cpu().clone() for k, v in state.items() if _side(k)}
+
+
+def fit_original(folder: Path, start: dict[str, Tensor]) -> None:
+    """Rewrite the adapter in `folder`, trained on a base without its start, for the whole base.
+
+    W - s B0 A0 + s B A = W + s [B, -B0] [A; A0]: twice the rank, the same scale s. peft can do
+    this as well (`path_initial_model_for_weight_conversion`), but drops trained vocabulary rows.
+    """
+    if not start:
+        return
+    tensors = load_file(folder / WEIGHTS)
+    for name, first in start.items():
+        last = tensors[name].to(first)
+        joined = [last, first] if _side(name) == "A" else [last, -first]
+        tensors[name] = torch.cat(joined, dim=0 if _side(name) == "A" else 1).contiguous()
+    config: Any = LoraConfig.from_pretrained(str(folder))
+    growth = 2**0.5 if config.use_rslora else 2  # the scale is alpha / r, or alpha / sqrt(r)
+    config.init_lora_weights = True
+    config.r, config.lora_alpha = 2 * config.r, growth * config.lora_alpha
+    config.rank_pattern = {k: 2 * r for k, r in config.rank_pattern.items()}
+    config.alpha_pattern = {k: growth * a for k, a in config.alpha_pattern.items()}
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    config.save_pretrained(str(folder))
+
+
+def _side(name: str) -> str:
+    """A, B, or nothing for a tensor that is no LoRA matrix."""
+    return "A" if "lora_A" in name else "B" if "lora_B" in name else ""

@@ -14,8 +14,9 @@ from ptrain.progress import say
 
 # keys that change no weight: a run may go on with others than it was started with
 FREE = {
-    "out", "resume", "train.device", "train.eval_steps", "train.gradient_checkpointing",
-    "train.logging_steps", "train.micro_rows", "train.report_to", "train.save_steps",
+    "evaluation.max_new_tokens", "evaluation.prompts", "out", "resume", "train.device",
+    "train.eval_steps", "train.gradient_checkpointing", "train.logging_steps",
+    "train.micro_rows", "train.report_to", "train.save_steps",
 }  # fmt: skip
 
 

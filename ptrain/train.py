@@ -19,11 +19,12 @@ from pbranch.recipe import dump_recipe
 from ptrain.card import model_card
 from ptrain.config import Recipe
 from ptrain.dataset import Encoder, count, load_split, mean_branch_tokens
+from ptrain.evaluate import make_generations
 from ptrain.model import Base, add_lora, choose_dtype, load_base
 from ptrain.probe import probe
 from ptrain.progress import say
 from ptrain.resume import find_checkpoint
-from ptrain.trainer import make_trainer, use_cpu
+from ptrain.trainer import check_reporter, make_trainer, use_cpu
 
 REPORT = "train_report.json"
 
@@ -34,34 +35,46 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
     home: where relative `data` files are looked for when the current folder has none.
     """
     quieten()
+    check_reporter(recipe.train.report_to)
     out = Path(recipe.out)
     checkpoint = find_checkpoint(recipe)
     device = "cpu" if use_cpu(recipe.train.device) else "auto"
     base = load_base(recipe.model, choose_dtype(recipe.train.dtype, device), recipe.seed)
-    encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout)
+    encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout, recipe.switch)
     traces, held_out, left_out = load_split(recipe, encode, home)
     model = add_lora(base, recipe.lora, recipe.seed)
     trainer = make_trainer(recipe, model, base.tokenizer, traces, held_out)
     probe(trainer.model, base.markers, recipe.branches.layout)
+    config = describe(base, recipe, mean_branch_tokens(traces, base.markers))
+    trainer.generations = make_generations(recipe, trainer, held_out, config)
 
     main = trainer.is_world_process_zero()
     if main:
         out.mkdir(parents=True, exist_ok=True)
         (out / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
         say(f"{len(traces)} traces, {len(held_out)} held out, {count(left_out)} → {out}")
+        if not held_out:
+            say("no evaluation: nothing is held out (eval_share, eval_data), or all is one prompt")
         say(f"from {checkpoint}" if checkpoint else f"{trainer.args.max_steps} steps")
     with naming_files(out):
         done = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    scores = trainer.evaluate() if held_out else {}
+    scores = score_end(trainer) if held_out else {}
     report = Report(len(traces), len(held_out), dict(left_out), done.metrics, scores)
     if main:
         with naming_files(out):
-            mean = mean_branch_tokens(traces, base.markers)
-            save_adapter(out, trainer.model, base, recipe, mean)
+            save_adapter(out, trainer.model, base, recipe, config)
             write_report(out, report.of(trainer))
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
     return out
+
+
+def score_end(trainer: Any) -> dict[str, float]:
+    """Scores after the last step: those of `train.eval_steps` where it has just evaluated."""
+    logged = [x for x in trainer.state.log_history if "eval_loss" in x]
+    if logged and logged[-1]["step"] == trainer.state.global_step:
+        return logged[-1]
+    return trainer.evaluate()
 
 
 def quieten() -> None:
@@ -106,20 +119,21 @@ class Report:
             "traces": self.traces,
             "held_out": self.held_out,
             "left_out": self.left_out,
-            **{k: round(v, 4) for k, v in self.scores.items() if k.startswith("eval_loss")},
+            **{k: round(v, 4) for k, v in self.scores.items() if _is_score(k)},
             "device": str(trainer.args.device),
             "processes": trainer.args.world_size,
             "torch": torch.__version__,
         }
 
 
-def save_adapter(
-    out: Path, model: Any, base: Base, recipe: Recipe, branch_tokens: float | None
-) -> None:
-    """LoRA and marker rows, tokenizer, branch config and card."""
-    model.save_pretrained(out, save_embedding_layers=False)
-    base.tokenizer.save_pretrained(out)
-    BranchConfig(
+def _is_score(key: str) -> bool:
+    """Whether a metric says how good the model is, not how fast the evaluation was."""
+    return key.startswith("eval_") and not key.endswith(("_runtime", "_per_second", "_time"))
+
+
+def describe(base: Base, recipe: Recipe, branch_tokens: float | None) -> BranchConfig:
+    """What an adapter is trained for."""
+    return BranchConfig(
         marker_ids=base.markers.as_dict(),
         base_model=base.name,
         base_fingerprint=base.fingerprint,
@@ -127,7 +141,16 @@ def save_adapter(
         positions=recipe.branches.positions,
         outline=recipe.branches.outline,
         branch_tokens=branch_tokens,
-    ).save(out)
+        form=recipe.form,
+        switch=recipe.switch,
+    )
+
+
+def save_adapter(out: Path, model: Any, base: Base, recipe: Recipe, config: BranchConfig) -> None:
+    """LoRA and marker rows, tokenizer, branch config and card."""
+    model.save_pretrained(out, save_embedding_layers=False)
+    base.tokenizer.save_pretrained(out)
+    config.save(out)
     (out / "README.md").write_text(model_card(recipe, base.name), encoding="utf-8")
 
 

@@ -10,25 +10,31 @@ import torch
 from accelerate import PartialState
 from datasets import Dataset
 from torch import Tensor
-from transformers import PrinterCallback
+from transformers import IntervalStrategy, PrinterCallback
+from transformers.integrations import (
+    INTEGRATION_TO_CALLBACK,
+    get_available_reporting_integrations,
+)
 from trl import SFTConfig, SFTTrainer
 
 from pbranch.errors import RecipeError
-from pbranch.layout import Kind, Layout
-from ptrain.batching import count_steps, make_rows, run_order
+from pbranch.markers import find_markers
+from ptrain.batching import count_steps, draw_forms, make_rows, run_order
 from ptrain.collator import BranchCollator
 from ptrain.config import Recipe
+from ptrain.dataset import Example
+from ptrain.evaluate import Generations, Tally
 from ptrain.progress import Progress
-
-KINDS = [kind.name.lower() for kind in Kind]
 
 
 class BranchSFTTrainer(SFTTrainer):
-    """Takes batches of `BranchCollator`; its dataset holds row numbers."""
+    """Takes batches of `BranchCollator`; its dataset holds row numbers and forms."""
+
+    generations: Generations | None = None  # at each evaluation, where the recipe asks for them
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._tallies: list[Tensor] = []  # of the evaluation under way: (2 * kinds) sums, counts
         super().__init__(*args, **kwargs)
+        self.tally = Tally(find_markers(self.processing_class))
 
     def compute_loss(
         self,
@@ -43,32 +49,21 @@ class BranchSFTTrainer(SFTTrainer):
         output = model(**inputs, use_cache=False, fused_lm_head=True)
         losses = -output.log_probs  # (B, L), 0 where there is no target
         if not model.training:
-            self._tally(losses.detach(), kinds, output.label_mask)
+            hits, targets = output.is_top1, inputs["shift_labels"]
+            sums = self.tally.count(losses.detach(), hits, targets, kinds)
+            # a row each: rows doubled to fill a batch drop out
+            self.tally.sums.append(self.accelerator.gather_for_metrics(sums))
         count = output.label_mask.sum() if num_items_in_batch is None else num_items_in_batch
         loss = losses.sum() / torch.as_tensor(count).clamp(min=1)
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes  # DDP averages the gradients
         return loss
 
-    def _tally(self, losses: Tensor, kinds: Tensor, mask: Tensor) -> None:
-        """Sums and counts by kind; gathered a row: rows doubled to fill a batch drop out."""
-        sums = losses.new_zeros(len(losses), 2, len(KINDS))
-        sums[:, 0].scatter_add_(1, kinds, losses)
-        sums[:, 1].scatter_add_(1, kinds, mask.to(losses.dtype))
-        self._tallies.append(self.accelerator.gather_for_metrics(sums.flatten(1)).double().sum(0))
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """After an evaluation, its loss over all targets and over those of each kind."""
-        if self._tallies and "eval_loss" in logs:
-            sums, counts = torch.stack(self._tallies).sum(0).cpu().view(2, -1)
-            self._tallies.clear()
-            logs["eval_loss"] = (sums.sum() / counts.sum().clamp(min=1)).item()
-            logs |= {
-                f"eval_loss_{kind}": (loss / count).item()
-                for kind, loss, count in zip(KINDS, sums, counts, strict=True)
-                if count
-            }
-        super().log(logs, start_time)
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Its metrics are those of `ptrain.evaluate`."""
+        output = super().evaluation_loop(*args, **kwargs)
+        generated = self.generations.scores(self.model) if self.generations else {}
+        return output._replace(metrics={**(output.metrics or {}), **self.tally.scores(), **generated})
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """A checkpoint holds LoRA and marker rows; peft's default adds a resized vocabulary."""
@@ -82,28 +77,38 @@ class BranchSFTTrainer(SFTTrainer):
 
 
 def make_trainer(
-    recipe: Recipe, model: Any, tokenizer: Any, train: list[Layout], held_out: list[Layout]
+    recipe: Recipe, model: Any, tokenizer: Any, train: list[Example], held_out: list[Example]
 ) -> BranchSFTTrainer:
     """A trainer over `train`, evaluating on `held_out`; nothing has run yet."""
-    layouts, rows = [*train, *held_out], make_rows([len(x) for x in train], recipe)
+    examples, rows = [*train, *held_out], make_rows([len(x) for x in train], recipe)
     lengths = [sum(len(train[i]) for i in row) for row in rows]
     steps = count_steps(len(rows), recipe)
     order = run_order(lengths, recipe.train.batch_rows, steps, recipe.seed)
     first = len(rows)
-    rows += [[i] for i in range(len(train), len(layouts))]
-    by_length = sorted(range(first, len(rows)), key=lambda r: -len(layouts[rows[r][0]]))
+    rows += [[i] for i in range(len(train), len(examples))]
+    by_length = sorted(range(first, len(rows)), key=lambda r: -len(examples[rows[r][0]]))
+    forms = {"parallel": [0], "linear": [1], "mixed": [0, 1]}[recipe.form]
     config = make_config(recipe, steps, bf16=model.dtype == torch.bfloat16)
+    if not held_out:
+        config.eval_strategy = IntervalStrategy.NO
     trainer = BranchSFTTrainer(
         model=model,
         args=config,
-        data_collator=BranchCollator(layouts, rows, tokenizer.pad_token_id or 0),
-        train_dataset=Dataset.from_dict({"row": order}),
-        eval_dataset=Dataset.from_dict({"row": by_length}) if held_out else None,
+        data_collator=BranchCollator(examples, rows, tokenizer.pad_token_id or 0),
+        train_dataset=_items(order, draw_forms(recipe, steps)),
+        eval_dataset=_items(by_length * len(forms), [form for form in forms for _ in by_length])
+        if held_out
+        else None,
         processing_class=tokenizer,
         callbacks=[Progress()],
     )
     trainer.remove_callback(PrinterCallback)  # it writes to stdout
     return trainer
+
+
+def _items(rows: list[int], linear: list[int]) -> Dataset:
+    """What `BranchCollator` takes: row numbers, and whether each is in linear form."""
+    return Dataset.from_dict({"row": rows, "linear": linear})
 
 
 def make_config(recipe: Recipe, steps: int, bf16: bool) -> SFTConfig:
@@ -162,3 +167,14 @@ def use_cpu(device: str) -> bool:
     if device == "cuda" and not torch.cuda.is_available():
         raise RecipeError("train.device: found cuda, but this machine has no CUDA device; use cpu")
     return device == "cpu" or not torch.accelerator.is_available()
+
+
+def check_reporter(name: str) -> None:
+    """Raise RecipeError where `train.report_to` names what transformers does not know, or what is
+    not installed."""
+    installed = get_available_reporting_integrations()
+    if name not in ("none", "all", *installed):
+        what = "is not installed" if name in INTEGRATION_TO_CALLBACK else "is not known"
+        raise RecipeError(
+            f"train.report_to: {name} {what}; expected none, all, or one of {', '.join(installed)}"
+        )

@@ -88,7 +88,7 @@ class Generations:
         """Rates over all prompts. Each process answers its share of them; all get the rates."""
         forms = ("parallel", "linear") if self.config.form == "mixed" else (self.config.form,)
         with driving(model, self.tokenizer, self.config) as engine:
-            return {k: v for f in forms for k, v in _rate(self.answer(engine, f), f).items()}
+            return {k: v for f in forms for k, v in rate(self.answer(engine, f), f).items()}
 
     def answer(self, engine: Any, mode: str) -> list[Answer]:
         """The answers of all processes in one of pinfer's modes, in no order."""
@@ -114,7 +114,7 @@ class Generations:
         return SamplingParams(max_new_tokens=self.max_new_tokens, mode=mode, grammar="off")
 
 
-def _rate(answers: Sequence[Answer], form: str) -> dict[str, float]:
+def rate(answers: Sequence[Answer], form: str) -> dict[str, float]:
     """format_rate: answers that the grammar would not have changed; in linear form that is those
     without a marker. fork_rate and no_fork_rate: of prompts whose own trace forks, and of the
     others, those answered alike. mean_branches: of an answer that forked."""

@@ -63,7 +63,9 @@ class BranchSFTTrainer(SFTTrainer):
         """Its metrics are those of `ptrain.evaluate`."""
         output = super().evaluation_loop(*args, **kwargs)
         generated = self.generations.scores(self.model) if self.generations else {}
-        return output._replace(metrics={**(output.metrics or {}), **self.tally.scores(), **generated})
+        return output._replace(
+            metrics={**(output.metrics or {}), **self.tally.scores(), **generated}
+        )
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """A checkpoint holds LoRA and marker rows; peft's default adds a resized vocabulary."""

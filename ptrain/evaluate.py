@@ -121,10 +121,11 @@ def rate(answers: Sequence[Answer], form: str) -> dict[str, float]:
     format_rate = _mean([x.well_formed for x in answers])
     if form == "linear":
         return {"eval_format_rate_linear": format_rate}
+    passes = sum(x.passes for x in answers)
     rates = {
         "eval_format_rate": format_rate,
         "eval_mean_branches": _mean([x.branches for x in answers if x.branches]),
-        "eval_tokens_per_pass": sum(x.tokens for x in answers) / sum(x.passes for x in answers),
+        "eval_tokens_per_pass": sum(x.tokens for x in answers) / max(1, passes),
     }
     if to_fork := [x.branches > 0 for x in answers if x.to_fork]:
         rates["eval_fork_rate"] = _mean(to_fork)

@@ -46,8 +46,10 @@ def live(bases, tmp_path_factory):
     model = add_lora(base, LoraOptions(r=4))
     torch.manual_seed(0)
     for name, parameter in model.named_parameters():
-        if "lora_B" in name or "token" in name:
-            parameter.data.normal_(0, 0.3)
+        if "lora_B" in name:
+            parameter.data.normal_(0, 0.1)
+        if "token" in name:  # large, so that markers are often the likeliest
+            parameter.data.normal_(0, 1)
     settings = recipe(bases["qwen3"], "x", tmp_path_factory.mktemp("live"), prompts=3)
     settings = replace(settings, form="mixed")
     trainer = make_trainer(settings, model, base.tokenizer, examples[:4], examples[4:])
@@ -113,6 +115,7 @@ def test_driving_the_engine_leaves_the_model_as_it_was(live):
     assert state() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_generations_change_no_bit_of_a_run(bases, data, tmp_path, checkpointing):
     logs, weights = [], []
@@ -132,6 +135,7 @@ def test_generations_change_no_bit_of_a_run(bases, data, tmp_path, checkpointing
     assert "eval_runtime" not in report
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_the_saved_adapter(bases, data, tmp_path):
     options = recipe(bases["qwen3"], data, tmp_path / "run", prompts=4)
     kept = {}

@@ -137,6 +137,7 @@ def test_a_curriculum_that_cannot_be_followed_is_named(points, message, tmp_path
     assert str(page) in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_mixed_run_resumes_to_the_same_weights(bases, data, tmp_path):
     recipe = Recipe(
         data=str(data), model=str(bases["qwen3"]), out=str(tmp_path / "run"), eval_share=0.1,

@@ -90,6 +90,7 @@ def make_trainer(
     rows += [[i] for i in range(len(train), len(examples))]
     by_length = sorted(range(first, len(rows)), key=lambda r: -len(examples[rows[r][0]]))
     forms = {"parallel": [0], "linear": [1], "mixed": [0, 1]}[recipe.form]
+    evaluated = _items(by_length * len(forms), [form for form in forms for _ in by_length])
     config = make_config(recipe, steps, bf16=model.dtype == torch.bfloat16)
     if not held_out:
         config.eval_strategy = IntervalStrategy.NO
@@ -98,9 +99,7 @@ def make_trainer(
         args=config,
         data_collator=BranchCollator(examples, rows, tokenizer.pad_token_id or 0),
         train_dataset=_items(order, draw_forms(recipe, steps)),
-        eval_dataset=_items(by_length * len(forms), [form for form in forms for _ in by_length])
-        if held_out
-        else None,
+        eval_dataset=evaluated if held_out else None,
         processing_class=tokenizer,
         callbacks=[Progress()],
     )

@@ -2,7 +2,10 @@
 
 import json
 import random
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -228,3 +231,26 @@ def test_nothing_held_out_is_said_and_trains_without_evaluation(bases, data, tmp
     assert capsys.readouterr().err.count("no evaluation: nothing is held out") == 1
     report = json.loads((out / REPORT).read_text())
     assert report["steps"] == 2 and not any(k.startswith("eval_") for k in report)
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_prompts_and_train_the_same_forms(bases, data, tmp_path):
+    root, reports = Path(__file__).resolve().parents[2], []
+    for count in (1, 2):
+        launch = f"recipes/accelerate/cpu{count}.yaml"
+        settings = [
+            f"model={bases['llama']}", f"data={data}", f"out={tmp_path / str(count)}", "lora.r=2",
+            "form=mixed", "switch.parallel=Fork.", "switch.linear=One by one.", "eval_share=0.2",
+            "train.steps=2", "train.batch_rows=4", "train.lr=1e-6", "train.device=cpu",
+            "evaluation.prompts=3", "evaluation.max_new_tokens=20",
+        ]  # fmt: skip
+        command = [Path(sys.executable).parent / "accelerate", "launch", "--config_file", launch]
+        command += ["-m", "ptrain", "recipes/sft.yaml", *settings]
+        subprocess.run(list(map(str, command)), cwd=root, check=True, timeout=300)
+        reports.append(json.loads((tmp_path / str(count) / REPORT).read_text()))
+    one, two = reports
+    assert (one["processes"], two["processes"]) == (1, 2)
+    scores = [key for key in one if key.startswith(("eval_", "loss_"))]
+    assert "eval_tokens_per_pass" in scores and "eval_format_rate_linear" in scores
+    for key in scores:
+        assert one[key] == pytest.approx(two[key], abs=1e-3), key

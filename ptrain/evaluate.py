@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from pbranch.config import BranchConfig
-from pbranch.errors import BranchError, RecipeError
+from pbranch.errors import BranchError, ModelError, RecipeError
 from pbranch.layout import Kind
 from pbranch.markers import MarkerIds, Role
 from ptrain.config import Recipe
@@ -85,10 +85,16 @@ class Generations:
     max_new_tokens: int
 
     def scores(self, model: Any) -> dict[str, float]:
-        """Rates over all prompts. Each process answers its share of them; all get the rates."""
+        """Rates over all prompts. Each process answers its share of them; all get the rates. A
+        model that the engine's probe refuses is said and not scored: the run goes on."""
         forms = ("parallel", "linear") if self.config.form == "mixed" else (self.config.form,)
-        with driving(model, self.tokenizer, self.config) as engine:
-            return {k: v for f in forms for k, v in rate(self.answer(engine, f), f).items()}
+        try:
+            with driving(model, self.tokenizer, self.config) as engine:
+                return {k: v for f in forms for k, v in rate(self.answer(engine, f), f).items()}
+        except ModelError as e:
+            if PartialState().is_main_process:
+                say(f"no generations at this evaluation: {e}")
+            return {}
 
     def answer(self, engine: Any, mode: str) -> list[Answer]:
         """The answers of all processes in one of pinfer's modes, in no order."""

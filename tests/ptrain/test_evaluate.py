@@ -254,3 +254,16 @@ def test_two_processes_share_the_prompts_and_train_the_same_forms(bases, data, t
     assert "eval_tokens_per_pass" in scores and "eval_format_rate_linear" in scores
     for key in scores:
         assert one[key] == pytest.approx(two[key], abs=1e-3), key
+
+
+def test_a_model_that_the_probe_refuses_is_said_and_the_run_goes_on(live, capsys, monkeypatch):
+    made = make_generations(live.recipe, live.trainer, live.held_out, live.config)
+    before = live.trainer.model.config._attn_implementation
+    forward = live.base.model.get_decoder().layers[0].forward
+    monkeypatch.setattr(
+        live.base.model.get_decoder().layers[0], "forward",
+        lambda x, **kwargs: forward(x * (1 + ("branch_view" in kwargs)), **kwargs),
+    )  # fmt: skip
+    assert made.scores(live.trainer.model) == {}
+    assert capsys.readouterr().err.count("no generations at this evaluation: ") == 1
+    assert live.trainer.model.config._attn_implementation == before

@@ -119,12 +119,12 @@ def test_driving_the_engine_leaves_the_model_as_it_was(live):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_generations_change_no_bit_of_a_run(bases, data, tmp_path, checkpointing):
+@pytest.mark.parametrize("option", [{"gradient_checkpointing": True}, {"dtype": "bfloat16"}])
+def test_generations_change_no_bit_of_a_run(bases, data, tmp_path, option):
     logs, weights = [], []
     for prompts in (0, 3):
-        options = {"eval_steps": 2, "gradient_checkpointing": checkpointing}
-        out = train(recipe(bases["llama"], data, tmp_path / f"{prompts}", prompts, **options))
+        settings = recipe(bases["llama"], data, tmp_path / f"{prompts}", prompts, eval_steps=2)
+        out = train(replace(settings, train=replace(settings.train, **option)))
         state = json.loads((out / "checkpoint-4" / "trainer_state.json").read_text())
         logs.append([(x["step"], x["loss"]) for x in state["log_history"] if "loss" in x])
         weights.append(load_file(out / "adapter_model.safetensors"))

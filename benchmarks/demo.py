@@ -80,7 +80,8 @@ def train_adapter(out: Path, steps: int | None) -> dict[str, Any]:
     """LoRA on the shipped base, by the shipped recipe."""
     from pbranch.recipe import load_recipe
     from ptrain.config import Recipe
-    from ptrain.train import REPORT, train
+    from ptrain.outcome import REPORT
+    from ptrain.train import train
 
     recipe = load_recipe(Recipe, RECIPE)
     options = replace(recipe.train, steps=steps or recipe.train.steps)

@@ -14,12 +14,26 @@ from pbranch.layout import LayoutOptions, Outline, Positions
 from pbranch.markers import FORMAT_VERSION, MARKERS, MarkerIds
 
 FILE_NAME = "branch_config.json"
+Form = Literal["parallel", "linear"]  # of one trace: with its blocks, or flattened to plain text
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchOptions:
+    """System texts that tell the model in which form to answer, so that one adapter can do both."""
+
+    parallel: str | None = None
+    linear: str | None = None
+
+    def text(self, form: Form) -> str | None:
+        """What opens the system text of a prompt that is to be answered in `form`."""
+        return self.parallel if form == "parallel" else self.linear
 
 
 @dataclass(frozen=True, slots=True)
 class BranchConfig:
     """Markers, ids, format version, join, positions, outline and base of an adapter;
-    `branch_tokens`: mean length of the branches that it learned from, headers left out."""
+    `branch_tokens`: mean length of the branches that it learned from, headers left out;
+    `form`: of the traces that it learned from; `switch`: what their prompts began with."""
 
     marker_ids: dict[str, int]
     base_model: str
@@ -31,6 +45,8 @@ class BranchConfig:
     branch_tokens: float | None = None
     quantization: Literal["nf4", "fp4"] | None = None  # of the base in training
     markers: dict[str, str] | None = None
+    form: Literal["parallel", "linear", "mixed"] = "parallel"
+    switch: SwitchOptions = SwitchOptions()
 
     @property
     def ids(self) -> MarkerIds:
@@ -61,6 +77,7 @@ def load_branch_config(folder: Path) -> BranchConfig:
                 f"{path}: format_version {version}, this release reads {FORMAT_VERSION}"
             )
         known = {f.name for f in fields(BranchConfig)}
+        stored["switch"] = SwitchOptions(**(stored.get("switch") or {}))
         config = BranchConfig(**{k: v for k, v in stored.items() if k in known})
         config.ids  # noqa: B018  (raises on a missing role)
     except (
@@ -78,12 +95,16 @@ def load_branch_config(folder: Path) -> BranchConfig:
         "positions": ("max", "flat"),
         "outline": ("all", "own"),
         "quantization": (None, "nf4", "fp4"),
+        "form": ("parallel", "linear", "mixed"),
     }
     for key, allowed in choices.items():
         found = getattr(config, key)
         if found not in allowed:
             names = " or ".join(map(str, allowed))
             raise AdapterError(f"{path}: {key} is {found!r}, expected {names}")
+    for form, text in asdict(config.switch).items():
+        if not isinstance(text, str | None):
+            raise AdapterError(f"{path}: switch.{form} is {text!r}, expected a text or null")
     return config
 
 

@@ -28,6 +28,7 @@ class Kind(IntEnum):
     TOPIC = 3  # words of a topic
     BODY = 4  # a branch's words and its end
     JOIN = 5  # text after a join
+    LINEAR = 6  # text of a trace whose blocks were flattened
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,7 @@ def build_layout(
     if not prompt_ids:
         raise LayoutError("a layout needs at least one prompt token")
     builder = _Builder(codec, markers, options or LayoutOptions())
-    for token in prompt_ids:
-        builder.add(token, None)
-    builder.predictor = len(prompt_ids) - 1
+    builder.extend(prompt_ids, None)
     builder.trace(trace, 0)
     if end_id is not None:
         builder.aim(end_id, Kind.JOIN if any(trace.forks()) else Kind.TEXT)
@@ -88,18 +87,25 @@ class _Builder:
 
     def add(self, token: int, kind: Kind | None) -> None:
         """One row; `kind` None: injected, the target of no row."""
+        self.extend([token], kind)
+
+    def extend(self, tokens: Sequence[int], kind: Kind | None) -> None:
+        """Rows that follow one another in a lane."""
+        if not tokens:
+            return
+        row, n = self.layout, len(tokens)
         if kind is not None:
-            self.aim(token, kind)
-        row = self.layout
-        self.predictor = len(row)
-        row.token_ids.append(token)
-        row.position_ids.append(self.position)
-        row.targets.append(NO_TARGET)
-        row.kinds.append(Kind.PROMPT)
-        row.doc.append(0)
+            self.aim(tokens[0], kind)
+        self.predictor = len(row) + n - 1
+        row.token_ids.extend(tokens)
+        row.position_ids.extend(range(self.position, self.position + n))
+        inner = [NO_TARGET] * (n - 1) if kind is None else tokens[1:]
+        row.targets.extend([*inner, NO_TARGET])
+        row.kinds.extend([Kind.PROMPT if kind is None else kind] * (n - 1) + [Kind.PROMPT])
+        row.doc.extend([0] * n)
         for level in row.hidden:
-            level.append((0, 0))
-        self.position += 1
+            level.extend([(0, 0)] * n)
+        self.position += n
 
     def aim(self, token: int, kind: Kind) -> None:
         if self.predictor is not None:
@@ -114,8 +120,7 @@ class _Builder:
             self.layout.hidden[level][r] = (rows.stop if start is None else start, until)
 
     def text(self, text: str, kind: Kind) -> None:
-        for token in self.codec.encode(text):
-            self.add(token, kind)
+        self.extend(self.codec.encode(text), kind)
 
     def trace(self, trace: Trace, level: int, skip: str = "") -> None:
         """Parts of a lane; `skip` is the topic in front of a branch, already laid out."""
@@ -135,16 +140,14 @@ class _Builder:
         topics = [self.codec.encode(t) for t in fork.topics]
         for topic in topics:
             self.add(m.topic, Kind.OUTLINE)
-            for token in topic:
-                self.add(token, Kind.TOPIC)
+            self.extend(topic, Kind.TOPIC)
         self.add(m.spawn, Kind.OUTLINE)
         spawn, start = self.position - 1, len(self.layout)
         extents, blocks = [], []
         for topic, text, branch in zip(topics, fork.topics, fork.branches, strict=True):
             begin = len(self.layout)
             self.position = spawn + 1
-            for token in (m.branch, *topic):
-                self.add(token, None)
+            self.extend([m.branch, *topic], None)
             self.trace(branch, level + 1, skip=text)
             self.add(m.end, Kind.BODY)
             extents.append(self.position - 1 - spawn)

@@ -1,6 +1,7 @@
 """Renders a prompt to token ids: one function for data, training and decoding.
 
 The model's chat template where it has one; BOS never doubled; marker strings in a prompt are text.
+An adapter's switch, the system text of the form it is to answer in, stands before all others.
 """
 
 import re
@@ -24,12 +25,14 @@ def render_prompt(
     system: str | None = None,
     raw: bool = False,
     template_args: Mapping[str, Any] | None = None,
+    switch: str | None = None,
 ) -> list[int]:
     """Token ids of a user message, or of a conversation that the assistant is to answer.
 
     raw feeds text as it is (with BOS where the tokenizer adds one). Without a chat template a
     text is fed raw, and messages or a system text are an error. `template_args` are handed to the
-    template, e.g. {"enable_thinking": False}; one that it does not use is an error.
+    template, e.g. {"enable_thinking": False}; one that it does not use is an error. `switch` opens
+    the system text, two line breaks before what the prompt or `system` says; raw text gets none.
     """
     if raw or (isinstance(prompt, str) and not tokenizer.chat_template):
         if not isinstance(prompt, str):
@@ -44,6 +47,8 @@ def render_prompt(
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
     if system:
         messages = [{"role": "system", "content": system}, *messages]
+    if switch:
+        messages = _open_with(switch, messages)
     _check_template_args(template_args or {}, tokenizer.chat_template)
     text = _apply_template(messages, tokenizer, template_args or {})
     return _encode(text, tokenizer, add_bos=False)
@@ -66,6 +71,15 @@ def turn_end_id(tokenizer: Any) -> int:
     if tokenizer.eos_token_id is None:
         raise RequestError("the tokenizer has no end-of-text token and no chat template")
     return tokenizer.eos_token_id
+
+
+def _open_with(switch: str, messages: Sequence[Message]) -> list[Message]:
+    """`switch` as a system message, joined with one that is there."""
+    first = messages[0] if messages and isinstance(messages[0], Mapping) else {}
+    text = first.get("content")
+    if first.get("role") != "system" or not isinstance(text, str):
+        return [{"role": "system", "content": switch}, *messages]
+    return [{**first, "content": f"{switch}\n\n{text}"}, *messages[1:]]
 
 
 def _check_template_args(args: Mapping[str, Any], template: Any) -> None:

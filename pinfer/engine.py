@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from pbranch.codec import SegmentCodec
+from pbranch.config import Form
 from pbranch.errors import BranchError, RequestError
 from pbranch.prompt import Message, render_prompt
 from pbranch.stream import legal_table
@@ -75,14 +76,17 @@ class Engine:
         template_args: Mapping[str, Any] | None = None,
     ) -> Request:
         """Queue a prompt: text, messages, or {"token_ids": […]} as it is. system, raw and
-        template_args: see `render_prompt`."""
+        template_args: see `render_prompt`. An adapter's switch follows from whether the request
+        may fork."""
         if isinstance(prompt, Mapping):
             ids = list(prompt["token_ids"])
             rows = self.sampler.legal.shape[1]
             if wrong := [i for i in ids if not 0 <= i < rows]:
                 raise RequestError(f"token id {wrong[0]}: the vocabulary has {rows} rows")
         else:
-            ids = render_prompt(prompt, self.tokenizer, system, raw, template_args)
+            form: Form = "parallel" if params.forks else "linear"
+            switch = self.branch_config.switch.text(form) if self.branch_config else None
+            ids = render_prompt(prompt, self.tokenizer, system, raw, template_args, switch)
         watch = StopWatch(self.codec.decode, params.stop) if params.stop else None
         return self.scheduler.add(ids, params, watch)
 

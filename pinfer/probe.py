@@ -35,7 +35,8 @@ def probe(model: Any, backend: Backend) -> int:
     name = type(model).__name__
     if any(keys is None for keys in arena.keys):
         raise ModelError(f"{name}: some layers keep no keys and values, so they cannot be masked")
-    half = plain[0].dtype in (torch.bfloat16, torch.float16)
+    # the model's own dtype: under autocast a trainer turns its logits into float32
+    half = model.dtype in (torch.bfloat16, torch.float16)
     for i, (one, many) in enumerate(zip(plain, found, strict=True)):
         gap = (one.double() - many.double()).abs().max() / one.double().abs().max()
         if not gap <= (0.15 if half else 1e-3):

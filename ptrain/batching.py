@@ -1,4 +1,4 @@
-"""Which traces share a row, and in which order rows are trained. Knows lengths only.
+"""Which traces share a row, in which order rows are trained, and in which form. Knows lengths only.
 
 The order is that of the whole run and depends on the seed, never on the number of processes: each
 optimiser step takes the next `batch_rows` rows, however they are spread over devices.
@@ -8,6 +8,8 @@ import bisect
 import math
 import random
 from collections.abc import Sequence
+
+import numpy as np
 
 from ptrain.config import Recipe
 
@@ -63,3 +65,18 @@ def run_order(lengths: Sequence[int], batch_rows: int, steps: int, seed: int) ->
         rng.shuffle(batches)
         out += [i for batch in batches for i in batch]
     return out
+
+
+def draw_forms(recipe: Recipe, steps: int) -> list[int]:
+    """1 for each row of the run, in its order, that is trained in linear form, else 0.
+
+    In a mixed run each occurrence of a row is drawn on its own, with the share that `curriculum`
+    gives for its step.
+    """
+    size = recipe.train.batch_rows
+    if recipe.form != "mixed":
+        return [int(recipe.form == "linear")] * (steps * size)
+    times, shares = zip(*recipe.curriculum, strict=True)
+    rng = random.Random(f"{recipe.seed} forms")  # its own: the order is that of every form
+    parallel = np.interp(np.arange(steps) / max(1, steps - 1), times, shares)
+    return [int(rng.random() >= share) for share in parallel for _ in range(size)]

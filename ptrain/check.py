@@ -12,7 +12,7 @@ from pbranch.layout import NO_TARGET, Kind, Layout
 from pbranch.show import draw_mask
 from ptrain.batching import count_steps, make_rows
 from ptrain.config import Recipe
-from ptrain.dataset import Encoder, count, load_split
+from ptrain.dataset import Encoder, Example, count, load_split
 from ptrain.memory import describe, estimate, longest_row
 from ptrain.model import load_config, load_tokenizer, locate
 
@@ -24,10 +24,11 @@ def check(recipe: Recipe, home: Path | None = None) -> str:
     path = locate(recipe.model)
     config = load_config(path)
     tokenizer, markers = load_tokenizer(path)
-    encode = Encoder(tokenizer, markers, recipe.branches.layout)
+    encode = Encoder(tokenizer, markers, recipe.branches.layout, recipe.switch)
     traces, held_out, left_out = load_split(recipe, encode, home)
     longest = longest_row([len(x) for x in traces], recipe)
-    example = min(traces, key=lambda x: (not x.hidden, len(x)))  # the shortest with a fork
+    layouts = [x.layout() for x in traces]
+    example = min(layouts, key=lambda x: (not x.hidden, len(x)))  # the shortest with a fork
     return "\n".join(
         [
             draw_example(example, tokenizer),
@@ -55,12 +56,13 @@ def _spell(tokenizer: Any, token: int) -> str:
     return repr(tokenizer.decode([token]))[1:-1]
 
 
-def count_tokens(traces: Sequence[Layout], recipe: Recipe) -> list[str]:
+def count_tokens(traces: Sequence[Example], recipe: Recipe) -> list[str]:
     """Lengths, targets by kind, rows and steps, a line each."""
-    lengths = [len(x) for x in traces]
-    kinds = [k for x in traces for k, t in zip(x.kinds, x.targets, strict=True) if t != NO_TARGET]
+    layouts = [x.layout() for x in traces]
+    lengths = [len(x) for x in layouts]
+    kinds = [k for x in layouts for k, t in zip(x.kinds, x.targets, strict=True) if t != NO_TARGET]
     by_kind = (f"{kind.name.lower()} {kinds.count(kind)}" for kind in Kind if kind in kinds)
-    rows, size = len(make_rows(lengths, recipe)), recipe.train.batch_rows
+    rows, size = len(make_rows([len(x) for x in traces], recipe)), recipe.train.batch_rows
     steps, middle = count_steps(rows, recipe), median(lengths)
     return [
         f"tokens: {sum(lengths)}; of a trace {min(lengths)} to {max(lengths)}, median {middle:.0f}",

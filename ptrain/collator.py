@@ -10,17 +10,22 @@ from torch import Tensor
 
 from pbranch.layout import NO_TARGET, Kind, Layout, concatenate
 from pbranch.visibility import layout_tensor
+from ptrain.dataset import Example
 
 
 class BranchCollator:
-    """Builds a batch from items {"row": index}; a row is one layout or several, concatenated."""
+    """Builds a batch from items {"row": index, "linear": 0 or 1}; a row is one trace or several,
+    concatenated, laid out in the form that the item names."""
 
-    def __init__(self, layouts: Sequence[Layout], rows: Sequence[Sequence[int]], pad_id: int = 0):
-        self.layouts, self.rows, self.pad_id = layouts, rows, pad_id
+    def __init__(self, examples: Sequence[Example], rows: Sequence[Sequence[int]], pad_id: int = 0):
+        self.examples, self.rows, self.pad_id = examples, rows, pad_id
 
     def __call__(self, items: Sequence[dict[str, int]]) -> dict[str, Tensor]:
         """See `collate`."""
-        rows = [[self.layouts[i] for i in self.rows[item["row"]]] for item in items]
+        rows = [
+            [self.examples[i].layout(bool(item["linear"])) for i in self.rows[item["row"]]]
+            for item in items
+        ]
         return collate([r[0] if len(r) == 1 else concatenate(r) for r in rows], self.pad_id)
 
 

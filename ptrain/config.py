@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pbranch.config import SwitchOptions
 from pbranch.errors import RecipeError
 from pbranch.layout import LayoutOptions, Outline, Positions
 
@@ -75,14 +76,6 @@ class EvaluationOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class SwitchOptions:
-    """System texts that tell the model in which form to answer, so that one adapter can do both."""
-
-    parallel: str | None = None
-    linear: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class BranchOptions:
     """How traces are laid out (docs/how-it-works.md); an adapter records it."""
 
@@ -130,6 +123,21 @@ class Recipe:
             )
         if not self.data:
             raise RecipeError("data: found none, expected files or globs")
+        _check_curriculum(self.curriculum)
+
+
+def _check_curriculum(points: list[list[float]]) -> None:
+    for i, point in enumerate(points):
+        if len(point) != 2 or not all(0 <= share <= 1 for share in point):
+            raise RecipeError(
+                f"curriculum[{i}]: found {point}, expected [share of the run, share of traces in "
+                "parallel form], both in [0, 1]"
+            )
+    times = [at for at, _ in points]
+    if not points or times != sorted(times):
+        raise RecipeError(
+            f"curriculum: found {points}, expected at least one point, in the order of the run"
+        )
 
 
 def _at_least(key: str, value: int, least: int) -> None:

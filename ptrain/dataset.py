@@ -1,4 +1,4 @@
-"""Trace files -> layouts, with the same prompt ids that decoding feeds.
+"""Trace files -> layouts in the forms of a run, with the same prompt ids that decoding feeds.
 
 A line that cannot be used is set aside with its file, line and reason, and counted; the run goes
 on. Knows the keys of a trace record that training needs, and no tensors.
@@ -11,48 +11,87 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pbranch.codec import SegmentCodec
+from pbranch.config import Form, SwitchOptions
 from pbranch.errors import BranchError, DataError
 from pbranch.layout import Kind, Layout, LayoutOptions, build_layout
 from pbranch.markers import MarkerIds
-from pbranch.prompt import render_prompt, turn_end_id
+from pbranch.prompt import Message, render_prompt, turn_end_id
 from pbranch.text import parse
+from pbranch.tree import Trace, make_trace, plain_text
 from ptrain.config import Recipe
 
 log = logging.getLogger(__name__)
 WARNINGS_SHOWN = 10  # of lines set aside; the rest are only counted
 
 
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A trace in the forms that a run trains. `length` is that of its parallel form in any run, so
+    that runs of all forms have the same rows in the same order; the linear form is shorter, but
+    for a longer switch."""
+
+    length: int
+    parallel: Layout | None
+    linear: Layout | None = None
+    messages: Sequence[Message] = ()
+
+    def __len__(self) -> int:
+        return self.length
+
+    def layout(self, linear: bool = False) -> Layout:
+        """In the form asked for, where both are there."""
+        found = self.linear if linear or self.parallel is None else self.parallel
+        assert found is not None, "a form that the run does not train"
+        return found
+
+
 @dataclass(slots=True)
 class Traces:
-    """Layouts, a key a layout that tells prompts apart, and what was left out, by reason."""
+    """Examples, a key an example that tells prompts apart, and what was left out, by reason."""
 
-    layouts: list[Layout] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
 
 class Encoder:
-    """Record -> layout, for one tokenizer and one way to lay out."""
+    """Record -> layout, for one tokenizer and one way to lay out; `switch`: see BranchConfig."""
 
-    def __init__(self, tokenizer: Any, markers: MarkerIds, options: LayoutOptions) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        markers: MarkerIds,
+        options: LayoutOptions,
+        switch: SwitchOptions | None = None,
+    ) -> None:
         self.tokenizer, self.markers, self.options = tokenizer, markers, options
+        self.switch = switch or SwitchOptions()
         self.codec = SegmentCodec(tokenizer)
         self.end_id = turn_end_id(tokenizer)
 
-    def __call__(self, record: dict[str, Any]) -> Layout:
-        """Raises BranchError (of any kind) on a record that cannot be laid out."""
-        prompt = render_prompt(record["messages"], self.tokenizer)
+    def __call__(self, record: dict[str, Any], form: Form = "parallel") -> Layout:
+        """`linear` flattens every block: plain text, tokenised in one run as decoding without a
+        fork gives it. Raises BranchError (of any kind) on a record that cannot be laid out."""
+        switch = self.switch.text(form)
+        prompt = render_prompt(record["messages"], self.tokenizer, switch=switch)
         trace = parse(record["completion"], (record.get("meta") or {}).get("separators"))
+        if form == "parallel":
+            return self._lay_out(prompt, trace)
+        flat = self._lay_out(prompt, make_trace(plain_text(trace)))
+        return replace(flat, kinds=[k and Kind.LINEAR for k in flat.kinds])
+
+    def _lay_out(self, prompt: list[int], trace: Trace) -> Layout:
         return build_layout(prompt, trace, self.codec, self.markers, self.end_id, self.options)
 
 
-def mean_branch_tokens(layouts: Sequence[Layout], markers: MarkerIds) -> float | None:
+def mean_branch_tokens(examples: Sequence[Example], markers: MarkerIds) -> float | None:
     """Mean number of tokens that a branch has to draw, its end among them; None without any."""
+    layouts = [x.parallel for x in examples if x.parallel is not None]
     branches = sum(layout.token_ids.count(markers.end) for layout in layouts)
     drawn = sum(layout.kinds.count(Kind.BODY) for layout in layouts)
     return round(drawn / branches, 2) if branches else None
@@ -64,8 +103,10 @@ def read_traces(
     max_length: int,
     keep_wrong: bool = False,
     home: Path | None = None,
+    form: Literal["parallel", "linear", "mixed"] = "parallel",
 ) -> Traces:
-    """Layouts of all files that `patterns` name; see `find_files` for `home`.
+    """Examples of all files that `patterns` name; see `find_files` for `home`. `max_length` holds
+    for the parallel form, so that every form trains the same traces.
 
     Raises DataError where nothing remains, with the first reason.
     """
@@ -78,6 +119,7 @@ def read_traces(
                     traces.left_out["wrong answer"] += 1
                     continue
                 layout = encode(record)
+                flat = None if form == "parallel" else encode(record, "linear")
             except BranchError as e:
                 traces.left_out["broken"] += 1
                 first = first or f"{path}:{number}: {e}"
@@ -87,9 +129,10 @@ def read_traces(
             if len(layout) > max_length:
                 traces.left_out[f"longer than {max_length} tokens"] += 1
                 continue
-            traces.layouts.append(layout)
+            branched = None if form == "linear" else layout
+            traces.examples.append(Example(len(layout), branched, flat, record["messages"]))
             traces.keys.append(json.dumps(record["messages"], sort_keys=True))
-    if not traces.layouts:
+    if not traces.examples:
         because = f"; {first}" if first else ""
         raise DataError(f"{patterns}: no trace to train on, {count(traces.left_out)}{because}")
     return traces
@@ -119,28 +162,32 @@ def find_files(patterns: Sequence[str] | str, home: Path | None = None) -> list[
 
 def load_split(
     recipe: Recipe, encode: Encoder, home: Path | None
-) -> tuple[list[Layout], list[Layout], Counter[str]]:
-    """Training layouts, held-out ones, and what was left out of both."""
-    longest, wrong = recipe.train.max_length, recipe.data_keep_wrong
-    traces = read_traces(recipe.data, encode, longest, wrong, home)
+) -> tuple[list[Example], list[Example], Counter[str]]:
+    """Training examples, held-out ones, and what was left out of both."""
+
+    def read(patterns: Sequence[str] | str) -> Traces:
+        longest, wrong = recipe.train.max_length, recipe.data_keep_wrong
+        return read_traces(patterns, encode, longest, wrong, home, recipe.form)
+
+    traces = read(recipe.data)
     if not recipe.eval_data:
         return *hold_out(traces, recipe.eval_share, recipe.seed), traces.left_out
-    held_out = read_traces(recipe.eval_data, encode, longest, wrong, home)
-    return traces.layouts, held_out.layouts, traces.left_out + held_out.left_out
+    held_out = read(recipe.eval_data)
+    return traces.examples, held_out.examples, traces.left_out + held_out.left_out
 
 
-def hold_out(traces: Traces, share: float, seed: int) -> tuple[list[Layout], list[Layout]]:
-    """Training and held-out layouts. Which prompts are held out depends on them and `seed` alone;
+def hold_out(traces: Traces, share: float, seed: int) -> tuple[list[Example], list[Example]]:
+    """Training and held-out examples. Which prompts are held out depends on them and `seed` alone;
     traces of one prompt stay together, and at least one remains for training.
     """
     if not share:
-        return traces.layouts, []
+        return traces.examples, []
     ranks = [hashlib.sha256(f"{seed} {key}".encode()).digest() for key in traces.keys]
     order = sorted(set(ranks))
     count = min(max(1, round(share * len(order))), len(order) - 1)
     out = set(order[:count])
-    train = [x for x, rank in zip(traces.layouts, ranks, strict=True) if rank not in out]
-    return train, [x for x, rank in zip(traces.layouts, ranks, strict=True) if rank in out]
+    train = [x for x, rank in zip(traces.examples, ranks, strict=True) if rank not in out]
+    return train, [x for x, rank in zip(traces.examples, ranks, strict=True) if rank in out]
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

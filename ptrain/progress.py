@@ -7,6 +7,14 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+RATES = {
+    "eval_marker_accuracy": "markers right",
+    "eval_format_rate": "format kept",
+    "eval_format_rate_linear": "linear without marker",
+    "eval_fork_rate": "forked",
+    "eval_mean_branches": "branches",
+}
+
 
 class Progress(TrainerCallback):
     """Step, loss, seconds a step and time left; a line for each evaluation."""
@@ -24,8 +32,9 @@ class Progress(TrainerCallback):
             return
         if "eval_loss" in logs:
             kinds = [f"{k[10:]} {v:.3f}" for k, v in logs.items() if k.startswith("eval_loss_")]
-            loss = logs["eval_loss"]
-            say(f"step {state.global_step}: held-out loss {loss:.4f} ({', '.join(kinds)})")
+            loss = f"held-out loss {logs['eval_loss']:.4f} ({', '.join(kinds)})"
+            rates = [f"{text} {logs[key]:.2f}" for key, text in RATES.items() if key in logs]
+            say(f"step {state.global_step}: {'; '.join([loss, *rates])}")
         elif "loss" in logs:
             done = state.global_step - self.first
             seconds = (time.perf_counter() - self.started) / max(done, 1)

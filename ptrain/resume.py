@@ -16,8 +16,9 @@ from ptrain.progress import say
 # keys that a run may go on with although it was started with others: they decide where, how often
 # and in which portions it computes (the last to rounding, and to other random numbers of dropout)
 FREE = {
-    "out", "resume", "train.device", "train.eval_steps", "train.gradient_checkpointing",
-    "train.logging_steps", "train.micro_rows", "train.report_to", "train.save_steps",
+    "evaluation.max_new_tokens", "evaluation.prompts", "out", "resume", "train.device",
+    "train.eval_steps", "train.gradient_checkpointing", "train.logging_steps",
+    "train.micro_rows", "train.report_to", "train.save_steps",
 }  # fmt: skip
 
 

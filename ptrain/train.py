@@ -1,12 +1,7 @@
 """One fine-tuning run from recipe to adapter folder, told in order. Knows no details."""
 
-import errno
-import json
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,30 +9,22 @@ from typing import Any
 import torch
 import transformers
 from accelerate import PartialState
-from safetensors import SafetensorError
 
-from pbranch.config import BranchConfig
 from pbranch.recipe import dump_recipe
-from ptrain.card import model_card
+from ptrain.arguments import check_reporter, use_cpu
 from ptrain.checkpoint import replacing
 from ptrain.config import Recipe
 from ptrain.dataset import Encoder, count, load_split, mean_branch_tokens
-from ptrain.distributed import (
-    SPLIT_WEIGHTS,
-    count_trained,
-    kind_of_split,
-    loading_in_parts,
-    refuse_unfit,
-)
+from ptrain.distributed import SPLIT_WEIGHTS, kind_of_split, loading_in_parts, refuse_unfit
+from ptrain.evaluate import make_generations
 from ptrain.guard import signals
 from ptrain.lora import fit_original, starting_point
 from ptrain.model import Base, add_lora, choose_dtype, load_base
+from ptrain.outcome import Report, describe, naming_files, save_rest
 from ptrain.probe import probe
 from ptrain.progress import AtStart, say
 from ptrain.resume import check_processes, find_checkpoint
-from ptrain.trainer import make_trainer, use_cpu
-
-REPORT = "train_report.json"
+from ptrain.trainer import make_trainer
 
 
 def train(recipe: Recipe, home: Path | None = None) -> Path:
@@ -46,15 +33,15 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
     home: where relative `data` files are looked for when the current folder has none.
     """
     quieten()
-    out = Path(recipe.out)
-    device = "cpu" if use_cpu(recipe.train.device) else "auto"
+    check_reporter(recipe.train.report_to)
+    out, device = Path(recipe.out), "cpu" if use_cpu(recipe.train.device) else "auto"
     split = kind_of_split(device == "cpu")  # first: joins the processes
     refuse_unfit(recipe, split)
     checkpoint = find_checkpoint(recipe, PartialState().is_main_process)
     dtype = choose_dtype(recipe.train.dtype, device)
     base, model = load_model(recipe, split, dtype)
     start = starting_point(model, recipe.lora) if recipe.tuning == "lora" else {}
-    encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout)
+    encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout, recipe.switch)
     traces, held_out, left_out = load_split(recipe, encode, home)
     trainer = make_trainer(recipe, model, base.tokenizer, traces, held_out)
     vouch = partial(probe, trainer.model, base.markers, recipe.branches.layout)
@@ -62,42 +49,36 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
         trainer.add_callback(AtStart(partial(vouch, dtype=dtype)))
     else:
         vouch()
-
+    config = describe(base, recipe, mean_branch_tokens(traces, base.markers))
+    trainer.generations = make_generations(recipe, trainer, held_out, config)
     if checkpoint:
         check_processes(checkpoint, trainer.accelerator)
+
     main = trainer.is_world_process_zero()
     if main:
         with naming_files(out), replacing(out) as folder:
             (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
         say(f"{len(traces)} traces, {len(held_out)} held out, {count(left_out)} → {out}")
+        if not held_out:
+            say("no evaluation: nothing is held out (eval_share, eval_data), or all is one prompt")
         say(f"from {checkpoint}" if checkpoint else f"{trainer.args.max_steps} steps")
     with naming_files(out), signals() as trainer.guard.asked:
         done = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.state.global_step < trainer.args.max_steps:
         trainer.accelerator.end_training()
         raise KeyboardInterrupt(how_to_go_on(recipe, trainer.state))
-    scores = trainer.evaluate() if held_out else {}
-    report = Report(len(traces), len(held_out), dict(left_out), done.metrics, scores)
-    weights = trainer.gather()  # by all processes: weights may be split over them
+    scores = score_end(trainer) if held_out else {}
+    weights = trainer.gather()  # by all processes: they may be split over them
     if main:
+        report = Report(len(traces), len(held_out), dict(left_out), done.metrics, scores)
         with naming_files(out), replacing(out) as folder:
-            trainer._save(str(folder), state_dict=weights)
+            trainer.write_weights(folder, weights)
             fit_original(folder, start)
-            save_rest(folder, base, recipe, mean_branch_tokens(traces, base.markers))
-            write_report(folder, report.of(trainer))
-        print(f"adapter  {out}")
+            save_rest(folder, base, recipe, config, report.of(trainer))
+        print(f"{'model' if recipe.tuning == 'full' else 'adapter'}  {out}")
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
     return out
-
-
-def how_to_go_on(recipe: Recipe, state: Any) -> str:
-    """What a run that was stopped has saved, and the command that goes on."""
-    never = recipe.resume == "never"
-    return (
-        f"step {state.global_step} of {state.max_steps} is saved in {recipe.out}; the same command "
-        f"{'with resume=auto ' if never else ''}goes on from there"
-    )
 
 
 def load_model(recipe: Recipe, split: str | None, dtype: torch.dtype) -> tuple[Base, Any]:
@@ -112,73 +93,26 @@ def load_model(recipe: Recipe, split: str | None, dtype: torch.dtype) -> tuple[B
         return base, base.model if full else add_lora(base, recipe.lora, recipe.seed)
 
 
+def score_end(trainer: Any) -> dict[str, float]:
+    """Scores after the last step: those of `train.eval_steps` where it has just evaluated."""
+    logged = [x for x in trainer.state.log_history if "eval_loss" in x]
+    if logged and logged[-1]["step"] == trainer.state.global_step:
+        return logged[-1]
+    return trainer.evaluate()
+
+
+def how_to_go_on(recipe: Recipe, state: Any) -> str:
+    """What a run that was stopped has saved, and the command that goes on."""
+    never = recipe.resume == "never"
+    return (
+        f"step {state.global_step} of {state.max_steps} is saved in {recipe.out}; the same command "
+        f"{'with resume=auto ' if never else ''}goes on from there"
+    )
+
+
 def quieten() -> None:
     """Leave stderr to the run's own lines: no loading bars, no notes on trl's deprecations."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     transformers.utils.logging.disable_progress_bar()
     for module in ("transformers", "torch"):
         warnings.filterwarnings("ignore", category=FutureWarning, module=module)
-
-
-@contextmanager
-def naming_files(out: Path) -> Iterator[None]:
-    """Errors of safetensors and torch about files in `out` (a full disk) as one OSError."""
-    try:
-        yield
-    except (SafetensorError, OSError, RuntimeError) as e:
-        if isinstance(e, RuntimeError) and "inline_container" not in str(e):
-            raise
-        number = (isinstance(e, OSError) and e.errno) or errno.EIO
-        raise OSError(number, f"cannot write ({str(e).splitlines()[0]})", str(out)) from e
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a run was given and what it measured."""
-
-    traces: int
-    held_out: int
-    left_out: dict[str, int]
-    metrics: dict[str, float]
-    scores: dict[str, float]
-
-    def of(self, trainer: Any) -> dict[str, Any]:
-        """As stored. `seconds` are those since the last resume."""
-        losses = [x["loss"] for x in trainer.state.log_history if "loss" in x]
-        return {
-            "steps": trainer.state.global_step,
-            "seconds": round(self.metrics["train_runtime"], 1),
-            "loss_first": losses[0] if losses else None,
-            "loss_last": losses[-1] if losses else None,
-            "trainable_params": count_trained(trainer.model),
-            "traces": self.traces,
-            "held_out": self.held_out,
-            "left_out": self.left_out,
-            **{k: round(v, 4) for k, v in self.scores.items() if k.startswith("eval_loss")},
-            "device": str(trainer.args.device),
-            "processes": trainer.args.world_size,
-            "torch": torch.__version__,
-        }
-
-
-def save_rest(out: Path, base: Base, recipe: Recipe, branch_tokens: float | None) -> None:
-    """What lies beside the weights: tokenizer, branch config and card."""
-    base.tokenizer.save_pretrained(out)
-    BranchConfig(
-        marker_ids=base.markers.as_dict(),
-        base_model=base.name,
-        base_fingerprint=base.fingerprint,
-        join=recipe.branches.join,
-        positions=recipe.branches.positions,
-        outline=recipe.branches.outline,
-        branch_tokens=branch_tokens,
-        quantization=recipe.quantization,
-    ).save(out)
-    (out / "README.md").write_text(model_card(recipe, base.name), encoding="utf-8")
-
-
-def write_report(out: Path, report: dict[str, Any]) -> None:
-    """`train_report.json`, and the same as a table on stdout."""
-    (out / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    width = max(map(len, report))
-    print("\n".join(f"{key:<{width}}  {value}" for key, value in report.items()))

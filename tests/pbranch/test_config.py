@@ -1,10 +1,17 @@
 """branch_config.json: written whole, read strictly."""
 
+import dataclasses
 import json
 
 import pytest
 
-from pbranch.config import FILE_NAME, BranchConfig, fingerprint, load_branch_config
+from pbranch.config import (
+    FILE_NAME,
+    BranchConfig,
+    SwitchOptions,
+    fingerprint,
+    load_branch_config,
+)
 from pbranch.errors import AdapterError
 from pbranch.layout import LayoutOptions
 from pbranch.markers import FORMAT_VERSION, MARKERS
@@ -48,6 +55,10 @@ def test_round_trip(stored, marker_ids):
         ({"join": "reencode"}, "join is 'reencode', expected keep"),
         ({"positions": "min"}, "positions is 'min', expected max or flat"),
         ({"outline": "none"}, "outline is 'none', expected all or own"),
+        ({"form": "both"}, "form is 'both', expected parallel or linear or mixed"),
+        ({"switch": {"parallel": 1}}, "switch.parallel is 1, expected a text or null"),
+        ({"switch": {"serial": "x"}}, "not a branch config .*serial"),
+        ({"switch": "x"}, "not a branch config"),
     ],
 )
 def test_what_does_not_fit_is_named(stored, changes, message):
@@ -56,6 +67,19 @@ def test_what_does_not_fit_is_named(stored, changes, message):
     with pytest.raises(AdapterError, match=message) as caught:
         load_branch_config(folder)
     assert str(folder) in str(caught.value)
+
+
+def test_form_and_switch_are_stored_and_may_be_missing(stored):
+    folder, config = stored
+    switch = SwitchOptions(parallel="Fork.")
+    dataclasses.replace(config, form="mixed", switch=switch).save(folder)
+    found = load_branch_config(folder)
+    assert (found.form, found.switch) == ("mixed", switch)
+    assert (switch.text("parallel"), switch.text("linear")) == ("Fork.", None)
+    change(folder, form=None, switch=None)  # as older releases wrote it
+    assert not {"form", "switch"} & set(json.loads((folder / FILE_NAME).read_text()))
+    found = load_branch_config(folder)
+    assert (found.form, found.switch) == ("parallel", SwitchOptions())
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"3", b"null", b'{"a": "\xff"}'])

@@ -39,6 +39,33 @@ def test_a_string_is_a_user_message(byte_tokenizer):
     assert ids == reference["input_ids"]
 
 
+def test_a_switch_opens_the_system_text(byte_tokenizer):
+    def system(prompt, **options):
+        text = text_of(
+            render_prompt(prompt, byte_tokenizer, switch="Fork.", **options), byte_tokenizer
+        )
+        return text.split("<|im_end|>")[0].removeprefix("<|im_start|>"), text.count("system\n")
+
+    user, own = {"role": "user", "content": "Hi"}, {"role": "system", "content": "Be brief."}
+    assert system("Hi") == system([user]) == ("system\nFork.", 1)
+    assert system([own, user]) == ("system\nFork.\n\nBe brief.", 1)
+    assert system([user], system="Be brief.") == system([own, user])
+    late = system([user, own, user])  # not where a system text stands: left alone
+    assert late == ("system\nFork.", 2)
+    for prompt in ("Hi", [own, user]):
+        plain = render_prompt(prompt, byte_tokenizer)
+        assert render_prompt(prompt, byte_tokenizer, switch=None) == plain
+        assert render_prompt(prompt, byte_tokenizer, switch="") == plain
+    raw = render_prompt("Hi", byte_tokenizer, raw=True, switch="Fork.")
+    assert raw == render_prompt("Hi", byte_tokenizer, raw=True)
+
+
+@pytest.mark.parametrize("messages", [[{"role": "system", "content": 3}], ["text"]])
+def test_a_switch_leaves_bad_messages_to_be_refused(byte_tokenizer, messages):
+    with pytest.raises(RequestError):
+        render_prompt(messages, byte_tokenizer, switch="Fork.")
+
+
 def test_system_comes_first(byte_tokenizer):
     ids = render_prompt("Hi", byte_tokenizer, system="Be brief.")
     assert text_of(ids, byte_tokenizer).startswith("<|im_start|>system\nBe brief.<|im_end|>\n")

@@ -41,11 +41,11 @@ def test_broken_lines_are_set_aside_and_named(encode, tmp_path, caplog):
     path.write_bytes("\n".join(lines).encode() + b'\n{"messages": "\xff"}\n')
     with caplog.at_level(logging.WARNING):
         traces = read_traces(str(path), encode, 4096)
-    assert len(traces.layouts) == 2
+    assert len(traces.examples) == 2
     assert traces.left_out == {"broken": 6, "wrong answer": 1}
     named = [r.getMessage() for r in caplog.records]
     assert [m.split(": ")[0] for m in named] == [f"{path}:{n}" for n in (2, 3, 4, 5, 6, 10)]
-    assert len(read_traces(str(path), encode, 4096, keep_wrong=True).layouts) == 3
+    assert len(read_traces(str(path), encode, 4096, keep_wrong=True).examples) == 3
 
 
 def test_nothing_left_is_an_error_with_the_first_reason(encode, tmp_path):
@@ -64,7 +64,7 @@ def test_gzip_globs_and_the_second_folder(encode, tmp_path, monkeypatch):
     plain = write_records(home / "data" / "a.jsonl", make_records(2))
     (home / "data" / "b.jsonl.gz").write_bytes(gzip.compress(plain.read_bytes()))
     assert find_files("data/*", home) == [home / "data" / "a.jsonl", home / "data" / "b.jsonl.gz"]
-    assert len(read_traces(["data/*"], encode, 4096, home=home).layouts) == 4
+    assert len(read_traces(["data/*"], encode, 4096, home=home).examples) == 4
     with pytest.raises(DataError, match=r"nothing\.jsonl"):
         find_files(["data/a.jsonl", "nothing.jsonl"], home)
 

@@ -16,7 +16,8 @@ from pbranch.recipe import dump_recipe, load_recipe
 from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.export import merge
 from ptrain.model import load_base
-from ptrain.train import naming_files, train
+from ptrain.outcome import naming_files
+from ptrain.train import train
 from tests.ptrain.conftest import make_base
 
 

@@ -1,0 +1,103 @@
+"""A recipe in trl's words, and what of it this machine or this launch cannot do.
+
+Knows neither model nor data.
+"""
+
+import difflib
+import math
+
+import torch
+from accelerate import PartialState
+from transformers.integrations import (
+    INTEGRATION_TO_CALLBACK,
+    get_available_reporting_integrations,
+)
+from transformers.training_args import OptimizerNames
+from trl import SFTConfig
+
+from pbranch.errors import RecipeError
+from ptrain.config import Recipe
+from ptrain.model import choose_dtype
+
+
+def make_config(recipe: Recipe, steps: int, evaluates: bool) -> SFTConfig:
+    """trl's arguments of a run of `steps` optimiser steps; evaluates: something is held out."""
+    train, cpu = recipe.train, use_cpu(recipe.train.device)
+    micro, accumulation = split_batch(recipe, PartialState(cpu=cpu).num_processes)
+    return SFTConfig(
+        output_dir=recipe.out,
+        max_steps=steps,
+        per_device_train_batch_size=micro,
+        per_device_eval_batch_size=micro,
+        gradient_accumulation_steps=accumulation,
+        learning_rate=train.lr,
+        optim=choose_optimizer(train.optimizer),
+        lr_scheduler_type=train.schedule,
+        warmup_steps=math.ceil(train.warmup * steps),
+        weight_decay=train.weight_decay,
+        max_grad_norm=train.max_grad_norm,
+        gradient_checkpointing=train.gradient_checkpointing,
+        bf16=choose_dtype(train.dtype, "cpu" if cpu else "auto") == torch.bfloat16,
+        use_cpu=cpu,
+        seed=recipe.seed,
+        logging_steps=train.logging_steps,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,  # it hides what the guard looks for, and waits at each batch
+        eval_strategy="steps" if train.eval_steps and evaluates else "no",
+        eval_steps=train.eval_steps or None,
+        save_steps=train.save_steps,
+        save_total_limit=2,
+        report_to=train.report_to,
+        disable_tqdm=True,
+        # rows come laid out, packed and in order
+        max_length=None,
+        packing=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        train_sampling_strategy="sequential",
+        dataloader_pin_memory=not cpu,
+        ddp_find_unused_parameters=False,
+        router_aux_loss_coef=0.0,  # its formula takes a 2-D mask only
+    )
+
+
+def split_batch(recipe: Recipe, processes: int) -> tuple[int, int]:
+    """Rows of a forward pass on one device, and such passes a step."""
+    rows, micro = recipe.train.batch_rows, recipe.train.micro_rows
+    micro = micro or max(1, rows // processes)
+    if rows % (micro * processes):
+        raise RecipeError(
+            f"train.batch_rows: {rows} rows cannot be shared by {processes} processes that take "
+            f"train.micro_rows {micro} at a time; expected a multiple of {micro * processes}"
+        )
+    return micro, rows // (micro * processes)
+
+
+def choose_optimizer(name: str) -> str:
+    """`name`, if it is one of transformers' optimisers."""
+    names = [str(x.value) for x in OptimizerNames]
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise RecipeError(
+            f"train.optimizer: found {name!r}, expected one of transformers' optimizers{hint}"
+        )
+    return name
+
+
+def use_cpu(device: str) -> bool:
+    """Whether to train on the CPU; RecipeError where the device asked for is missing."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RecipeError("train.device: found cuda, but this machine has no CUDA device; use cpu")
+    return device == "cpu" or not torch.accelerator.is_available()
+
+
+def check_reporter(name: str) -> None:
+    """Raise RecipeError where `train.report_to` names what transformers does not know, or what is
+    not installed."""
+    installed = get_available_reporting_integrations()
+    if name not in ("none", "all", *installed):
+        what = "is not installed" if name in INTEGRATION_TO_CALLBACK else "is not known"
+        raise RecipeError(
+            f"train.report_to: {name} {what}; expected none, all, or one of {', '.join(installed)}"
+        )

@@ -1,0 +1,188 @@
+"""What an evaluation measures: losses by kind of row, hits on markers, and, from short answers to
+held-out prompts, how well the model keeps the format. The one file that drives pinfer.
+
+Knows neither batches nor schedules; the trainer calls it and logs what it returns.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from torch import Tensor
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+
+from pbranch.config import BranchConfig
+from pbranch.errors import BranchError, ModelError, RecipeError
+from pbranch.layout import Kind
+from pbranch.markers import MarkerIds, Role
+from ptrain.config import Recipe
+from ptrain.dataset import Example
+from ptrain.progress import say
+
+KINDS = [kind.name.lower() for kind in Kind]
+ROLES = [Role.FORK, Role.TOPIC, Role.SPAWN, Role.END]  # the others are never drawn
+
+
+@dataclass(slots=True)
+class Tally:
+    """Sums of one evaluation. Per row of a batch: (2, kinds + roles), losses and targets of each
+    kind, then hits and targets of each marker."""
+
+    markers: MarkerIds
+    sums: list[Tensor] = field(default_factory=list)
+
+    def count(self, losses: Tensor, hits: Tensor, targets: Tensor, kinds: Tensor) -> Tensor:
+        """(B, 2, kinds + roles) from what each row (B, L) lost, hit, was to predict, and its kind;
+        losses and hits are 0 where there is no target."""
+        has_target = (targets >= 0).to(losses.dtype)
+        by_kind = losses.new_zeros(len(losses), 2, len(KINDS))
+        by_kind[:, 0].scatter_add_(1, kinds, losses)
+        by_kind[:, 1].scatter_add_(1, kinds, has_target)
+        ids = torch.tensor([getattr(self.markers, r) for r in ROLES], device=targets.device)
+        is_role = (targets[..., None] == ids).to(losses.dtype)  # (B, L, roles)
+        by_role = torch.stack([(is_role * hits[..., None]).sum(1), is_role.sum(1)], 1)
+        return torch.cat([by_kind, by_role], 2)
+
+    def scores(self) -> dict[str, float]:
+        """Losses and accuracies of all that was counted, and start anew. `eval_loss` leaves flat
+        traces out where there are others: a mixed run compares with a parallel one."""
+        values, counts = torch.cat(self.sums).double().sum(0).cpu()
+        self.sums.clear()
+        branched = slice(Kind.LINEAR if counts[: Kind.LINEAR].any() else len(KINDS))
+        found = {"eval_loss": values[branched].sum() / counts[branched].sum().clamp(min=1)}
+        names = [f"eval_loss_{k}" for k in KINDS] + [f"eval_accuracy_{r}" for r in ROLES]
+        for name, value, count in zip(names, values, counts, strict=True):
+            if count:
+                found[name] = value / count
+        if markers := counts[len(KINDS) :].sum():
+            found["eval_marker_accuracy"] = values[len(KINDS) :].sum() / markers
+        return {name: value.item() for name, value in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What counts of one short answer; `to_fork`: the held-out trace forks."""
+
+    to_fork: bool
+    well_formed: bool  # the grammar would have changed none of its choices
+    branches: int
+    tokens: int  # drawn
+    passes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Generations:
+    """Short answers to held-out prompts from the model in training: greedy, grammar mask off."""
+
+    examples: Sequence[Example]
+    tokenizer: Any
+    config: BranchConfig
+    max_new_tokens: int
+
+    def scores(self, model: Any) -> dict[str, float]:
+        """Rates over all prompts. Each process answers its share of them; all get the rates. A
+        model that the engine's probe refuses is said and not scored: the run goes on."""
+        forms = ("parallel", "linear") if self.config.form == "mixed" else (self.config.form,)
+        try:
+            with driving(model, self.tokenizer, self.config) as engine:
+                return {k: v for f in forms for k, v in rate(self.answer(engine, f), f).items()}
+        except ModelError as e:
+            if PartialState().is_main_process:
+                say(f"no generations at this evaluation: {e}")
+            return {}
+
+    def answer(self, engine: Any, mode: str) -> list[Answer]:
+        """The answers of all processes in one of pinfer's modes, in no order."""
+        state = PartialState()
+        mine = self.examples[state.process_index :: state.num_processes]
+        generations = engine.generate([x.messages for x in mine], self.params(mode))
+        answers = [
+            Answer(
+                to_fork=x.parallel is not None and bool(x.parallel.hidden),
+                well_formed=not g.stats.grammar_interventions,
+                branches=g.stats.branches,
+                tokens=g.stats.generated_tokens,
+                passes=g.stats.passes,
+            )
+            for x, g in zip(mine, generations, strict=True)
+        ]
+        return gather_object(answers)
+
+    def params(self, mode: Any) -> Any:
+        """Of one answer."""
+        from pinfer.params import SamplingParams
+
+        return SamplingParams(max_new_tokens=self.max_new_tokens, mode=mode, grammar="off")
+
+
+def rate(answers: Sequence[Answer], form: str) -> dict[str, float]:
+    """format_rate: answers that the grammar would not have changed; in linear form that is those
+    without a marker. fork_rate and no_fork_rate: of prompts whose own trace forks, and of the
+    others, those answered alike. mean_branches: of an answer that forked."""
+    format_rate = _mean([x.well_formed for x in answers])
+    if form == "linear":
+        return {"eval_format_rate_linear": format_rate}
+    passes = sum(x.passes for x in answers)
+    rates = {
+        "eval_format_rate": format_rate,
+        "eval_mean_branches": _mean([x.branches for x in answers if x.branches]),
+        "eval_tokens_per_pass": sum(x.tokens for x in answers) / max(1, passes),
+    }
+    if to_fork := [x.branches > 0 for x in answers if x.to_fork]:
+        rates["eval_fork_rate"] = _mean(to_fork)
+    if others := [x.branches == 0 for x in answers if not x.to_fork]:
+        rates["eval_no_fork_rate"] = _mean(others)
+    return rates
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / max(1, len(values))
+
+
+@contextmanager
+def driving(model: Any, tokenizer: Any, config: BranchConfig) -> Iterator[Any]:
+    """A pinfer engine over a model in training, which is given back as it was: its attention, and
+    whether each module trains. Nothing random is drawn, and no hook or cache stays."""
+    from pinfer.engine import Engine
+    from pinfer.load import Loaded, make_rules
+
+    attention = model.config._attn_implementation
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield Engine(Loaded(model, tokenizer, make_rules(model, tokenizer, config), config))
+    finally:
+        model.set_attn_implementation(attention)
+        for module, trains in training.items():
+            module.training = trains
+
+
+def make_generations(
+    recipe: Recipe, trainer: Any, held_out: Sequence[Example], config: BranchConfig
+) -> Generations | None:
+    """What the recipe asks for, or None. Tries the engine on the model and on all prompts:
+    RecipeError now rather than at the first evaluation. Under sharded weights there are none, and
+    a line says so."""
+    prompts = {json.dumps(x.messages, sort_keys=True): x for x in held_out}
+    count = min(recipe.evaluation.prompts, len(prompts))
+    if not count:
+        return None
+    if trainer.is_fsdp_enabled or is_deepspeed_zero3_enabled():
+        if trainer.is_world_process_zero():
+            say("no generations while training: no process holds all weights (ZeRO-3, FSDP)")
+        return None
+    examples = list(prompts.values())
+    spread = [examples[i * len(examples) // count] for i in range(count)]  # of all kinds of data
+    made = Generations(spread, trainer.processing_class, config, recipe.evaluation.max_new_tokens)
+    try:
+        with driving(trainer.model, made.tokenizer, config) as engine:
+            for example in spread:
+                engine.add(example.messages, made.params("parallel"))
+    except BranchError as e:
+        raise RecipeError(f"evaluation.prompts: cannot be decoded while training: {e}") from e
+    return made

@@ -1,0 +1,97 @@
+"""What a run leaves beside its weights: tokenizer, branch config, report and card.
+
+Knows the recipe and what was measured; trains nothing.
+"""
+
+import errno
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from pbranch.config import BranchConfig
+from ptrain.card import model_card
+from ptrain.config import Recipe
+from ptrain.distributed import count_trained
+from ptrain.model import Base
+
+REPORT = "train_report.json"
+
+
+@contextmanager
+def naming_files(out: Path) -> Iterator[None]:
+    """Errors of safetensors and torch about files in `out` (a full disk) as one OSError."""
+    try:
+        yield
+    except (SafetensorError, OSError, RuntimeError) as e:
+        if isinstance(e, RuntimeError) and "inline_container" not in str(e):
+            raise
+        number = (isinstance(e, OSError) and e.errno) or errno.EIO
+        raise OSError(number, f"cannot write ({str(e).splitlines()[0]})", str(out)) from e
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run was given and what it measured."""
+
+    traces: int
+    held_out: int
+    left_out: dict[str, int]
+    metrics: dict[str, float]
+    scores: dict[str, float]
+
+    def of(self, trainer: Any) -> dict[str, Any]:
+        """As stored. `seconds` are those since the last resume."""
+        losses = [x["loss"] for x in trainer.state.log_history if "loss" in x]
+        return {
+            "steps": trainer.state.global_step,
+            "seconds": round(self.metrics["train_runtime"], 1),
+            "loss_first": losses[0] if losses else None,
+            "loss_last": losses[-1] if losses else None,
+            "trainable_params": count_trained(trainer.model),
+            "traces": self.traces,
+            "held_out": self.held_out,
+            "left_out": self.left_out,
+            **{k: round(v, 4) for k, v in self.scores.items() if _is_score(k)},
+            "device": str(trainer.args.device),
+            "processes": trainer.args.world_size,
+            "torch": torch.__version__,
+        }
+
+
+def _is_score(key: str) -> bool:
+    """Whether a metric says how good the model is, not how fast the evaluation was."""
+    return key.startswith("eval_") and not key.endswith(("_runtime", "_per_second", "_time"))
+
+
+def describe(base: Base, recipe: Recipe, branch_tokens: float | None) -> BranchConfig:
+    """What an adapter is trained for."""
+    return BranchConfig(
+        marker_ids=base.markers.as_dict(),
+        base_model=base.name,
+        base_fingerprint=base.fingerprint,
+        join=recipe.branches.join,
+        positions=recipe.branches.positions,
+        outline=recipe.branches.outline,
+        branch_tokens=branch_tokens,
+        quantization=recipe.quantization,
+        form=recipe.form,
+        switch=recipe.switch,
+    )
+
+
+def save_rest(
+    folder: Path, base: Base, recipe: Recipe, config: BranchConfig, report: dict[str, Any]
+) -> None:
+    """What lies beside the weights; the report also as a table on stdout."""
+    base.tokenizer.save_pretrained(folder)
+    config.save(folder)
+    (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(model_card(recipe, base.name), encoding="utf-8")
+    width = max(map(len, report))
+    print("\n".join(f"{key:<{width}}  {value}" for key, value in report.items()))

@@ -3,6 +3,7 @@
 Shapes: B rows, L tokens of the longest row, D levels of nesting.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,24 +14,35 @@ from pbranch.visibility import layout_tensor
 
 
 class BranchCollator:
-    """Builds a batch from items {"row": index}; a row is one layout or several, concatenated."""
+    """Builds a batch from items {"row": index}; a row is one layout or several, concatenated.
+
+    multiple: of tokens, to which rows are padded.
+    """
 
     def __init__(self, layouts: Sequence[Layout], rows: Sequence[Sequence[int]], pad_id: int = 0):
         self.layouts, self.rows, self.pad_id = layouts, rows, pad_id
+        self.multiple = 1
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return max(sum(len(self.layouts[i]) for i in row) for row in self.rows)
 
     def __call__(self, items: Sequence[dict[str, int]]) -> dict[str, Tensor]:
         """See `collate`."""
         rows = [[self.layouts[i] for i in self.rows[item["row"]]] for item in items]
-        return collate([r[0] if len(r) == 1 else concatenate(r) for r in rows], self.pad_id)
+        return collate(
+            [r[0] if len(r) == 1 else concatenate(r) for r in rows], self.pad_id, self.multiple
+        )
 
 
-def collate(rows: Sequence[Layout], pad_id: int = 0) -> dict[str, Tensor]:
-    """One batch, padded on the right.
+def collate(rows: Sequence[Layout], pad_id: int = 0, multiple: int = 1) -> dict[str, Tensor]:
+    """One batch, padded on the right to a multiple of `multiple` tokens.
 
     input_ids, position_ids, shift_labels, kinds: (B, L); attention_mask: the layout tensor
     (B, 2 + 2 D, L). `labels` are the same as `shift_labels`: the trainer counts targets by them.
     """
-    length = max(map(len, rows))
+    length = math.ceil(max(map(len, rows)) / multiple) * multiple
 
     def padded(lists: list[list[int]], fill: int) -> Tensor:
         return torch.tensor([x + [fill] * (length - len(x)) for x in lists])

@@ -51,8 +51,7 @@ def load_base(name: str, dtype: torch.dtype = torch.float32, seed: int = 0) -> B
     config = load_config(path)
     tokenizer, markers = load_tokenizer(path)
     attention.register()
-    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
-    chosen = attention.BRANCH_EAGER if capped else attention.BRANCH
+    chosen = attention.dense_name(config)
     try:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=chosen)
     except (OSError, ValueError, RuntimeError) as e:

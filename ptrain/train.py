@@ -16,10 +16,12 @@ from safetensors import SafetensorError
 
 from pbranch.config import BranchConfig
 from pbranch.recipe import dump_recipe
+from ptrain.attention import refuse_context_parallelism
 from ptrain.card import model_card
 from ptrain.config import Recipe
 from ptrain.dataset import Encoder, count, load_split, mean_branch_tokens
 from ptrain.model import Base, add_lora, choose_dtype, load_base
+from ptrain.paths import RowCount, count_rows
 from ptrain.probe import probe
 from ptrain.progress import say
 from ptrain.resume import find_checkpoint
@@ -35,6 +37,7 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
     """
     quieten()
     out = Path(recipe.out)
+    refuse_context_parallelism()
     checkpoint = find_checkpoint(recipe)
     device = "cpu" if use_cpu(recipe.train.device) else "auto"
     base = load_base(recipe.model, choose_dtype(recipe.train.dtype, device), recipe.seed)
@@ -42,6 +45,7 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
     traces, held_out, left_out = load_split(recipe, encode, home)
     model = add_lora(base, recipe.lora, recipe.seed)
     trainer = make_trainer(recipe, model, base.tokenizer, traces, held_out)
+    attention, counted = trainer.use_attention(recipe.train.attention), count_rows(traces, recipe)
     probe(trainer.model, base.markers, recipe.branches.layout)
 
     main = trainer.is_world_process_zero()
@@ -49,11 +53,12 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         (out / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
         say(f"{len(traces)} traces, {len(held_out)} held out, {count(left_out)} → {out}")
+        say(f"{counted}; {attention}")
         say(f"from {checkpoint}" if checkpoint else f"{trainer.args.max_steps} steps")
     with naming_files(out):
         done = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     scores = trainer.evaluate() if held_out else {}
-    report = Report(len(traces), len(held_out), dict(left_out), done.metrics, scores)
+    report = Report(len(traces), len(held_out), dict(left_out), counted, done.metrics, scores)
     if main:
         with naming_files(out):
             mean = mean_branch_tokens(traces, base.markers)
@@ -90,6 +95,7 @@ class Report:
     traces: int
     held_out: int
     left_out: dict[str, int]
+    counted: RowCount
     metrics: dict[str, float]
     scores: dict[str, float]
 
@@ -106,6 +112,9 @@ class Report:
             "traces": self.traces,
             "held_out": self.held_out,
             "left_out": self.left_out,
+            "fill": round(self.counted.fill, 4),
+            "tokens": self.counted.tokens,
+            "tokens_one_row_per_branch": self.counted.tokens_one_row_per_branch,
             **{k: round(v, 4) for k, v in self.scores.items() if k.startswith("eval_loss")},
             "device": str(trainer.args.device),
             "processes": trainer.args.world_size,

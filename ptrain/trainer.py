@@ -15,6 +15,7 @@ from trl import SFTConfig, SFTTrainer
 
 from pbranch.errors import RecipeError
 from pbranch.layout import Kind, Layout
+from ptrain.attention import choose_attention, row_multiple
 from ptrain.batching import count_steps, make_rows, run_order
 from ptrain.collator import BranchCollator
 from ptrain.config import Recipe
@@ -29,6 +30,16 @@ class BranchSFTTrainer(SFTTrainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._tallies: list[Tensor] = []  # of the evaluation under way: (2 * kinds) sums, counts
         super().__init__(*args, **kwargs)
+
+    def use_attention(self, option: str) -> str:
+        """Switch the model to what `train.attention` asks for; returns a line that names it."""
+        model: Any = self.model
+        collator: Any = self.data_collator
+        longest, device = collator.longest, self.args.device.type
+        name = choose_attention(option, device, longest, model.config)
+        model.set_attn_implementation(name)
+        collator.multiple = row_multiple(name)
+        return f"attention: {name} ({option}; rows of up to {longest} tokens on {device})"
 
     def compute_loss(
         self,

@@ -2,6 +2,7 @@
 
 import random
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -18,7 +19,9 @@ from pbranch.visibility import dense_mask, layout_tensor
 from ptrain import attention
 from ptrain.attention import BRANCH, BRANCH_EAGER, BRANCH_FLEX, choose_attention
 from ptrain.collator import collate
+from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.model import load_base
+from ptrain.train import train
 from tests.pbranch.test_layout import OPTIONS, rows_of
 from tests.ptrain.conftest import random_trace
 from tests.strategies import traces
@@ -70,6 +73,18 @@ def test_context_parallelism_is_refused(monkeypatch, key):
         attention.refuse_context_parallelism()
     monkeypatch.setenv(f"PARALLELISM_CONFIG_{key}", "1")
     attention.refuse_context_parallelism()
+
+
+def test_a_run_says_what_it_took_and_refuses_flex_on_a_cpu(bases, data, tmp_path, capsys):
+    options = {"steps": 1, "batch_rows": 2, "device": "cpu"}
+    recipe = Recipe(str(data), str(bases["qwen3"]), out=str(tmp_path), lora=LoraOptions(r=2))
+    train(replace(recipe, train=TrainOptions(**options)))
+    printed = capsys.readouterr().err
+    assert re.search(r"rows, [\d.]+% of 4096 tokens full; .* less than the \d+ of one row", printed)
+    assert re.search(r"attention: ptrain_branch \(auto; rows of up to \d+ tokens on cpu\)", printed)
+    with pytest.raises(RecipeError, match="no backward pass on cpu"):
+        flex = TrainOptions(attention="flex", **options)
+        train(replace(recipe, out=str(tmp_path / "flex"), train=flex))
 
 
 # --- the block mask ---

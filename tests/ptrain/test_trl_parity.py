@@ -59,5 +59,6 @@ def test_each_step_has_the_loss_of_trl(bases, tmp_path, family):
     theirs.remove_callback(PrinterCallback)
 
     found, expected = logged(ours), logged(theirs)
-    assert len(found) == STEPS and found[-1] < 0.9 * found[0]
+    moved = [p.detach().abs().max() for n, p in model.named_parameters() if "lora_B" in n]
+    assert len(found) == STEPS and min(moved) > 1e-3  # from 0
     assert found == pytest.approx(expected, rel=0, abs=1e-5)

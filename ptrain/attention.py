@@ -26,6 +26,7 @@ BRANCH_EAGER = "ptrain_branch_eager"  # dense mask, for models that cap their sc
 BRANCH_FLEX = "ptrain_branch_flex"  # FlexAttention: skips the blocks of a long row that see nothing
 LONG_ROW = 4096  # tokens from which on `auto` takes FlexAttention on CUDA
 BLOCK = 128  # rows and columns of a block of a BlockMask
+BAND = 256  # rows of a band; half or twice as many were slower on rows of 1,024 and 2,048
 
 
 def choose_attention(option: str, device: str, longest: int, config: Any) -> str:
@@ -75,10 +76,9 @@ def dense_name(config: Any) -> str:
 
 
 def row_multiple(name: str) -> int:
-    """Rows are padded to a multiple of so many tokens.
+    """Rows are padded to a multiple of so many tokens: whole blocks under FlexAttention.
 
-    Under FlexAttention to whole blocks: each new length may compile the kernels anew until torch
-    takes the length as dynamic, and whole blocks need no bounds checks in them.
+    Each new shape may compile its kernels anew, and whole blocks need no bounds checks in them.
     """
     return BLOCK if name == BRANCH_FLEX else 1
 
@@ -114,6 +114,32 @@ def block_mask(tensor: Tensor, window: int | None = None) -> BlockMask:
     return create(rule, rows, None, length, length, device=tensor.device, BLOCK_SIZE=BLOCK)
 
 
+def banded_forward(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """scaled_dot_product_attention; (B, heads, L, d) in, (B, L, heads, d) out.
+
+    On a CPU band by band: BAND queries over the span of keys that any of them sees, as a masked
+    call computes what it hides. Half of a long row is never computed then, and of a packed row
+    most. Elsewhere in one call, as finding the spans would wait for the device in each layer.
+    """
+    if query.device.type != "cpu":
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    bands = []
+    for start in range(0, query.shape[2], BAND):
+        rows = slice(start, start + BAND)
+        seen = attention_mask[:, :, rows].flatten(0, 2).any(0).nonzero()
+        keys = slice(int(seen[0]), int(seen[-1]) + 1)
+        mask, k, v = attention_mask[:, :, rows, keys], key[:, :, keys], value[:, :, keys]
+        bands.append(sdpa_attention_forward(module, query[:, :, rows], k, v, mask, **kwargs)[0])
+    return torch.cat(bands, 1), None
+
+
 def eager_forward(
     module: torch.nn.Module,
     query: Tensor,
@@ -138,7 +164,7 @@ def eager_forward(
 
 def register() -> None:
     """Make the names known to transformers; calling it again changes nothing."""
-    AttentionInterface.register(BRANCH, sdpa_attention_forward)
+    AttentionInterface.register(BRANCH, banded_forward)
     AttentionInterface.register(BRANCH_EAGER, eager_forward)
     AttentionInterface.register(BRANCH_FLEX, flex_attention_forward)
     for name in (BRANCH, BRANCH_EAGER):

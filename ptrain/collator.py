@@ -14,30 +14,32 @@ from pbranch.visibility import layout_tensor
 
 
 class BranchCollator:
-    """Builds a batch from items {"row": index}; a row is one layout or several, concatenated.
-
-    multiple: of tokens, to which rows are padded.
-    """
+    """Builds a batch from items {"row": index}; a row is one layout or several, concatenated."""
 
     def __init__(self, layouts: Sequence[Layout], rows: Sequence[Sequence[int]], pad_id: int = 0):
         self.layouts, self.rows, self.pad_id = layouts, rows, pad_id
-        self.multiple = 1
+        self.multiple, self.depth = 1, 0  # see `collate`
 
     @property
     def longest(self) -> int:
         """Tokens of the longest row."""
         return max(sum(len(self.layouts[i]) for i in row) for row in self.rows)
 
+    def limit_shapes(self, multiple: int) -> None:
+        """From now on as few shapes of batches as can be: for kernels compiled for each shape."""
+        self.multiple, self.depth = multiple, max(len(x.hidden) for x in self.layouts)
+
     def __call__(self, items: Sequence[dict[str, int]]) -> dict[str, Tensor]:
         """See `collate`."""
-        rows = [[self.layouts[i] for i in self.rows[item["row"]]] for item in items]
-        return collate(
-            [r[0] if len(r) == 1 else concatenate(r) for r in rows], self.pad_id, self.multiple
-        )
+        packed = [[self.layouts[i] for i in self.rows[item["row"]]] for item in items]
+        rows = [r[0] if len(r) == 1 else concatenate(r) for r in packed]
+        return collate(rows, self.pad_id, self.multiple, self.depth)
 
 
-def collate(rows: Sequence[Layout], pad_id: int = 0, multiple: int = 1) -> dict[str, Tensor]:
-    """One batch, padded on the right to a multiple of `multiple` tokens.
+def collate(
+    rows: Sequence[Layout], pad_id: int = 0, multiple: int = 1, depth: int = 0
+) -> dict[str, Tensor]:
+    """One batch, padded on the right to a multiple of `multiple` tokens, D at least `depth`.
 
     input_ids, position_ids, shift_labels, kinds: (B, L); attention_mask: the layout tensor
     (B, 2 + 2 D, L). `labels` are the same as `shift_labels`: the trainer counts targets by them.
@@ -51,7 +53,7 @@ def collate(rows: Sequence[Layout], pad_id: int = 0, multiple: int = 1) -> dict[
     return {
         "input_ids": padded([r.token_ids for r in rows], pad_id),
         "position_ids": padded([r.position_ids for r in rows], 0),
-        "attention_mask": layout_tensor(rows, length),
+        "attention_mask": layout_tensor(rows, length, depth),
         "shift_labels": targets,
         "labels": targets,
         "kinds": padded([r.kinds for r in rows], Kind.PROMPT),

@@ -15,7 +15,7 @@ from trl import SFTConfig, SFTTrainer
 
 from pbranch.errors import RecipeError
 from pbranch.layout import Kind, Layout
-from ptrain.attention import choose_attention, row_multiple
+from ptrain.attention import BRANCH_FLEX, choose_attention, row_multiple
 from ptrain.batching import count_steps, make_rows, run_order
 from ptrain.collator import BranchCollator
 from ptrain.config import Recipe
@@ -38,7 +38,8 @@ class BranchSFTTrainer(SFTTrainer):
         longest, device = collator.longest, self.args.device.type
         name = choose_attention(option, device, longest, model.config)
         model.set_attn_implementation(name)
-        collator.multiple = row_multiple(name)
+        if name == BRANCH_FLEX:
+            collator.limit_shapes(row_multiple(name))
         return f"attention: {name} ({option}; rows of up to {longest} tokens on {device})"
 
     def compute_loss(

@@ -14,15 +14,16 @@ from transformers import Gemma2Config, LlamaConfig
 from transformers.integrations import flex_attention as flex_integration
 
 from pbranch.errors import RecipeError
-from pbranch.layout import build_layout, concatenate
+from pbranch.layout import NO_TARGET, build_layout, concatenate
+from pbranch.tree import make_trace
 from pbranch.visibility import dense_mask, layout_tensor
 from ptrain import attention
 from ptrain.attention import BRANCH, BRANCH_EAGER, BRANCH_FLEX, choose_attention
-from ptrain.collator import collate
+from ptrain.collator import BranchCollator, collate
 from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.model import load_base
 from ptrain.train import train
-from tests.pbranch.test_layout import OPTIONS, rows_of
+from tests.pbranch.test_layout import OPTIONS, TOY, rows_of
 from tests.ptrain.conftest import random_trace
 from tests.strategies import traces
 
@@ -202,3 +203,38 @@ class Letters:
 
     def encode(self, text):
         return [20 + ord(c) % 200 for c in text]
+
+
+def test_bands_are_the_whole_call(bases, monkeypatch):
+    """Outputs and gradients, whatever the height of a band; packed rows and padding."""
+    base = load_base(str(bases["qwen3"]))
+    rng = random.Random(2)
+    layouts = [
+        build_layout([5, 6], random_trace(rng), Letters(), base.markers, 2) for _ in range(3)
+    ]
+    batch = collate([concatenate(layouts[:2]), layouts[2]])
+    shift = batch.pop("shift_labels")
+    del batch["kinds"], batch["labels"]
+    found = []
+    for band in (10**6, 64, 7):
+        monkeypatch.setattr(attention, "BAND", band)
+        loss = torch.nn.functional.cross_entropy(
+            base.model(**batch, use_cache=False).logits.transpose(1, 2), shift, reduction="sum"
+        )
+        weights = base.model.model.layers[0].self_attn.k_proj.weight
+        found.append((loss, *torch.autograd.grad(loss, weights)))
+    for loss, gradient in found[1:]:
+        torch.testing.assert_close(loss, found[0][0], rtol=1e-6, atol=0)
+        torch.testing.assert_close(gradient, found[0][1], rtol=1e-4, atol=1e-4)
+
+
+def test_shapes_of_batches_can_be_few():
+    layouts = [rows_of(make_trace("a" * n)) for n in (5, 200)] + [rows_of(TOY)]
+    collator = BranchCollator(layouts, [[0], [1], [2], [0, 1]])
+    assert collator.longest == len(layouts[0]) + len(layouts[1])
+    assert collator([{"row": 0}])["attention_mask"].shape == (1, 2, len(layouts[0]))
+    collator.limit_shapes(128)
+    shapes = {n: collator([{"row": n}])["attention_mask"].shape for n in range(4)}
+    assert shapes == {0: (1, 4, 128), 1: (1, 4, 256), 2: (1, 4, 128), 3: (1, 4, 256)}
+    batch = collator([{"row": 0}])
+    assert (batch["labels"][0, len(layouts[0]) :] == NO_TARGET).all()

@@ -58,7 +58,7 @@ class Settings:
     dtype: str = "float32"
     rounds: int = 5
     # (branches of a trace, tokens of a branch); traces are added until the rows are full
-    traces: tuple[tuple[int, int], ...] = ((2, 256), (4, 192), (8, 96), (4, 320))
+    traces: tuple[tuple[int, int], ...] = ((4, 128), (8, 192), (2, 256), (16, 96))
 
 
 @dataclass(frozen=True, slots=True)

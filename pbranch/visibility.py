@@ -21,10 +21,10 @@ def sees(layout: Layout, q: int, k: int) -> bool:
     return layout.doc[q] == layout.doc[k] and k <= q and not hidden
 
 
-def layout_tensor(layouts: Sequence[Layout], length: int | None = None) -> Tensor:
-    """Integer tensor (B, 2 + 2 D, L) of a batch, padded on the right to `length`."""
+def layout_tensor(layouts: Sequence[Layout], length: int | None = None, depth: int = 0) -> Tensor:
+    """Integer tensor (B, 2 + 2 D, L) of a batch, padded on the right to `length`; D >= `depth`."""
     length = length or max(len(x) for x in layouts)
-    depth = max((len(x.hidden) for x in layouts), default=0)
+    depth = max([depth, *(len(x.hidden) for x in layouts)])
     out = torch.zeros(len(layouts), 2 + 2 * depth, length, dtype=torch.int32)
     out[:, 0] = PADDING
     for row, layout in zip(out, layouts, strict=True):

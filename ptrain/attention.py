@@ -1,22 +1,86 @@
-"""Two attention functions for transformers whose mask is built from the layout tensor.
+"""Attention functions for transformers whose mask is built from the layout tensor.
 
 The tensor travels as a 3-D `attention_mask` (B, 2 + 2 D, L), which every model that builds its
-mask through `masking_utils` hands on untouched, with the window of each layer as `local_size`.
-Names may contain neither flash, sdpa nor flex: transformers looks for those substrings.
+mask through `masking_utils` hands on untouched, with the window of each layer as `local_size`: a
+mask is built once a forward pass and window. Names may contain neither flash, sdpa nor
+flex_attention: transformers looks for those substrings.
 """
 
 from typing import Any
 
 import torch
+from accelerate.parallelism_config import ParallelismConfig
+from accelerate.utils import parse_flag_from_env
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers.masking_utils import flex_attention_mask, sdpa_mask
 
-from pbranch.visibility import dense_mask
+from pbranch.errors import RecipeError
+from pbranch.visibility import dense_mask, mask_mod
 
-BRANCH = "ptrain_branch"
-BRANCH_EAGER = "ptrain_branch_eager"  # for models that cap their attention scores (Gemma-2)
+BRANCH = "ptrain_branch"  # dense mask, scaled_dot_product_attention
+BRANCH_EAGER = "ptrain_branch_eager"  # dense mask, for models that cap their scores (Gemma-2)
+BRANCH_FLEX = "ptrain_branch_flex"  # FlexAttention: skips the blocks of a long row that see nothing
+LONG_ROW = 4096  # tokens from which on `auto` takes FlexAttention on CUDA
+BLOCK = 128  # rows and columns of a block of a BlockMask
+BAND = 256  # rows of a band; half or twice as many were slower on rows of 1,024 and 2,048
+
+
+def choose_attention(option: str, device: str, longest: int, config: Any) -> str:
+    """The registered name for `train.attention`, on rows of up to `longest` tokens.
+
+    auto: flex on CUDA from LONG_ROW tokens on, else dense. Raises RecipeError where flex is asked
+    for and cannot be trained with.
+    """
+    text = config.get_text_config()
+    obstacle = None
+    if device != "cuda":
+        obstacle = f"FlexAttention has no backward pass on {device}, only on cuda"
+    elif getattr(text, "attention_dropout", 0.0):
+        obstacle = (
+            f"it knows no dropout and the model's attention_dropout is {text.attention_dropout}"
+        )
+    if option == "flex" and obstacle:
+        raise RecipeError(f"train.attention: found flex, but {obstacle}; expected auto or dense")
+    if option == "flex" or (option == "auto" and longest >= LONG_ROW and not obstacle):
+        return BRANCH_FLEX
+    return dense_name(config)
+
+
+def refuse_context_parallelism() -> None:
+    """RecipeError where a launch splits rows over devices: only causal masks survive that.
+
+    Asks accelerate, which a launch config reaches through PARALLELISM_CONFIG_* variables.
+    """
+    if not parse_flag_from_env("ACCELERATE_USE_PARALLELISM_CONFIG"):
+        return
+    try:
+        sizes = ParallelismConfig()
+    except ValueError as e:
+        raise RecipeError(f"launch config: {e}") from e
+    for key, size in (("cp_size", sizes.cp_size), ("sp_size", sizes.sp_size)):
+        if size > 1:
+            raise RecipeError(
+                f"launch config: parallelism_config_{key}: found {size}, expected 1: rows split "
+                "over devices lose their branch mask and would be trained as plain causal text"
+            )
+
+
+def dense_name(config: Any) -> str:
+    """The registered name of the dense function that a model of `config` needs."""
+    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
+    return BRANCH_EAGER if capped else BRANCH
+
+
+def row_multiple(name: str) -> int:
+    """Rows are padded to a multiple of so many tokens: whole blocks under FlexAttention.
+
+    Each new shape may compile its kernels anew, and whole blocks need no bounds checks in them.
+    """
+    return BLOCK if name == BRANCH_FLEX else 1
 
 
 def branch_mask(
@@ -28,6 +92,52 @@ def branch_mask(
     # written out even where causal: the eager function below knows no is_causal
     kwargs["allow_is_causal_skip"] = False
     return sdpa_mask(attention_mask=attention_mask, local_size=local_size, **kwargs)
+
+
+def branch_block_mask(
+    attention_mask: Tensor | None = None, local_size: int | None = None, **kwargs: Any
+) -> BlockMask:
+    """The same as a BlockMask (B, 1, L, L)."""
+    if attention_mask is not None and attention_mask.ndim == 3:
+        return block_mask(attention_mask, window=local_size)
+    return flex_attention_mask(attention_mask=attention_mask, local_size=local_size, **kwargs)
+
+
+def block_mask(tensor: Tensor, window: int | None = None) -> BlockMask:
+    """BlockMask of a layout tensor (B, 2 + 2 D, L), window in positions.
+
+    Compiled on CUDA, where L x L booleans are then never in memory.
+    """
+    rows, _, length = tensor.shape
+    create = torch.compile(create_block_mask) if tensor.is_cuda else create_block_mask
+    rule = mask_mod(tensor, window)
+    return create(rule, rows, None, length, length, device=tensor.device, BLOCK_SIZE=BLOCK)
+
+
+def banded_forward(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """scaled_dot_product_attention; (B, heads, L, d) in, (B, L, heads, d) out.
+
+    On a CPU band by band: BAND queries over the span of keys that any of them sees, as a masked
+    call computes what it hides. Half of a long row is never computed then, and of a packed row
+    most. Elsewhere in one call, as finding the spans would wait for the device in each layer.
+    """
+    if query.device.type != "cpu":
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    bands = []
+    for start in range(0, query.shape[2], BAND):
+        rows = slice(start, start + BAND)
+        seen = attention_mask[:, :, rows].flatten(0, 2).any(0).nonzero()
+        keys = slice(int(seen[0]), int(seen[-1]) + 1)
+        mask, k, v = attention_mask[:, :, rows, keys], key[:, :, keys], value[:, :, keys]
+        bands.append(sdpa_attention_forward(module, query[:, :, rows], k, v, mask, **kwargs)[0])
+    return torch.cat(bands, 1), None
 
 
 def eager_forward(
@@ -53,8 +163,10 @@ def eager_forward(
 
 
 def register() -> None:
-    """Make both names known to transformers; calling it again changes nothing."""
-    AttentionInterface.register(BRANCH, sdpa_attention_forward)
+    """Make the names known to transformers; calling it again changes nothing."""
+    AttentionInterface.register(BRANCH, banded_forward)
     AttentionInterface.register(BRANCH_EAGER, eager_forward)
+    AttentionInterface.register(BRANCH_FLEX, flex_attention_forward)
     for name in (BRANCH, BRANCH_EAGER):
         AttentionMaskInterface.register(name, branch_mask)
+    AttentionMaskInterface.register(BRANCH_FLEX, branch_block_mask)

@@ -10,11 +10,12 @@ from typing import Any
 
 from pbranch.layout import NO_TARGET, Kind, Layout
 from pbranch.show import draw_mask
-from ptrain.batching import count_steps, make_rows
+from ptrain.batching import count_steps
 from ptrain.config import Recipe
 from ptrain.dataset import Encoder, Example, count, load_split
 from ptrain.memory import describe, estimate, longest_row
 from ptrain.model import load_config, load_tokenizer, locate
+from ptrain.paths import count_rows
 
 ROWS_SHOWN = 120
 
@@ -62,11 +63,11 @@ def count_tokens(traces: Sequence[Example], recipe: Recipe) -> list[str]:
     lengths = [len(x) for x in layouts]
     kinds = [k for x in layouts for k, t in zip(x.kinds, x.targets, strict=True) if t != NO_TARGET]
     by_kind = (f"{kind.name.lower()} {kinds.count(kind)}" for kind in Kind if kind in kinds)
-    rows, size = len(make_rows([len(x) for x in traces], recipe)), recipe.train.batch_rows
-    steps, middle = count_steps(rows, recipe), median(lengths)
+    counted, size = count_rows(traces, recipe), recipe.train.batch_rows
+    steps, middle = count_steps(counted.rows, recipe), median(lengths)
     return [
         f"tokens: {sum(lengths)}; of a trace {min(lengths)} to {max(lengths)}, median {middle:.0f}",
         f"targets: {len(kinds)} ({', '.join(by_kind)})",
-        f"rows: {rows} of {sum(lengths) / rows:.0f} tokens in the mean; "
-        f"{steps} steps of {size} rows = {steps * size / rows:.2f} epochs",
+        f"rows: {counted}",
+        f"steps: {steps} of {size} rows = {steps * size / counted.rows:.2f} epochs",
     ]

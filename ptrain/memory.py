@@ -77,8 +77,7 @@ def build_empty(recipe: Recipe, config: Any, tokenizer: Any, markers: MarkerIds)
     from transformers import AutoModelForCausalLM
 
     attention.register()
-    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
-    name = attention.BRANCH_EAGER if capped else attention.BRANCH
+    name = attention.dense_name(config)
     dtype = torch.float32 if recipe.tuning == "full" else _dtype(recipe)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, attn_implementation=name, dtype=dtype)

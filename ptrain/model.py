@@ -61,8 +61,7 @@ def load_base(
     config = load_config(path)
     tokenizer, markers = load_tokenizer(path)
     attention.register()
-    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
-    chosen = attention.BRANCH_EAGER if capped else attention.BRANCH
+    chosen = attention.dense_name(config)
     extra = _in_four_bits(quantization, dtype) if quantization else {}
     try:
         model = AutoModelForCausalLM.from_pretrained(

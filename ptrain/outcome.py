@@ -19,6 +19,7 @@ from ptrain.card import model_card
 from ptrain.config import Recipe
 from ptrain.distributed import count_trained
 from ptrain.model import Base
+from ptrain.paths import RowCount
 
 REPORT = "train_report.json"
 
@@ -42,6 +43,7 @@ class Report:
     traces: int
     held_out: int
     left_out: dict[str, int]
+    counted: RowCount
     metrics: dict[str, float]
     scores: dict[str, float]
 
@@ -57,6 +59,9 @@ class Report:
             "traces": self.traces,
             "held_out": self.held_out,
             "left_out": self.left_out,
+            "fill": round(self.counted.fill, 4),
+            "tokens": self.counted.tokens,
+            "tokens_one_row_per_branch": self.counted.tokens_one_row_per_branch,
             **{k: round(v, 4) for k, v in self.scores.items() if _is_score(k)},
             "device": str(trainer.args.device),
             "processes": trainer.args.world_size,

@@ -13,6 +13,7 @@ from pbranch.layout import Layout, LayoutOptions, build_layout
 from pbranch.markers import MarkerIds
 from pbranch.tree import Fork, Trace, make_trace
 from pbranch.visibility import dense_mask, sees
+from ptrain.attention import row_multiple
 from ptrain.collator import collate
 
 LEAK = 1e-5  # of the largest logit: more movement than this is a leak
@@ -67,7 +68,8 @@ def _small_fork(markers: MarkerIds, options: LayoutOptions | None) -> tuple[Layo
 
 def _logits(model: Any, layout: Layout, changed: int | None = None) -> Tensor:
     """Logits (L, V) in float32; row `changed` is fed another token."""
-    batch = collate([layout])
+    multiple = row_multiple(model.config._attn_implementation)
+    batch = collate([layout], multiple=multiple)
     ids = batch["input_ids"].clone()
     if changed is not None:
         ids[0, changed] = ids[0, 0] if ids[0, changed] != ids[0, 0] else ids[0, 1]
@@ -78,7 +80,7 @@ def _logits(model: Any, layout: Layout, changed: int | None = None) -> Tensor:
         attention_mask=batch["attention_mask"].to(device),
         use_cache=False,
     )
-    return out.logits[0].float().cpu()
+    return out.logits[0, : len(layout)].float().cpu()
 
 
 def _check_moves(model: Any, layout: Layout, branches: list[range]) -> None:

@@ -12,6 +12,7 @@ from accelerate import PartialState
 
 from pbranch.recipe import dump_recipe
 from ptrain.arguments import check_reporter, use_cpu
+from ptrain.attention import refuse_context_parallelism
 from ptrain.checkpoint import replacing
 from ptrain.config import Recipe
 from ptrain.dataset import Encoder, count, load_split, mean_branch_tokens
@@ -21,6 +22,7 @@ from ptrain.guard import signals
 from ptrain.lora import fit_original, starting_point
 from ptrain.model import Base, add_lora, choose_dtype, load_base
 from ptrain.outcome import Report, describe, naming_files, save_rest
+from ptrain.paths import count_rows
 from ptrain.probe import probe
 from ptrain.progress import AtStart, say
 from ptrain.resume import check_processes, find_checkpoint
@@ -34,6 +36,7 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
     """
     quieten()
     check_reporter(recipe.train.report_to)
+    refuse_context_parallelism()
     out, device = Path(recipe.out), "cpu" if use_cpu(recipe.train.device) else "auto"
     split = kind_of_split(device == "cpu")  # first: joins the processes
     refuse_unfit(recipe, split)
@@ -44,6 +47,7 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
     encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout, recipe.switch)
     traces, held_out, left_out = load_split(recipe, encode, home)
     trainer = make_trainer(recipe, model, base.tokenizer, traces, held_out)
+    attention, counted = trainer.use_attention(recipe.train.attention), count_rows(traces, recipe)
     vouch = partial(probe, trainer.model, base.markers, recipe.branches.layout)
     if split in SPLIT_WEIGHTS:  # no pass before the trainer has wrapped the model
         trainer.add_callback(AtStart(partial(vouch, dtype=dtype)))
@@ -59,6 +63,7 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
         with naming_files(out), replacing(out) as folder:
             (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
         say(f"{len(traces)} traces, {len(held_out)} held out, {count(left_out)} → {out}")
+        say(f"{counted}; {attention}")
         if not held_out:
             say("no evaluation: nothing is held out (eval_share, eval_data), or all is one prompt")
         say(f"from {checkpoint}" if checkpoint else f"{trainer.args.max_steps} steps")
@@ -70,7 +75,7 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
     scores = score_end(trainer) if held_out else {}
     weights = trainer.gather()  # by all processes: they may be split over them
     if main:
-        report = Report(len(traces), len(held_out), dict(left_out), done.metrics, scores)
+        report = Report(len(traces), len(held_out), dict(left_out), counted, done.metrics, scores)
         with naming_files(out), replacing(out) as folder:
             trainer.write_weights(folder, weights)
             fit_original(folder, start)

@@ -14,6 +14,7 @@ from transformers import PrinterCallback
 
 from pbranch.markers import find_markers
 from ptrain.arguments import make_config
+from ptrain.attention import BRANCH_FLEX, choose_attention, row_multiple
 from ptrain.batching import count_steps, draw_forms, make_rows, run_order
 from ptrain.collator import BranchCollator
 from ptrain.config import Recipe
@@ -33,6 +34,17 @@ class BranchSFTTrainer(ResumableSFTTrainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.tally = Tally(find_markers(self.processing_class))
+
+    def use_attention(self, option: str) -> str:
+        """Switch the model to what `train.attention` asks for; returns a line that names it."""
+        model: Any = self.model
+        collator: Any = self.data_collator
+        longest, device = collator.longest, self.args.device.type
+        name = choose_attention(option, device, longest, model.config)
+        model.set_attn_implementation(name)
+        if name == BRANCH_FLEX:
+            collator.limit_shapes(row_multiple(name))
+        return f"attention: {name} ({option}; rows of up to {longest} tokens on {device})"
 
     def compute_loss(
         self,

@@ -10,6 +10,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
+    Gemma2Config,
     Gemma3TextConfig,
     LlamaConfig,
     MistralConfig,
@@ -56,7 +57,7 @@ SHAPE = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "max_position_embeddings": 512,
-    "head_dim": 8,
+    "head_dim": 16,  # the least that FlexAttention takes on a GPU
 }
 CONFIGS = {
     "qwen2": lambda v: Qwen2Config(vocab_size=v, tie_word_embeddings=True, **SHAPE),
@@ -70,6 +71,14 @@ CONFIGS = {
         sliding_window=24,
         layer_types=["sliding_attention", "full_attention"],
         query_pre_attn_scalar=8,
+        tie_word_embeddings=True,
+        **SHAPE,
+    ),
+    "gemma2": lambda v: Gemma2Config(
+        vocab_size=v,
+        sliding_window=24,
+        query_pre_attn_scalar=8,
+        attn_logit_softcapping=2.0,
         tie_word_embeddings=True,
         **SHAPE,
     ),

@@ -7,6 +7,7 @@ import torch
 
 from pbranch import Fork, make_trace
 from pbranch.layout import Kind, LayoutOptions, build_layout, concatenate
+from pbranch.visibility import dense_mask
 from ptrain.collator import collate
 from ptrain.config import LoraOptions
 from ptrain.dataset import Encoder
@@ -107,6 +108,41 @@ def test_no_gradient_reaches_a_siblings_body(bases, family, outline):
     assert (moved[starts[1] : ends[1] - 2] > 0).all() and moved[0] > 0
     (gradient,) = torch.autograd.grad(loss[ends[2] :].sum(), embedded)
     assert (gradient[0].abs().amax(-1)[starts[0] + 1 : ends[2]] > 0).any()  # the join sees them all
+
+
+@families
+def test_no_gradient_leaves_what_a_branch_sees(bases, family):
+    """Nested blocks, packed, some branches longer than the models' windows of 24 positions."""
+    base = load_base(str(bases[family]))
+    rng, codec = random.Random(9), encoder(base).codec
+    inner = make_trace("sum ", Fork(("a", "b"), (make_trace("a seven"), make_trace("b"))))
+    long = make_trace(
+        "so: ", Fork(("low", "sum"), (make_trace("low " + 16 * "nine "), inner)), "all"
+    )
+    traces = [long, random_trace(rng), random_trace(rng)]
+    row = concatenate([build_layout([5, 6], t, codec, base.markers, 2) for t in traces])
+    n, batch = len(row), collate([row])
+    mask = dense_mask(batch["attention_mask"])[0, 0]
+    embedded = base.model.get_input_embeddings()(batch["input_ids"]).detach().requires_grad_()
+    logits = base.model(
+        inputs_embeds=embedded,
+        position_ids=batch["position_ids"],
+        attention_mask=batch["attention_mask"],
+        use_cache=False,
+    ).logits
+    loss = torch.nn.functional.cross_entropy(
+        logits[0], batch["shift_labels"][0], ignore_index=-100, reduction="none"
+    )
+    starts = [r for r in range(n) if row.token_ids[r] == base.markers.branch]
+    assert len(starts) > 6
+    for start in starts:
+        stop = next(level[start][0] for level in reversed(row.hidden) if level[start][1])
+        rows = [r for r in range(start, stop) if row.targets[r] != -100]
+        seen = mask[rows].any(0)
+        (gradient,) = torch.autograd.grad(loss[rows].sum(), embedded, retain_graph=True)
+        moved = gradient[0].abs().amax(-1) > 0
+        assert not moved[~seen].any()
+        assert moved[seen].all() or family == "mistral"  # whose layers all have a window
 
 
 def test_targets_skip_what_the_engine_puts_in(bases):

@@ -77,6 +77,7 @@ def test_an_adapter_folder_is_whole(adapters, bases, family):
     report = json.loads((folder / "train_report.json").read_text())
     assert report["steps"] == 8 and report["loss_first"] > report["loss_last"] > 0
     assert {"seconds", "trainable_params", "eval_loss", "eval_loss_body"} <= set(report)
+    assert 0 < report["fill"] < 1 and 0 < report["tokens"] < report["tokens_one_row_per_branch"]
     again = load_recipe(Recipe, folder / "recipe.yaml")
     assert dump_recipe(again) == (folder / "recipe.yaml").read_text()
     assert "pinfer generate" in (folder / "README.md").read_text()

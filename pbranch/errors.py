@@ -8,6 +8,7 @@ BranchError
 ├── DataError      a record or a data file is wrong (names file and line)
 ├── ModelError     a model or tokenizer we cannot mask, load or trust
 ├── AdapterError   an adapter that does not fit the model or this format version
+├── HubError       the Hugging Face Hub refuses, or cannot be reached
 └── RequestError   a prompt or a sampling parameter that can never be served
 """
 
@@ -46,6 +47,10 @@ class ModelError(BranchError):
 
 class AdapterError(BranchError):
     """An adapter of another base model, format version or join."""
+
+
+class HubError(BranchError):
+    """The Hugging Face Hub refuses what was asked, or cannot be reached."""
 
 
 class RequestError(BranchError):

@@ -16,7 +16,8 @@ from safetensors import SafetensorError
 
 from pbranch.config import BranchConfig
 from pbranch.recipe import dump_recipe
-from ptrain.card import model_card
+from ptrain.artefact import REPORT
+from ptrain.card import write_card
 from ptrain.config import Recipe
 from ptrain.dataset import Encoder, count, load_split, mean_branch_tokens
 from ptrain.model import Base, add_lora, choose_dtype, load_base
@@ -24,8 +25,6 @@ from ptrain.probe import probe
 from ptrain.progress import say
 from ptrain.resume import find_checkpoint
 from ptrain.trainer import make_trainer, use_cpu
-
-REPORT = "train_report.json"
 
 
 def train(recipe: Recipe, home: Path | None = None) -> Path:
@@ -59,6 +58,7 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
             mean = mean_branch_tokens(traces, base.markers)
             save_adapter(out, trainer.model, base, recipe, mean)
             write_report(out, report.of(trainer))
+            write_card(out)
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
     return out
@@ -116,7 +116,7 @@ class Report:
 def save_adapter(
     out: Path, model: Any, base: Base, recipe: Recipe, branch_tokens: float | None
 ) -> None:
-    """LoRA and marker rows, tokenizer, branch config and card."""
+    """LoRA and marker rows, tokenizer and branch config."""
     model.save_pretrained(out, save_embedding_layers=False)
     base.tokenizer.save_pretrained(out)
     BranchConfig(
@@ -128,7 +128,6 @@ def save_adapter(
         outline=recipe.branches.outline,
         branch_tokens=branch_tokens,
     ).save(out)
-    (out / "README.md").write_text(model_card(recipe, base.name), encoding="utf-8")
 
 
 def write_report(out: Path, report: dict[str, Any]) -> None:

@@ -93,8 +93,9 @@ def load_quantized(model: str, dtype: Any, kind: str, folder: Path, device: str)
     if not device.startswith("cuda") or find_spec("bitsandbytes") is None:
         raise AdapterError(
             f"{folder}: trained on a base in 4 bit ({kind}), which needs bitsandbytes and a CUDA "
-            f"device; install them, or set quantization to null in its {BRANCH_CONFIG} to merge it "
-            "into the unrounded base, which changes its answers a little"
+            "device; install them, or merge it first by `ptrain merge`, which needs bitsandbytes "
+            f"alone, or set quantization to null in its {BRANCH_CONFIG} to merge it into the "
+            "unrounded base, which changes its answers a little"
         )
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 

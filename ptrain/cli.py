@@ -1,6 +1,8 @@
 """The command line `ptrain`. Thin: every command calls one function, imported when it runs."""
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -53,9 +55,11 @@ def merge(
 ) -> None:
     """Merge ADAPTER into its base: a plain model folder."""
     console.quiet_libraries()
-    from ptrain import export
+    with redirect_stdout(sys.stderr):  # deepspeed, where it is installed, logs to stdout
+        from ptrain import export
 
-    print(export.merge(adapter, out, force, dtype))
+        folder = export.merge(adapter, out, force, dtype)
+    print(folder)
 
 
 @app.command()

@@ -75,7 +75,11 @@ def merge_weights(source: Artefact) -> tuple[Any, Any, torch.dtype]:
         )
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
-        model.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=64, mean_resizing=False)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # rows that nothing was trained in: the same at every merge
+            model.resize_token_embeddings(
+                len(tokenizer), pad_to_multiple_of=64, mean_resizing=False
+            )
     dtype = model.dtype
     # added in float32: in bfloat16 the sum would be rounded twice
     merged = PeftModel.from_pretrained(model.to(torch.float32), folder).merge_and_unload()

@@ -87,6 +87,64 @@ def test_what_is_published_is_loaded_and_decoded_alike(hub, adapter, bases, tmp_
     assert fetched == SENT - {"README.md"}
 
 
+@pytest.mark.slow
+def test_a_merged_model_makes_the_same_journey(hub, adapter, bases, tmp_path):
+    """As an adapter to the Hub, merged from there, and as a model to the Hub and back."""
+    hub.add("me/base", bases["qwen3"])
+    assert send(hub, tmp_path, adapter).returncode == 0
+    out = tmp_path / "merged"
+    done = hub.run(tmp_path, "-m", "ptrain.cli", "merge", "me/x", "--out", out)
+    assert done.returncode == 0 and done.stdout.strip() == str(out), done.stderr
+    done = hub.run(tmp_path, *PUBLISH, out, "me/merged")
+    assert done.returncode == 0, done.stderr
+    card = hub.repos["me/merged"].files["README.md"]
+    assert front_matter(card)["base_model"] == "me/base"
+    answers = []
+    for options in (["--model", "me/merged"], ["--adapter", adapter]):
+        found = hub.run(
+            tmp_path, "-m", "pinfer", "generate", *options, "--json", "--max-new-tokens", "24",
+            "--device", "cpu", "check each",
+        )  # fmt: skip
+        assert found.returncode == 0, found.stderr
+        answers.append(json.loads(found.stdout)["token_ids"])
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["--model", "--adapter"])
+def test_what_pinfer_cannot_load_is_one_line(hub, tmp_path, option):
+    for name, token, more, said in (
+        ("me/none", "hf_write", {}, "no such repository"),
+        ("me/none", "hf_wrong", {}, "the token is not valid; log in by"),
+        ("me/none", "hf_write", {"HF_HUB_OFFLINE": "1"}, "" if option == "--model" else "OFFLINE"),
+    ):
+        command = ("-m", "pinfer", "generate", option, name, "--device", "cpu", "a")
+        line = error_of(hub.run(tmp_path, *command, token=token, **more))
+        assert name in line and said in line
+
+
+def test_why_an_adapter_cannot_be_fetched_is_said(hub, adapter, tmp_path):
+    def fetch(name, **more):
+        code = "import sys; from pbranch import console, hub\n"
+        code += "console.run(lambda: print(hub.fetch_adapter(sys.argv[1])))"
+        return hub.run(tmp_path, "-c", code, name, **more)
+
+    hub.add("me/a", adapter)
+    for name, more, said in (
+        ("me/none", {}, "no such repository, or a private one: the token may not read it"),
+        ("me/a", {"token": "hf_wrong"}, "the token is not valid; log in by"),
+        ("me/a", {"HF_HUB_OFFLINE": "1"}, "not in the cache, and HF_HUB_OFFLINE is set"),
+        ("me/a", {"HF_ENDPOINT": "http://127.0.0.1:9"}, "cannot reach the Hub ("),
+        ("runs/sft/x", {}, "not a name of the Hub; expected owner/name"),
+    ):
+        line = error_of(fetch(name, **more))
+        assert line.startswith(f"adapter {name}: no such folder, nor on the Hub: {said}"), line
+    folder = fetch("me/a").stdout
+    names = {p.name for p in Path(folder.strip()).iterdir()}
+    assert names == SENT - {"README.md"}  # no log, no optimizer states
+    assert fetch("me/a", HF_HUB_OFFLINE="1").stdout == folder
+
+
 def test_the_card_is_of_this_run(hub, adapter, tmp_path):
     assert send(hub, tmp_path, adapter, "--license", "apache-2.0").returncode == 0
     files = hub.repos["me/x"].files

@@ -104,7 +104,7 @@ def make_card(artefact: Artefact, where: str, license: str | None = None) -> str
         results=_write_results(artefact.report),
         data=_write_data(artefact),
         limits=_write_limits(artefact),
-        recipe=artefact.page,
+        recipe=artefact.page.rstrip() + "\n",
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from pbranch.config import BranchConfig, fingerprint
 from pbranch.errors import AdapterError, ModelError
@@ -81,8 +82,11 @@ def merge_weights(source: Artefact) -> tuple[Any, Any, torch.dtype]:
                 len(tokenizer), pad_to_multiple_of=64, mean_resizing=False
             )
     dtype = model.dtype
-    # added in float32: in bfloat16 the sum would be rounded twice
-    merged = PeftModel.from_pretrained(model.to(torch.float32), folder).merge_and_unload()
+    try:
+        # added in float32: in bfloat16 the sum would be rounded twice
+        merged = PeftModel.from_pretrained(model.to(torch.float32), folder).merge_and_unload()
+    except (ValueError, RuntimeError, KeyError, OSError, SafetensorError) as e:
+        raise AdapterError(f"{folder}: does not fit the base: {e}") from e
     return merged, tokenizer, dtype
 
 
@@ -103,6 +107,6 @@ def load_base_of(folder: Path, config: BranchConfig) -> Any:
         model: Any = AutoModelForCausalLM.from_pretrained(
             locate(config.base_model), dtype="auto", quantization_config=settings
         )
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as e:
         raise ModelError(f"model {config.base_model}: cannot load: {e}") from e
     return model.dequantize() if kind is not None else model

@@ -7,6 +7,7 @@ Hub's storage already holds is not sent again.
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from ptrain.artefact import ADAPTER, CARD, RECIPE, Artefact, matches, read_artef
 from ptrain.card import make_card
 
 Content = bytes | Path
+FRONT_MATTER = re.compile(r"\A---\n.*?\n---\s*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,6 @@ def _open_repository(api: Any, repo_id: str, private: bool) -> tuple[str, str]:
 def _list_remote(api: Any, repo_id: str, commit: str) -> dict[str, str]:
     """Hash by path of the files that are there; a README that only has front matter, as the Hub
     itself makes them, is none."""
-    from huggingface_hub import ModelCard
     from huggingface_hub.hf_api import RepoFile
 
     tree = api.list_repo_tree(repo_id, recursive=True, revision=commit)
@@ -195,8 +196,10 @@ def _list_remote(api: Any, repo_id: str, commit: str) -> dict[str, str]:
         for entry in tree
         if isinstance(entry, RepoFile)
     }
-    if CARD in found and not ModelCard.load(repo_id).text.strip():
-        del found[CARD]
+    if CARD in found:
+        card = Path(api.hf_hub_download(repo_id, CARD, revision=commit))
+        if not FRONT_MATTER.sub("", card.read_text(encoding="utf-8", errors="replace")).strip():
+            del found[CARD]
     return found
 
 

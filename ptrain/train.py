@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,7 @@ class Report:
             "device": str(trainer.args.device),
             "processes": trainer.args.world_size,
             "torch": torch.__version__,
+            **{name: version(name) for name in ("transformers", "peft", "trl")},
         }
 
 

@@ -100,6 +100,15 @@ def test_a_whole_model_has_nothing_to_merge(merged, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_torn_adapter_is_one_line(adapter, tmp_path):
+    folder = Path(shutil.copytree(adapter, tmp_path / "adapter"))
+    weights = folder / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(AdapterError, match=r"adapter: does not fit the base: "):
+        merge(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_float32_weights_of_a_bfloat16_base_are_exact(adapter, tmp_path):
     """The base's own dtype would round the sum."""
     from peft import PeftModel

@@ -145,8 +145,12 @@ def test_why_an_adapter_cannot_be_fetched_is_said(hub, adapter, tmp_path):
     assert fetch("me/a", HF_HUB_OFFLINE="1").stdout == folder
 
 
-def test_the_card_is_of_this_run(hub, adapter, tmp_path):
+def test_the_same_again_changes_nothing_and_the_card_is_of_this_run(hub, adapter, tmp_path):
     assert send(hub, tmp_path, adapter, "--license", "apache-2.0").returncode == 0
+    done = send(hub, tmp_path, adapter, "--license", "apache-2.0")
+    assert done.returncode == 0 and "nothing has changed" in done.stderr
+    assert done.stdout.strip() == f"{hub.url}/me/x"
+    assert hub.repos["me/x"].commits == 1 and hub.count(PUT) == 1
     files = hub.repos["me/x"].files
     card, report = files["README.md"], json.loads((adapter / "train_report.json").read_text())
     head = front_matter(card)
@@ -252,14 +256,6 @@ def test_a_readme_that_the_hub_made_is_no_content(hub, adapter, tmp_path):
     assert b"Parallel branches" in hub.repos["me/x"].files["README.md"]
 
 
-def test_the_same_again_changes_nothing(hub, adapter, tmp_path):
-    assert send(hub, tmp_path, adapter).returncode == 0
-    done = send(hub, tmp_path, adapter)
-    assert done.returncode == 0 and "nothing has changed" in done.stderr
-    assert done.stdout.strip() == f"{hub.url}/me/x"
-    assert hub.repos["me/x"].commits == 1 and hub.count(PUT) == 1
-
-
 @pytest.mark.parametrize(
     ("token", "said", "requests"),
     [
@@ -312,6 +308,28 @@ def test_a_folder_that_cannot_be_sent_is_refused(adapter, tmp_path, spoil, said)
     with pytest.raises(AdapterError, match=said) as caught:
         publish(folder, "me/x", dry_run=True)
     assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_of_a_model_in_parts_all_parts_are_sent_and_nothing_else(adapter, tmp_path):
+    from pbranch.errors import AdapterError
+    from ptrain.publish import publish
+
+    folder = Path(shutil.copytree(adapter, tmp_path / "a"))
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (folder / name).unlink()
+    parts = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    index = {"weight_map": {"a": parts[0], "b": parts[1], "c": parts[1]}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    for name in ("config.json", "training_args.bin", parts[0]):
+        (folder / name).write_text("{}")
+    with pytest.raises(AdapterError, match=f"no {parts[1]}; expected a folder that ptrain has fi"):
+        publish(folder, "me/x", dry_run=True)
+    (folder / parts[1]).write_text("{}")
+    plan = publish(
+        folder, "me/x", dry_run=True
+    )  # its base is a folder, which a model has no need of
+    model = {"config.json", "model.safetensors.index.json", *parts}
+    assert set(plan.files) == {n for n in SENT if not n.startswith("adapter_")} | model
 
 
 def test_names_that_the_hub_would_not_take_are_refused(adapter):

@@ -62,14 +62,14 @@ def explain(error: BaseException) -> str:
         if status == 401:
             return f"the token is not valid; {LOG_IN}"
         if status == 403:
-            return f"the token may not do this ({_first_line(e)}); use one with write access"
+            return f"the token may not do this ({_shorten(e)}); use one with write access"
         if isinstance(e, errors.HfHubHTTPError):
-            return _first_line(e)
+            return _shorten(e)
         if isinstance(e, httpx2.ConnectError | httpx2.ConnectTimeout):
-            return f"cannot reach the Hub ({_first_line(e)})"
+            return f"cannot reach the Hub ({_shorten(e)})"
         if isinstance(e, httpx2.TransportError):
-            return f"the connection broke ({_first_line(e)})"
-    return _first_line(error)
+            return f"the connection broke ({_shorten(e)})"
+    return _shorten(error)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -80,7 +80,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         found = found.__cause__
 
 
-def _first_line(error: BaseException) -> str:
+def _shorten(error: BaseException) -> str:
     said = getattr(error, "server_message", None) or str(error)
-    lines = said.strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]
+    return " ".join(said.split())[:200] or type(error).__name__

@@ -19,6 +19,8 @@ from threading import Event, Lock, Thread
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import yaml
+
 ROLES = {"hf_write": "write", "hf_read": "read"}  # all of user `me`
 
 
@@ -126,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
             case ["api", "repos", "create"]:
                 return self.create(json.loads(body))
             case ["api", "validate-yaml"]:
-                return self.reply(200, {"errors": [], "warnings": []})
+                return self.validate(json.loads(body)["content"])
             case ["api", "models", owner, name, *rest]:
                 repo_id = f"{owner}/{name}"
             case [owner, name, *rest]:
@@ -156,6 +158,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self.commit(repo, repo_id, [json.loads(line) for line in body.splitlines()])
             case _:
                 self.refuse(404, "Not Found")
+
+    def validate(self, card: str) -> None:
+        license = yaml.safe_load(card.split("---\n")[1]).get("license", "other")
+        if license in ("apache-2.0", "mit", "other"):
+            return self.reply(200, {"errors": [], "warnings": []})
+        message = '"license" must be one of [apache-2.0, mit, other]'
+        self.reply(400, {"errors": [{"message": message}], "error": "Invalid metadata"})
 
     def create(self, wish: dict[str, Any]) -> None:
         if self.role != "write":

@@ -200,6 +200,21 @@ def test_a_killed_upload_is_completed_by_the_same_command(hub, adapter, tmp_path
     assert set(hub.repos["me/x"].files) == SENT | {".gitattributes"}
 
 
+def test_a_commit_of_somebody_else_meanwhile_is_not_replaced(hub, adapter, tmp_path):
+    hub.hang = True
+    process = subprocess.Popen(
+        [sys.executable, *PUBLISH, str(adapter), "me/x", "--base", "me/base"],
+        env=hub.environment(tmp_path), stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert hub.reached.wait(60)
+    hub.repos["me/x"].files["README.md"] = b"theirs"
+    hub.repos["me/x"].commits += 1
+    hub.release.set()  # the upload breaks off, and the client mends that
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1 and "A commit has happened since; nothing was pub" in said
+    assert hub.repos["me/x"].files["README.md"] == b"theirs" and hub.count(PUT) == 2
+
+
 @pytest.mark.slow  # the client tries six times, 23 s in all
 def test_a_cut_connection_is_one_line_and_the_same_command_goes_on(hub, adapter, tmp_path):
     hub.cut = 6
@@ -275,6 +290,11 @@ def test_a_hub_that_is_not_there_is_one_line(hub, adapter, tmp_path):
     assert line.startswith("me/x: cannot publish: cannot reach the Hub (")
     line = error_of(send(hub, tmp_path, adapter, HF_HUB_OFFLINE="1"))
     assert "HF_HUB_OFFLINE is set" in line and hub.requests == []
+
+
+def test_a_license_that_the_hub_does_not_know_is_one_line(hub, adapter, tmp_path):
+    line = error_of(send(hub, tmp_path, adapter, "--license", "mine"))
+    assert '"license" must be one of [apache-2.0' in line and hub.count(PUT) == 0
 
 
 def test_a_dry_run_asks_nobody(hub, adapter, tmp_path):

@@ -86,6 +86,8 @@ def publish(
             validate_repo_id(name)
         except HFValidationError as e:
             raise HubError(f"{name}: {explain(e)}") from e
+    if "/" not in repo_id:  # the card is to name it in full
+        raise HubError(f"{repo_id}: not a name in full; expected owner/name")
     artefact = read_artefact(folder)
     files = collect(artefact, repo_id, base, license)
     card = files[CARD]

@@ -79,8 +79,8 @@ def build_data(out: Path, traces: int) -> dict[str, int]:
 def train_adapter(out: Path, steps: int | None) -> dict[str, Any]:
     """LoRA on the shipped base, by the shipped recipe."""
     from pbranch.recipe import load_recipe
+    from ptrain.artefact import REPORT
     from ptrain.config import Recipe
-    from ptrain.outcome import REPORT
     from ptrain.train import train
 
     recipe = load_recipe(Recipe, RECIPE)

@@ -50,8 +50,10 @@ def quiet_libraries() -> None:
     import logging
     import warnings
 
+    from huggingface_hub.utils.logging import disable_propagation
     from transformers.utils import logging as chatter
 
+    disable_propagation()  # it has a handler of its own: each line would come twice
     chatter.set_verbosity_error()
     chatter.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning)

@@ -9,6 +9,7 @@ BranchError
 ├── ModelError     a model or tokenizer we cannot mask, load or trust
 ├── AdapterError   an adapter that does not fit the model or this format version
 ├── TrainingError  a training run that cannot go on (memory, a loss that is no number)
+├── HubError       the Hugging Face Hub refuses, or cannot be reached
 └── RequestError   a prompt or a sampling parameter that can never be served
 """
 
@@ -51,6 +52,10 @@ class AdapterError(BranchError):
 
 class TrainingError(BranchError):
     """A training run that cannot go on; raised by the processes that know why, not by all."""
+
+
+class HubError(BranchError):
+    """The Hugging Face Hub refuses what was asked, or cannot be reached."""
 
 
 class RequestError(BranchError):

@@ -13,7 +13,8 @@ from typing import Any
 from pbranch.bases import SHIPPED, load_config, locate, shipped
 from pbranch.config import FILE_NAME as BRANCH_CONFIG
 from pbranch.config import BranchConfig, fingerprint, load_branch_config
-from pbranch.errors import AdapterError, ModelError, RequestError
+from pbranch.errors import AdapterError, HubError, ModelError, RequestError
+from pbranch.hub import fetch_adapter, find_file
 from pbranch.markers import find_markers
 from pbranch.prompt import turn_end_id
 from pinfer.rules import Rules
@@ -53,22 +54,22 @@ def load(
     if model is None and adapter is None:
         model, adapter = SHIPPED, str(shipped("adapter"))
         log.warning("no --model given: using the shipped tiny model and adapter")
-    folder = _local(adapter) if adapter not in (None, "none") else None
+    folder = fetch_adapter(adapter) if adapter not in (None, "none") else None
     config = load_branch_config(folder) if folder else None
     if model is None:
         model = config.base_model if config else SHIPPED
     model = locate(model)
+    merged = _config_of(model) if adapter is None else None
     quantization = config.quantization if config else None
     if quantization and folder is not None:
         base = load_quantized(model, getattr(torch, dtype), quantization, folder, device)
     else:
         base = load_base(model, getattr(torch, dtype))
-    merged = Path(model) / BRANCH_CONFIG
-    if folder is None and adapter is None and merged.is_file():
+    if merged is not None:
         config = load_branch_config(merged.parent)
     tokenizer = _tokenizer(folder or model)
     if config is not None:
-        _check_markers(tokenizer, config, folder or merged.parent)
+        _check_markers(tokenizer, config, folder or model)
     if folder is not None and config is not None:
         base = merge_adapter(base, tokenizer, folder, config)
     return Loaded(base.to(device).eval(), tokenizer, make_rules(base, tokenizer, config), config)
@@ -92,8 +93,9 @@ def load_quantized(model: str, dtype: Any, kind: str, folder: Path, device: str)
     if not device.startswith("cuda") or find_spec("bitsandbytes") is None:
         raise AdapterError(
             f"{folder}: trained on a base in 4 bit ({kind}), which needs bitsandbytes and a CUDA "
-            f"device; install them, or set quantization to null in its {BRANCH_CONFIG} to merge it "
-            "into the unrounded base, which changes its answers a little"
+            "device; install them, or merge it first by `ptrain merge`, which needs bitsandbytes "
+            f"alone, or set quantization to null in its {BRANCH_CONFIG} to merge it into the "
+            "unrounded base, which changes its answers a little"
         )
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
@@ -144,7 +146,7 @@ def make_rules(model: Any, tokenizer: Any, config: BranchConfig | None) -> Rules
     )
 
 
-def _check_markers(tokenizer: Any, config: BranchConfig, folder: Path) -> None:
+def _check_markers(tokenizer: Any, config: BranchConfig, folder: str | Path) -> None:
     if find_markers(tokenizer).as_dict() != config.marker_ids:
         raise AdapterError(f"{folder}: the tokenizer's marker ids differ from {BRANCH_CONFIG}")
 
@@ -158,18 +160,15 @@ def _tokenizer(source: str | Path) -> Any:
         raise ModelError(f"{source}: no usable tokenizer ({_first_line(e)})") from e
 
 
-def _local(adapter: str | None) -> Path:
-    """The adapter's folder; fetched first where it is a Hub id."""
-    path = Path(str(adapter))
-    if path.is_dir():
-        return path
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
+def _config_of(model: str) -> Path | None:
+    """The branch config of a merged or fully tuned model; None where `model` is a plain base."""
+    if Path(model).is_dir():
+        path = Path(model) / BRANCH_CONFIG
+        return path if path.is_file() else None
     try:
-        return Path(snapshot_download(str(adapter)))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as e:
-        raise AdapterError(f"{adapter}: no such folder, and not found on the Hub") from e
+        return find_file(model, BRANCH_CONFIG)
+    except HubError as e:
+        raise ModelError(f"model {e}") from e
 
 
 def _first_line(error: Exception) -> str:

@@ -1,47 +1,238 @@
-"""The model card of an adapter. Knows the recipe, no numbers: those are in the report beside it."""
+"""The model card of a folder that training or merging has left.
 
+Every number in it is read from `train_report.json`; where there is no report, there are no numbers.
+"""
+
+import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pbranch.bases import SHIPPED
-from pbranch.recipe import dump_recipe
-from ptrain.config import Recipe
+from ptrain.artefact import CARD, Artefact, read_artefact
 
-CARD = """---
-{base}library_name: peft
-pipeline_tag: text-generation
-tags: [parallel-branches, lora]
+MEASURED = {
+    "eval_loss": "loss, all targets",
+    "eval_marker_accuracy": "markers predicted right",
+    "eval_format_rate": "answers of legal form without the grammar mask",
+    "eval_fork_rate": "answers that fork",
+    "eval_mean_branches": "branches a block, mean",
+}
+BY_KIND = "eval_loss_"
+BODY = """---
+{front}
 ---
-# Parallel branches for {name}
+# Parallel branches for {base}
 
-A LoRA adapter that teaches `{name}` to mark steps that do not need one another, so that they can be
-decoded side by side in one sequence. Made by `ptrain sft` of
-parallel-branches.
+{what}
 
 ## Use
 
 ```
 pip install parallel-branches
-pinfer generate --model {name} --adapter THIS_FOLDER "your question"
+pinfer generate {flag} {where}{mode} "your question"
 ```
 
-Only `pinfer` decodes branches in parallel. The plain `generate` of any other library derails after
-the outline: what opens a branch and what follows the last one is put in by the engine and was never
-a target in training, and a branch was trained not to see its siblings.
+```python
+from pinfer import Engine, SamplingParams
 
-`branch_config.json` holds the markers, their ids and the layout; `train_report.json` the losses.
+engine = Engine.from_pretrained({argument}"{where}")
+(answer,) = engine.generate(["your question"], SamplingParams(max_new_tokens=512{keyword}))
+print(answer.text)
+```
+
+{plain}
+
+## Results
+
+{results}
+
+## Data
+
+{data}
+
+## Limits
+
+{limits}
 
 ## Recipe
+
+`recipe.yaml`, for `ptrain sft`:
 
 ```yaml
 {recipe}```
 """
+DERAILS = (
+    "Only `pinfer` decodes the branches side by side. The plain `generate` of any other library, "
+    "and any server that samples one token after another, derails after the outline: what opens a "
+    "branch and what follows the last one is put in by the engine and was never a target in "
+    "training, and a branch was trained not to see its siblings."
+)
+TWIN = (
+    "It is a sequential twin: trained on the same traces with every block flattened into plain "
+    "text. It never forks, and is there to be compared with. It writes no markers, so that the "
+    "plain `generate` of other libraries decodes it too."
+)
 
 
-def model_card(recipe: Recipe, base: str) -> str:
-    """README.md of an adapter folder."""
-    is_hub_id = base != SHIPPED and not Path(base).exists()
-    return CARD.format(
-        base=f"base_model: {base}\n" if is_hub_id else "",
-        name=base,
-        recipe=dump_recipe(recipe),
+def write_card(folder: Path, where: str | None = None) -> None:
+    """Make README.md of `folder` from its other files. where: see `make_card`; default: `folder`.
+
+    Raises AdapterError where one of them is missing.
+    """
+    card = make_card(read_artefact(folder), where or str(folder))
+    (folder / CARD).write_text(card, encoding="utf-8")
+
+
+def make_card(artefact: Artefact, where: str, license: str | None = None) -> str:
+    """README.md of `artefact`, which is to be found at `where` (a folder or a Hub id).
+
+    license: an id of the Hub, as `apache-2.0`.
+    """
+    recipe, is_adapter = artefact.recipe, artefact.is_adapter
+    twin = recipe.form == "linear"
+    return BODY.format(
+        front=_front_matter(artefact, where, license),
+        base=_base_name(artefact),
+        what=_describe(artefact),
+        where=where,
+        flag="--adapter" if is_adapter else "--model",
+        argument="adapter=" if is_adapter else "",
+        mode=" --mode linear" if twin else "",
+        keyword=', mode="linear"' if twin else "",
+        plain=TWIN if twin else DERAILS,
+        results=_write_results(artefact.report),
+        data=_write_data(artefact),
+        limits=_write_limits(artefact),
+        recipe=artefact.page.rstrip() + "\n",
     )
+
+
+def measurements(report: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
+    """(key, label, value) of what `report` has measured on held-out traces; no NaN."""
+    labels = {
+        key: MEASURED.get(key) or f"loss, {key.removeprefix(BY_KIND)}"
+        for key in report
+        if key in MEASURED or key.startswith(BY_KIND)
+    }
+    for key, label in labels.items():
+        value = report[key]
+        if isinstance(value, int | float) and math.isfinite(value):
+            yield key, label, value
+
+
+def _front_matter(artefact: Artefact, where: str, license: str | None) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    datasets = [d for d in map(_dataset_id, _data(artefact)) if d]
+    results = [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=datasets[0] if len(datasets) == 1 else "held-out-traces",
+            dataset_name=f"{artefact.report.get('held_out', '')} held-out traces".strip(),
+            metric_type="loss" if "loss" in key else key.removeprefix("eval_"),
+            metric_name=key,
+            metric_value=value,
+        )
+        for key, _, value in measurements(artefact.report)
+    ]
+    method = ["full" if artefact.recipe.tuning == "full" else "lora"]
+    return ModelCardData(
+        base_model=artefact.hub_base,
+        library_name="peft" if artefact.is_adapter else "transformers",
+        pipeline_tag="text-generation",
+        license=license,
+        datasets=datasets or None,
+        tags=["parallel-branches", *method],
+        model_name=Path(where).name if results else None,
+        eval_results=results or None,
+    ).to_yaml()
+
+
+def _base_name(artefact: Artefact) -> str:
+    name = artefact.config.base_model
+    return f"the {name} base of parallel-branches" if name == SHIPPED else Path(name).name
+
+
+def _describe(artefact: Artefact) -> str:
+    recipe = artefact.recipe
+    base = f"`{artefact.hub_base}`" if artefact.hub_base else _base_name(artefact)
+    if recipe.tuning == "full":
+        what = f"All weights of {base}, tuned"
+    else:
+        on = f" trained on the base in 4 bit ({q})" if (q := artefact.config.quantization) else ""
+        lora = f"LoRA of rank {recipe.lora.r}{on}"
+        what = f"A {lora} {'for' if artefact.is_adapter else 'merged into'} {base}"
+    if recipe.form == "linear":
+        return f"{what}, made by `ptrain sft` of parallel-branches. {TWIN.split('. ')[0]}."
+    text = (
+        f"{what}, made by `ptrain sft` of parallel-branches. It marks steps that do not need one "
+        "another, so that they can be decoded side by side in one sequence."
+    )
+    if recipe.form == "mixed":
+        text += (
+            " Trained on traces in parallel and in linear form; shares in parallel form over the "
+            f"run: {', '.join(f'{share:g} at {at:g}' for at, share in recipe.curriculum)}."
+        )
+    asked = {"parallel": recipe.switch.parallel, "linear": recipe.switch.linear}
+    return text + "".join(
+        f"\nThe system text `{said}` asks for an answer in {form} form."
+        for form, said in asked.items()
+        if said
+    )
+
+
+def _write_results(report: dict[str, Any]) -> str:
+    rows = [f"| {label} | `{key}` | {value} |" for key, label, value in measurements(report)]
+    table = "\n".join(["| measure | in the report | value |", "|---|---|---|", *rows])
+    told = {
+        key.replace("_", " "): value
+        for key, value in report.items()
+        if not key.startswith("eval_") and isinstance(value, str | int | float)
+    }
+    conditions = ", ".join(f"{key} {value}" for key, value in told.items())
+    if not rows:
+        table = "Nothing was measured on held-out traces."
+    return f"{table}\n\nConditions: {conditions}." if conditions else table
+
+
+def _data(artefact: Artefact) -> list[str]:
+    data = artefact.recipe.data
+    return [data] if isinstance(data, str) else list(data)
+
+
+def _dataset_id(entry: str) -> str | None:
+    """`owner/name` of `hf:owner/name:split`; None for a file."""
+    return entry[3:].split(":")[0] if entry.startswith("hf:") else None
+
+
+def _write_data(artefact: Artefact) -> str:
+    lines = []
+    for entry in _data(artefact):
+        dataset = _dataset_id(entry)
+        link = (
+            f"[{dataset}](https://huggingface.co/datasets/{dataset})" if dataset else f"`{entry}`"
+        )
+        lines.append(f"- {link}")
+    report = artefact.report
+    if "traces" in report:
+        left = report.get("left_out") or {}
+        reasons = ", ".join(f"{n} {reason}" for reason, n in left.items()) or "none"
+        lines.append(
+            f"\n{report['traces']} traces trained on, {report.get('held_out', 0)} held out, "
+            f"left out: {reasons}."
+        )
+    return "\n".join(["Branch-tagged reasoning traces:\n", *lines])
+
+
+def _write_limits(artefact: Artefact) -> str:
+    config, longest = artefact.config, artefact.recipe.train.max_length
+    lines = [
+        f"- Trained on rows of at most {longest} tokens; beyond that nothing was measured.",
+        "- The losses are those of held-out traces like the ones it was trained on; they say "
+        "nothing about other tasks.",
+        f"- `branch_config.json` holds the markers, their ids and the layout (join "
+        f"`{config.join}`, positions `{config.positions}`, outline `{config.outline}`); `pinfer` "
+        "refuses a base or a format version that does not fit.",
+    ]
+    return "\n".join(lines)

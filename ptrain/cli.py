@@ -1,7 +1,10 @@
 """The command line `ptrain`. Thin: every command calls one function, imported when it runs."""
 
+import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+DType = Literal["auto", "float32", "bfloat16", "float16"]
 RecipeFile = Annotated[str, typer.Argument(metavar="RECIPE", help="a YAML page, see recipes/")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help="e.g. model=… train.lr=1e-4")
@@ -42,13 +46,40 @@ def check(recipe: RecipeFile, overrides: Overrides = None) -> None:
 
 @app.command()
 def merge(
-    adapter: Annotated[Path, typer.Argument(help="an adapter's folder")],
+    adapter: Annotated[str, typer.Argument(help="an adapter's folder or Hub id")],
     out: Annotated[Path, typer.Option(help="folder for the merged model")],
+    force: Annotated[bool, typer.Option("--force", help="replace a merged model there")] = False,
+    dtype: Annotated[
+        DType, typer.Option(help="of the weights; auto: the base's own, float32: exact")
+    ] = "auto",
 ) -> None:
     """Merge ADAPTER into its base: a plain model folder."""
-    from ptrain import export
+    console.quiet_libraries()
+    with redirect_stdout(sys.stderr):  # deepspeed, where it is installed, logs to stdout
+        from ptrain import export
 
-    print(export.merge(adapter, out))
+        folder = export.merge(adapter, out, force, dtype)
+    print(folder)
+
+
+@app.command()
+def publish(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="an adapter or a model")],
+    repo_id: Annotated[str, typer.Argument(metavar="REPO_ID", help="on the Hub, as me/name")],
+    private: Annotated[bool, typer.Option("--private", help="create it private")] = False,
+    force: Annotated[bool, typer.Option("--force", help="replace what differs there")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="list, and send nothing")] = False,
+    base: Annotated[str | None, typer.Option(help="Hub id of a base that is a folder")] = None,
+    license: Annotated[str | None, typer.Option(help="for the card, as apache-2.0")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+) -> None:
+    """Send an adapter or a model, with its card, to the Hugging Face Hub."""
+    from ptrain import publish as publisher
+
+    done = publisher.publish(
+        folder, repo_id, base=base, license=license, private=private, force=force, dry_run=dry_run
+    )
+    print(json.dumps(done.as_dict()) if as_json else done)
 
 
 @app.command()

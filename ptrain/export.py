@@ -1,41 +1,112 @@
-"""Merges an adapter into its base: a plain model folder, with the markers in its vocabulary."""
+"""Merges an adapter into its base: a plain model folder, with the markers in its vocabulary.
 
+The folder is written whole: made beside its place, and renamed when all of it is there.
+"""
+
+import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
-from pbranch.config import fingerprint, load_branch_config
+from pbranch.config import BranchConfig, fingerprint
 from pbranch.errors import AdapterError, ModelError
+from pbranch.hub import fetch_adapter
+from ptrain.artefact import RECIPE, REPORT, Artefact, matches, read_artefact
+from ptrain.card import write_card
 from ptrain.model import locate
 
 
-def merge(adapter: Path, out: Path) -> Path:
-    """Write base + adapter to `out`, in the base's own dtype.
+def merge(adapter: str | Path, out: Path, force: bool = False, dtype: str = "auto") -> Path:
+    """Write base + `adapter` (a folder or a Hub id) to `out`.
 
-    Raises AdapterError where the adapter is not one of ours or the base is another model.
+    force: replace what an earlier merge left in `out`. dtype: of the weights written; auto is the
+    base's own. The sum is computed in float32, so float32 weights are exact and others rounded
+    once. Raises AdapterError where the adapter is not one of ours or the base is another model.
     """
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    refuse_target(out, force)
+    source = read_artefact(fetch_adapter(str(adapter)))
+    if not source.is_adapter:
+        raise AdapterError(f"{adapter}: a whole model, nothing to merge; expected an adapter")
+    model, tokenizer, own = merge_weights(source)
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)  # of a merge that was interrupted
+    part.mkdir(parents=True)
+    model.to(own if dtype == "auto" else getattr(torch, dtype)).save_pretrained(part)
+    tokenizer.save_pretrained(part)
+    source.config.save(part)
+    for name in (RECIPE, REPORT):
+        if (source.folder / name).is_file():
+            shutil.copyfile(source.folder / name, part / name)
+    write_card(part, str(out))
+    if out.exists():
+        shutil.rmtree(out)
+    return part.rename(out)
 
-    config = load_branch_config(adapter)
-    try:
-        path = locate(config.base_model)
-        model: Any = AutoModelForCausalLM.from_pretrained(path, dtype="auto")
-    except (OSError, ValueError) as e:
-        raise ModelError(f"model {config.base_model}: cannot load: {e}") from e
-    if fingerprint(model) != config.base_fingerprint:
+
+def refuse_target(out: Path, force: bool) -> None:
+    """AdapterError where `out` holds something that may not be replaced."""
+    held = sorted(p.name for p in out.iterdir()) if out.is_dir() else []
+    if out.exists() and not out.is_dir():
+        raise AdapterError(f"{out}: is a file; expected a new folder")
+    if held and not force:
+        raise AdapterError(f"{out}: not empty ({held[0]}, …); expected a new folder, or --force")
+    foreign = [n for n in held if not matches(n) or n.startswith("adapter_")]
+    if foreign:
         raise AdapterError(
-            f"{adapter}: trained on another {config.base_model} (fingerprint "
-            f"{config.base_fingerprint}), found {fingerprint(model)}"
+            f"{out}: holds {foreign[0]}, which no merge has written; --force replaces merged "
+            "models only"
         )
-    tokenizer = AutoTokenizer.from_pretrained(adapter)
+
+
+def merge_weights(source: Artefact) -> tuple[Any, Any, torch.dtype]:
+    """The merged model in float32, its tokenizer, and the dtype of the base."""
+    from peft import PeftModel
+    from transformers import AutoTokenizer
+
+    folder, config = source.folder, source.config
+    model = load_base_of(folder, config)
+    found = fingerprint(model)
+    if found != config.base_fingerprint:
+        raise AdapterError(
+            f"{folder}: trained on another {config.base_model} (fingerprint "
+            f"{config.base_fingerprint}), found {found}"
+        )
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
-        model.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=64, mean_resizing=False)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # rows that nothing was trained in: the same at every merge
+            model.resize_token_embeddings(
+                len(tokenizer), pad_to_multiple_of=64, mean_resizing=False
+            )
     dtype = model.dtype
-    # added in float32: in bfloat16 the sum would be rounded twice
-    merged = PeftModel.from_pretrained(model.to(torch.float32), adapter).merge_and_unload()
-    merged.to(dtype).save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    config.save(out)
-    return out
+    try:
+        # added in float32: in bfloat16 the sum would be rounded twice
+        merged = PeftModel.from_pretrained(model.to(torch.float32), folder).merge_and_unload()
+    except (ValueError, RuntimeError, KeyError, OSError, SafetensorError) as e:
+        raise AdapterError(f"{folder}: does not fit the base: {e}") from e
+    return merged, tokenizer, dtype
+
+
+def load_base_of(folder: Path, config: BranchConfig) -> Any:
+    """The base, in its own dtype; rounded to 4 bit and spread out again where the adapter in
+    `folder` was trained on it so. Raises ModelError, or AdapterError without bitsandbytes."""
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    kind, settings = config.quantization, None
+    if kind is not None:
+        if find_spec("bitsandbytes") is None:
+            raise AdapterError(
+                f"{folder}: trained on a base in 4 bit ({kind}), and merging needs the same "
+                "rounding: install bitsandbytes"
+            )
+        settings = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=kind)
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            locate(config.base_model), dtype="auto", quantization_config=settings
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as e:
+        raise ModelError(f"model {config.base_model}: cannot load: {e}") from e
+    return model.dequantize() if kind is not None else model

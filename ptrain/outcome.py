@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ import torch
 from safetensors import SafetensorError
 
 from pbranch.config import BranchConfig
-from ptrain.card import model_card
+from pbranch.recipe import dump_recipe
+from ptrain.artefact import RECIPE, REPORT
+from ptrain.card import write_card
 from ptrain.config import Recipe
 from ptrain.distributed import count_trained
 from ptrain.model import Base
 from ptrain.paths import RowCount
-
-REPORT = "train_report.json"
 
 
 @contextmanager
@@ -66,6 +67,7 @@ class Report:
             "device": str(trainer.args.device),
             "processes": trainer.args.world_size,
             "torch": torch.__version__,
+            **{name: version(name) for name in ("transformers", "peft", "trl")},
         }
 
 
@@ -93,10 +95,11 @@ def describe(base: Base, recipe: Recipe, branch_tokens: float | None) -> BranchC
 def save_rest(
     folder: Path, base: Base, recipe: Recipe, config: BranchConfig, report: dict[str, Any]
 ) -> None:
-    """What lies beside the weights; the report also as a table on stdout."""
+    """Write what lies beside the weights into `folder`; the report also as a table on stdout."""
     base.tokenizer.save_pretrained(folder)
     config.save(folder)
+    (folder / RECIPE).write_text(dump_recipe(recipe), encoding="utf-8")
     (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(model_card(recipe, base.name), encoding="utf-8")
+    write_card(folder, recipe.out)
     width = max(map(len, report))
     print("\n".join(f"{key:<{width}}  {value}" for key, value in report.items()))

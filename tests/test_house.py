@@ -125,7 +125,7 @@ print(*sorted(set({heavy!r}) & set(sys.modules)))
 """
 COMMANDS = {
     "pinfer.cli": ["generate"],
-    "ptrain.cli": ["sft", "check"],
+    "ptrain.cli": ["sft", "check", "merge", "publish"],
     "pdata.cli": ["synth", "build", "check", "stats", "convert", "distill"],
     "pbranch.__main__": ["show"],
 }

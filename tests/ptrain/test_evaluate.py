@@ -17,12 +17,12 @@ from pbranch.errors import RecipeError
 from pbranch.layout import Kind, LayoutOptions
 from pbranch.markers import Role
 from pinfer import Engine, SamplingParams
+from ptrain.artefact import REPORT
 from ptrain.collator import collate
 from ptrain.config import EvaluationOptions, LoraOptions, Recipe, TrainOptions
 from ptrain.dataset import Encoder, Example
 from ptrain.evaluate import Answer, Generations, driving, make_generations, rate
 from ptrain.model import add_lora, load_base
-from ptrain.outcome import REPORT
 from ptrain.train import train
 from ptrain.trainer import make_trainer
 from tests.ptrain.conftest import make_records

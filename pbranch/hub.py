@@ -1,0 +1,85 @@
+"""Fetches adapters from the Hugging Face Hub, and says in one line why the Hub refuses.
+
+Shared by training and decoding. huggingface_hub is imported when it is needed; where it looks, and
+with which token, is its own business (HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pbranch.errors import AdapterError, HubError
+
+LOG_IN = "log in by `hf auth login`, or set HF_TOKEN"
+# of an adapter's repository, what decoding and merging read: no other weights, no folders
+READ = ["*.json", "*.jinja", "*.txt", "*.model", "*.yaml", "adapter_model.safetensors"]
+
+
+def fetch_adapter(name: str) -> Path:
+    """The folder of adapter `name`, downloaded first where it is a Hub id; AdapterError says why
+    it cannot be had."""
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=READ, ignore_patterns=["*/*"]))
+    except Exception as e:  # of the hub, of its client, of the connection
+        raise AdapterError(f"adapter {name}: no such folder, nor on the Hub: {explain(e)}") from e
+
+
+def find_file(repo_id: str, name: str) -> Path | None:
+    """File `name` of model `repo_id`, downloaded; None where the model has none, or where the Hub
+    cannot be asked and the cache holds none. Raises HubError where the model cannot be read."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(repo_id, name))
+    except EntryNotFoundError:
+        return None
+    except Exception as e:
+        raise HubError(f"{repo_id}: no such folder, nor on the Hub: {explain(e)}") from e
+
+
+def explain(error: BaseException) -> str:
+    """Why a call of huggingface_hub failed, and what to do about it, in one line."""
+    import httpx2
+    from huggingface_hub import errors, get_token
+
+    for e in _causes(error):
+        if isinstance(e, errors.HFValidationError):
+            return "not a name of the Hub; expected owner/name"
+        if isinstance(e, errors.OfflineModeIsEnabled):
+            return "not in the cache, and HF_HUB_OFFLINE is set"
+        if isinstance(e, errors.GatedRepoError):
+            return "access has to be asked for on its page"
+        status = e.response.status_code if isinstance(e, errors.HfHubHTTPError) else None
+        if isinstance(e, errors.RepositoryNotFoundError):
+            known = get_token() is not None and status != 401
+            return "no such repository, or a private one: " + (
+                "the token may not read it" if known else LOG_IN
+            )
+        if status == 401:
+            return f"the token is not valid; {LOG_IN}"
+        if status == 403:
+            return f"the token may not do this ({_shorten(e)}); use one with write access"
+        if isinstance(e, errors.HfHubHTTPError):
+            return _shorten(e)
+        if isinstance(e, httpx2.ConnectError | httpx2.ConnectTimeout):
+            return f"cannot reach the Hub ({_shorten(e)})"
+        if isinstance(e, httpx2.TransportError):
+            return f"the connection broke ({_shorten(e)})"
+    return _shorten(error)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it was raised from."""
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__
+
+
+def _shorten(error: BaseException) -> str:
+    said = getattr(error, "server_message", None) or str(error)
+    return " ".join(said.split())[:200] or type(error).__name__

@@ -1,0 +1,96 @@
+"""A folder that training or merging has left: what it holds, and which of its files matter.
+
+Reads names and small files, never weights. What is not named here is never sent or replaced:
+checkpoints, optimizer states, logs.
+"""
+
+import json
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from pbranch.bases import SHIPPED
+from pbranch.config import BranchConfig, load_branch_config
+from pbranch.errors import AdapterError
+from pbranch.recipe import load_recipe
+from ptrain.config import Recipe
+
+CARD, RECIPE, REPORT = "README.md", "recipe.yaml", "train_report.json"
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
+INDEX = "model.safetensors.index.json"
+MODEL = (
+    "config.json", "generation_config.json", "model.safetensors", INDEX, "model-*-of-*.safetensors",
+)  # fmt: skip
+TOKENIZER = (
+    "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
+    "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja",
+)  # fmt: skip
+FILES = (*ADAPTER, *MODEL, *TOKENIZER, "branch_config.json", RECIPE, REPORT, CARD)
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """An adapter, or (`is_adapter` false) a whole model: merged, or tuned in full.
+
+    page: the text of `recipe.yaml`; report: `train_report.json`, empty where there is none.
+    """
+
+    folder: Path
+    is_adapter: bool
+    config: BranchConfig
+    recipe: Recipe
+    page: str
+    report: dict[str, Any]
+
+    @property
+    def hub_base(self) -> str | None:
+        """The base's Hub id; None where it is the shipped one or a folder."""
+        name = self.config.base_model
+        is_folder = Path(name).is_dir() or name.startswith((".", "/", "~")) or name.count("/") > 1
+        return None if name == SHIPPED or is_folder else name
+
+    def list_files(self) -> list[Path]:
+        """The files that matter, by name, without the card."""
+        kind = ADAPTER if self.is_adapter else MODEL
+        skipped = {*ADAPTER, *MODEL, CARD} - set(kind)
+        wanted = [name for name in FILES if name not in skipped]
+        found = (p for p in self.folder.iterdir() if p.is_file() and matches(p.name, wanted))
+        return sorted(found)
+
+
+def read_artefact(folder: Path) -> Artefact:
+    """Look into `folder`. Raises AdapterError naming the file that a whole one would have."""
+    if not folder.is_dir():
+        raise AdapterError(f"{folder}: no such folder; expected one that ptrain has written")
+    config = load_branch_config(folder)
+    is_adapter = (folder / ADAPTER[0]).is_file()
+    index = folder / INDEX
+    if is_adapter:
+        needed = list(ADAPTER)
+    elif index.is_file():
+        needed = [MODEL[0], *sorted(set(_read_json(index).get("weight_map", {}).values()))]
+    else:
+        needed = [MODEL[0], "model.safetensors"]
+    for name in (*needed, "tokenizer_config.json", RECIPE):
+        if not (folder / name).is_file():
+            raise AdapterError(f"{folder}: no {name}; expected a folder that ptrain has finished")
+    report = _read_json(folder / REPORT) if (folder / REPORT).is_file() else {}
+    recipe = load_recipe(Recipe, folder / RECIPE)
+    page = (folder / RECIPE).read_text(encoding="utf-8")
+    return Artefact(folder, is_adapter, config, recipe, page, report)
+
+
+def matches(name: str, patterns: tuple[str, ...] | list[str] = FILES) -> bool:
+    """Whether `name` is one of the files that `patterns` name; a path in a folder is none."""
+    return "/" not in name and any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as e:  # UnicodeDecodeError is one
+        raise AdapterError(f"{path}: not JSON ({e})") from e
+    if not isinstance(found, dict):
+        raise AdapterError(f"{path}: expected an object, found {type(found).__name__}")
+    return found

@@ -1,0 +1,100 @@
+"""The model card: what it says follows from recipe, branch config and report alone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pbranch.bases import shipped
+from pbranch.config import BranchConfig
+from ptrain.artefact import Artefact, read_artefact
+from ptrain.card import make_card
+from ptrain.config import Recipe, SwitchOptions
+
+REPORT = {
+    "steps": 7, "traces": 90, "held_out": 10, "left_out": {"broken": 2}, "device": "cpu",
+    "eval_loss": 0.5, "eval_loss_body": 0.25, "eval_marker_accuracy": 0.75,
+    "eval_mean_branches": float("nan"), "eval_runtime": 3.0,
+}  # fmt: skip
+IDS = dict.fromkeys(["fork", "topic", "spawn", "branch", "end", "join"], 1)
+
+
+def artefact(report: dict | None = None, is_adapter: bool = True, **recipe) -> Artefact:
+    config = BranchConfig(IDS, "Qwen/Qwen3-0.6B", "0")
+    made = Recipe(**{"data": ["a.jsonl"], "model": "Qwen/Qwen3-0.6B", **recipe})
+    return Artefact(Path("runs/x"), is_adapter, config, made, "data: a.jsonl\n", report or {})
+
+
+def head(card: str) -> dict:
+    return yaml.safe_load(card.split("---\n")[1])
+
+
+def test_the_model_index_holds_the_measured_numbers():
+    card = make_card(artefact(REPORT), "me/x")
+    (result,) = head(card)["model-index"][0]["results"]
+    assert {m["name"]: (m["type"], m["value"]) for m in result["metrics"]} == {
+        "eval_loss": ("loss", 0.5),
+        "eval_loss_body": ("loss", 0.25),
+        "eval_marker_accuracy": ("marker_accuracy", 0.75),
+    }
+    assert result["dataset"]["name"] == "10 held-out traces"
+    assert "| loss, body | `eval_loss_body` | 0.25 |" in card
+    assert "steps 7" in card and "device cpu" in card and "left out: 2 broken" in card
+    assert "nan" not in card and "eval_runtime" not in card
+
+
+def test_without_a_report_there_are_no_numbers():
+    card = make_card(artefact(), "me/x")
+    assert "model-index" not in head(card) and "| loss" not in card
+    assert "Nothing was measured on held-out traces." in card and "Conditions" not in card
+
+
+def test_data_sets_of_the_hub_are_named_and_files_are_not():
+    card = make_card(artefact(REPORT, data=["hf:me/traces:train", "mine/*.jsonl"]), "me/x")
+    assert head(card)["datasets"] == ["me/traces"]
+    (result,) = head(card)["model-index"][0]["results"]
+    assert result["dataset"]["type"] == "me/traces"
+    assert "https://huggingface.co/datasets/me/traces)" in card and "- `mine/*.jsonl`" in card
+
+
+def test_a_twin_says_that_it_never_forks():
+    card = make_card(artefact(form="linear"), "me/x")
+    assert "never forks" in card and "--mode linear" in card and 'mode="linear"' in card
+    assert "derails" not in card and "side by side" not in card
+    assert "derails" in make_card(artefact(), "me/x")
+
+
+def test_a_mixed_run_says_its_shares_and_its_switch():
+    switch = SwitchOptions(parallel="Fork.", linear=None)
+    mixed = artefact(form="mixed", curriculum=[[0.0, 0.2], [1.0, 0.8]], switch=switch)
+    card = make_card(mixed, "me/x")
+    assert "0.2 at 0, 0.8 at 1" in card
+    assert "The system text `Fork.` asks for an answer in parallel form." in card
+    assert "in linear form" not in card.split("## Use")[0].split("The system text")[1]
+
+
+@pytest.mark.parametrize(
+    ("made", "library", "said"),
+    [
+        (artefact(), "peft", "A LoRA of rank 32 for `Qwen/Qwen3-0.6B`"),
+        (artefact(is_adapter=False), "transformers", "A LoRA of rank 32 merged into `Qwen"),
+        (artefact(is_adapter=False, tuning="full"), "transformers", "All weights of `Qwen/Qw"),
+    ],
+)
+def test_adapters_merged_and_tuned_models_are_told_apart(made, library, said):
+    card = make_card(made, "me/x")
+    assert head(card)["library_name"] == library and said in card
+    assert head(card)["base_model"] == "Qwen/Qwen3-0.6B"
+    assert ('adapter="me/x"' in card) == made.is_adapter
+    assert ("lora" in head(card)["tags"]) == (made.recipe.tuning == "lora")
+
+
+def test_a_base_in_4_bit_is_said():
+    config = replace(artefact().config, quantization="nf4")
+    assert "in 4 bit (nf4)" in make_card(replace(artefact(), config=config), "me/x")
+
+
+def test_the_shipped_adapter_has_a_card():
+    card = make_card(read_artefact(shipped("adapter")), "me/x")
+    assert "base_model" not in head(card) and "the tiny base of parallel-branches" in card

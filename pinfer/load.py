@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pbranch.bases import SHIPPED, load_config, locate, shipped
+from pbranch.bases import SHIPPED, four_bit, load_config, locate, shipped
 from pbranch.config import FILE_NAME as BRANCH_CONFIG
 from pbranch.config import BranchConfig, fingerprint, load_branch_config
 from pbranch.errors import AdapterError, HubError, ModelError, RequestError
@@ -97,17 +97,11 @@ def load_quantized(model: str, dtype: Any, kind: str, folder: Path, device: str)
             f"alone, or set quantization to null in its {BRANCH_CONFIG} to merge it into the "
             "unrounded base, which changes its answers a little"
         )
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import AutoModelForCausalLM
 
     load_config(model)
-    settings = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type=kind,
-        bnb_4bit_use_double_quant=True,  # as ptrain does
-        bnb_4bit_compute_dtype=dtype,
-    )
     base = AutoModelForCausalLM.from_pretrained(
-        model, dtype=dtype, quantization_config=settings, device_map=device
+        model, dtype=dtype, quantization_config=four_bit(kind, dtype), device_map=device
     )
     return base.dequantize()
 

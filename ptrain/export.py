@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from pbranch.bases import four_bit
 from pbranch.config import BranchConfig, fingerprint
 from pbranch.errors import AdapterError, ModelError
 from pbranch.hub import fetch_adapter
@@ -93,7 +94,7 @@ def merge_weights(source: Artefact) -> tuple[Any, Any, torch.dtype]:
 def load_base_of(folder: Path, config: BranchConfig) -> Any:
     """The base, in its own dtype; rounded to 4 bit and spread out again where the adapter in
     `folder` was trained on it so. Raises ModelError, or AdapterError without bitsandbytes."""
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import AutoModelForCausalLM
 
     kind, settings = config.quantization, None
     if kind is not None:
@@ -102,7 +103,7 @@ def load_base_of(folder: Path, config: BranchConfig) -> Any:
                 f"{folder}: trained on a base in 4 bit ({kind}), and merging needs the same "
                 "rounding: install bitsandbytes"
             )
-        settings = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=kind)
+        settings = four_bit(kind, torch.float32)
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
             locate(config.base_model), dtype="auto", quantization_config=settings

@@ -11,7 +11,7 @@ import torch
 from accelerate import PartialState
 from torch import Tensor
 
-from pbranch.bases import load_config, locate
+from pbranch.bases import four_bit, load_config, locate
 from pbranch.codec import SegmentCodec
 from pbranch.config import fingerprint
 from pbranch.errors import ModelError
@@ -79,22 +79,13 @@ def load_base(
 
 
 def _in_four_bits(kind: str, dtype: torch.dtype) -> dict[str, Any]:
-    """Arguments of `from_pretrained` for a base in 4 bit with doubly quantised scales (QLoRA,
-    arXiv 2305.14314); embedding and head stay in `dtype`."""
+    """Arguments of `from_pretrained`; embedding and head stay in `dtype`."""
     if find_spec("bitsandbytes") is None:
         raise ModelError(
             f"quantization: {kind} needs bitsandbytes, which is not installed; expected "
             "pip install parallel-branches[qlora]"
         )
-    from transformers import BitsAndBytesConfig
-
-    settings = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type=kind,
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-    )
-    return {"quantization_config": settings, "device_map": {"": PartialState().device}}
+    return {"quantization_config": four_bit(kind, dtype), "device_map": {"": PartialState().device}}
 
 
 def load_tokenizer(path: str) -> tuple[Any, MarkerIds]:

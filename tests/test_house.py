@@ -76,7 +76,7 @@ def test_files_are_short_and_say_what_they_do(item):
     docstring = ast.get_docstring(ast.parse(source), clean=False)
     assert docstring, "a module docstring is missing"
     drawn = name_of(item) == "pbranch/errors.py"  # its docstring is the exception tree
-    assert len(docstring.strip().splitlines()) <= (12 if drawn else 6)
+    assert len(docstring.strip().splitlines()) <= (16 if drawn else 6)
 
 
 @each_module()

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from pbranch.config import BranchConfig
-from pbranch.errors import BranchError, ModelError, RecipeError
+from pbranch.errors import BranchError, RecipeError
 from pbranch.layout import Kind
 from pbranch.markers import MarkerIds, Role
 from ptrain.config import Recipe
@@ -85,23 +85,25 @@ class Generations:
     max_new_tokens: int
 
     def scores(self, model: Any) -> dict[str, float]:
-        """Rates over all prompts. Each process answers its share of them; all get the rates. A
-        model that the engine's probe refuses is said and not scored: the run goes on."""
-        forms = ("parallel", "linear") if self.config.form == "mixed" else (self.config.form,)
-        try:
-            with driving(model, self.tokenizer, self.config) as engine:
-                return {k: v for f in forms for k, v in rate(self.answer(engine, f), f).items()}
-        except ModelError as e:
-            if PartialState().is_main_process:
-                say(f"no generations at this evaluation: {e}")
-            return {}
+        """Rates over all prompts. Each process answers its share of them; all get the rates."""
+        found: dict[str, float] = {}
+        for form in ("parallel", "linear") if self.config.form == "mixed" else (self.config.form,):
+            answers = gather_object(self.answer(model, form))
+            found |= rate(answers, form) if answers else {}
+        return found
 
-    def answer(self, engine: Any, mode: str) -> list[Answer]:
-        """The answers of all processes in one of pinfer's modes, in no order."""
+    def answer(self, model: Any, mode: str) -> list[Answer]:
+        """Those of this process, in one of pinfer's modes. None where the engine refuses the model
+        or finds no memory: a line says so, and the run goes on."""
         state = PartialState()
         mine = self.examples[state.process_index :: state.num_processes]
-        generations = engine.generate([x.messages for x in mine], self.params(mode))
-        answers = [
+        try:
+            with driving(model, self.tokenizer, self.config) as engine:
+                generations = engine.generate([x.messages for x in mine], self.params(mode))
+        except BranchError as e:
+            say(f"no generations at this evaluation: {e}")
+            return []
+        return [
             Answer(
                 to_fork=x.parallel is not None and bool(x.parallel.hidden),
                 well_formed=not g.stats.grammar_interventions,
@@ -111,7 +113,6 @@ class Generations:
             )
             for x, g in zip(mine, generations, strict=True)
         ]
-        return gather_object(answers)
 
     def params(self, mode: Any) -> Any:
         """Of one answer."""
@@ -154,6 +155,8 @@ def driving(model: Any, tokenizer: Any, config: BranchConfig) -> Iterator[Any]:
     attention = model.config._attn_implementation
     training = {module: module.training for module in model.modules()}
     model.eval()
+    if torch.cuda.is_available():  # what training has freed, the engine may take
+        torch.cuda.empty_cache()
     try:
         yield Engine(Loaded(model, tokenizer, make_rules(model, tokenizer, config), config))
     finally:

@@ -266,5 +266,5 @@ def test_a_model_that_the_probe_refuses_is_said_and_the_run_goes_on(live, capsys
         lambda x, **kwargs: forward(x * (1 + ("branch_view" in kwargs)), **kwargs),
     )  # fmt: skip
     assert made.scores(live.trainer.model) == {}
-    assert capsys.readouterr().err.count("no generations at this evaluation: ") == 1
+    assert capsys.readouterr().err.count("no generations at this evaluation: ") == 2  # forms
     assert live.trainer.model.config._attn_implementation == before

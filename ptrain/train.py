@@ -53,7 +53,7 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         (out / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
         say(f"{len(traces)} traces, {len(held_out)} held out, {count(left_out)} → {out}")
-        say(f"{counted}; {attention}")
+        say(f"{counted}\n{attention}")
         say(f"from {checkpoint}" if checkpoint else f"{trainer.args.max_steps} steps")
     with naming_files(out):
         done = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

@@ -22,6 +22,7 @@ from pbranch.errors import RecipeError
 from pbranch.visibility import dense_mask, mask_mod
 
 BRANCH = "ptrain_branch"  # dense mask, scaled_dot_product_attention
+BRANCH_BANDS = "ptrain_branch_bands"  # the same band by band, for a CPU
 BRANCH_EAGER = "ptrain_branch_eager"  # dense mask, for models that cap their scores (Gemma-2)
 BRANCH_FLEX = "ptrain_branch_flex"  # FlexAttention: skips the blocks of a long row that see nothing
 LONG_ROW = 4096  # tokens from which on `auto` takes FlexAttention on CUDA
@@ -47,7 +48,8 @@ def choose_attention(option: str, device: str, longest: int, config: Any) -> str
         raise RecipeError(f"train.attention: found flex, but {obstacle}; expected auto or dense")
     if option == "flex" or (option == "auto" and longest >= LONG_ROW and not obstacle):
         return BRANCH_FLEX
-    return dense_name(config)
+    dense = dense_name(config)
+    return BRANCH_BANDS if device == "cpu" and dense == BRANCH else dense
 
 
 def refuse_context_parallelism() -> None:
@@ -124,12 +126,10 @@ def banded_forward(
 ) -> tuple[Tensor, None]:
     """scaled_dot_product_attention; (B, heads, L, d) in, (B, L, heads, d) out.
 
-    On a CPU band by band: BAND queries over the span of keys that any of them sees, as a masked
-    call computes what it hides. Half of a long row is never computed then, and of a packed row
-    most. Elsewhere in one call, as finding the spans would wait for the device in each layer.
+    Band by band: BAND queries over the span of keys that any of them sees, as a masked call
+    computes what it hides. Half of a long row is never computed then, and of a packed row most.
+    For a CPU: finding the spans would wait for a GPU in each layer.
     """
-    if query.device.type != "cpu":
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     bands = []
     for start in range(0, query.shape[2], BAND):
         rows = slice(start, start + BAND)
@@ -164,9 +164,10 @@ def eager_forward(
 
 def register() -> None:
     """Make the names known to transformers; calling it again changes nothing."""
-    AttentionInterface.register(BRANCH, banded_forward)
+    AttentionInterface.register(BRANCH, sdpa_attention_forward)
+    AttentionInterface.register(BRANCH_BANDS, banded_forward)
     AttentionInterface.register(BRANCH_EAGER, eager_forward)
     AttentionInterface.register(BRANCH_FLEX, flex_attention_forward)
-    for name in (BRANCH, BRANCH_EAGER):
+    for name in (BRANCH, BRANCH_BANDS, BRANCH_EAGER):
         AttentionMaskInterface.register(name, branch_mask)
     AttentionMaskInterface.register(BRANCH_FLEX, branch_block_mask)

@@ -41,7 +41,7 @@ class TrainOptions:
     max_length: int = 4096  # tokens of a row; longer traces are left out, never cut
     packing: bool = False
     attention: Literal["auto", "dense", "flex"] = "auto"  # auto: flex on CUDA for long rows
-    optimizer: str = "adamw_torch"  # a name of transformers' OptimizerNames
+    optimizer: str = "adamw_torch_fused"  # a name of transformers' OptimizerNames
     gradient_checkpointing: bool = False
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -63,7 +63,7 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
         with naming_files(out), replacing(out) as folder:
             (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
         say(f"{len(traces)} traces, {len(held_out)} held out, {count(left_out)} → {out}")
-        say(f"{counted}; {attention}")
+        say(f"{counted}\n{attention}")
         if not held_out:
             say("no evaluation: nothing is held out (eval_share, eval_data), or all is one prompt")
         say(f"from {checkpoint}" if checkpoint else f"{trainer.args.max_steps} steps")

@@ -18,9 +18,10 @@ from pbranch.layout import NO_TARGET, build_layout, concatenate
 from pbranch.tree import make_trace
 from pbranch.visibility import dense_mask, layout_tensor
 from ptrain import attention
-from ptrain.attention import BRANCH, BRANCH_EAGER, BRANCH_FLEX, choose_attention
+from ptrain.attention import BRANCH, BRANCH_BANDS, BRANCH_EAGER, BRANCH_FLEX, choose_attention
 from ptrain.collator import BranchCollator, collate
 from ptrain.config import LoraOptions, Recipe, TrainOptions
+from ptrain.dataset import Example
 from ptrain.model import load_base
 from ptrain.train import train
 from tests.pbranch.test_layout import OPTIONS, TOY, rows_of
@@ -35,7 +36,7 @@ DROPPING = LlamaConfig(attention_dropout=0.1)
 @pytest.mark.parametrize(
     ("option", "device", "longest", "config", "name"),
     [
-        ("auto", "cpu", 32768, PLAIN, BRANCH),
+        ("auto", "cpu", 32768, PLAIN, BRANCH_BANDS),
         ("auto", "cpu", 32768, CAPPED, BRANCH_EAGER),
         ("auto", "cuda", 4095, PLAIN, BRANCH),
         ("auto", "cuda", 4096, PLAIN, BRANCH_FLEX),
@@ -60,7 +61,7 @@ def test_flex_is_refused_where_it_cannot_train(device, config, reason):
 
 
 def test_names_do_not_trip_transformers():
-    for name in (BRANCH, BRANCH_EAGER, BRANCH_FLEX):
+    for name in (BRANCH, BRANCH_BANDS, BRANCH_EAGER, BRANCH_FLEX):
         assert not re.search("flash|sdpa|flex_attention", name)
 
 
@@ -216,7 +217,8 @@ def test_bands_are_the_whole_call(bases, monkeypatch):
     shift = batch.pop("shift_labels")
     del batch["kinds"], batch["labels"]
     found = []
-    for band in (10**6, 64, 7):
+    for name, band in ((BRANCH, 0), (BRANCH_BANDS, 10**6), (BRANCH_BANDS, 64), (BRANCH_BANDS, 7)):
+        base.model.set_attn_implementation(name)
         monkeypatch.setattr(attention, "BAND", band)
         loss = torch.nn.functional.cross_entropy(
             base.model(**batch, use_cache=False).logits.transpose(1, 2), shift, reduction="sum"
@@ -230,11 +232,12 @@ def test_bands_are_the_whole_call(bases, monkeypatch):
 
 def test_shapes_of_batches_can_be_few():
     layouts = [rows_of(make_trace("a" * n)) for n in (5, 200)] + [rows_of(TOY)]
-    collator = BranchCollator(layouts, [[0], [1], [2], [0, 1]])
+    examples = [Example(len(x), x) for x in layouts]
+    collator = BranchCollator(examples, [[0], [1], [2], [0, 1]])
     assert collator.longest == len(layouts[0]) + len(layouts[1])
-    assert collator([{"row": 0}])["attention_mask"].shape == (1, 2, len(layouts[0]))
+    assert collator([{"row": 0, "linear": 0}])["attention_mask"].shape == (1, 2, len(layouts[0]))
     collator.limit_shapes(128)
-    shapes = {n: collator([{"row": n}])["attention_mask"].shape for n in range(4)}
+    shapes = {n: collator([{"row": n, "linear": 0}])["attention_mask"].shape for n in range(4)}
     assert shapes == {0: (1, 4, 128), 1: (1, 4, 256), 2: (1, 4, 128), 3: (1, 4, 256)}
-    batch = collator([{"row": 0}])
+    batch = collator([{"row": 0, "linear": 0}])
     assert (batch["labels"][0, len(layouts[0]) :] == NO_TARGET).all()

@@ -11,6 +11,7 @@ from pbranch.layout import NO_TARGET, LayoutOptions, build_layout
 from pbranch.visibility import dense_mask, layout_tensor
 from ptrain.collator import collate
 from ptrain.config import Recipe, TrainOptions
+from ptrain.dataset import Example
 from ptrain.model import load_base
 from ptrain.paths import count_path_tokens, count_rows, split_paths
 from tests.pbranch.test_layout import OPTIONS, TOY, rows_of
@@ -78,10 +79,11 @@ def test_losses_of_the_paths_are_those_of_the_tree_row(bases, family, options):
 
 def test_rows_are_counted():
     layouts = [rows_of(TOY, prompt=[8]), rows_of(make_trace("plain"), prompt=[8])]
-    assert [len(x) for x in layouts] == [20, 6]
+    examples = [Example(len(x), x) for x in layouts]
+    assert [len(x) for x in examples] == [20, 6]
     for packing, rows in ((True, 1), (False, 2)):
         recipe = Recipe(data="x", train=TrainOptions(max_length=32, packing=packing))
-        count = count_rows(layouts, recipe)
+        count = count_rows(examples, recipe)
         assert (count.rows, count.tokens, count.tokens_one_row_per_branch) == (rows, 26, 52)
         assert count.fill == 26 / (32 * rows)
         assert "50.0% less than the 52 of one row per branch" in str(count)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ptrain.attention import BRANCH
+from ptrain.attention import BRANCH_BANDS
 
 PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "train.py"
 
@@ -38,7 +38,7 @@ def test_arms_have_the_same_targets(train, settings):
     targets = {name: [t for t in found if t != -100] for name, found in targets.items()}
     assert targets["tree"] == targets["paths"] == targets["plain"] != []
     assert {name: arm.attention for name, arm in arms.items()} == {
-        "tree": BRANCH, "paths": "sdpa", "plain": "sdpa",
+        "tree": BRANCH_BANDS, "paths": "sdpa", "plain": "sdpa",
     }  # fmt: skip
     assert len(arms["tree"].batches) == 1  # two traces packed
     assert arms["tree"].tokens == arms["plain"].tokens <= 900

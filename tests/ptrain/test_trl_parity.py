@@ -6,6 +6,7 @@ from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from ptrain.config import LoraOptions, Recipe, TrainOptions
+from ptrain.dataset import Example
 from ptrain.model import add_lora, load_base
 from ptrain.trainer import make_trainer
 from tests.ptrain.conftest import make_records
@@ -33,7 +34,7 @@ def test_each_step_has_the_loss_of_trl(bases, tmp_path, family):
     recipe = Recipe(data="-", out=str(tmp_path / "ours"), train=train)
     base, model = load(bases[family])
     layouts = list(map(encoder(base), make_records(24, depth=0)))
-    ours = make_trainer(recipe, model, base.tokenizer, layouts, [])
+    ours = make_trainer(recipe, model, base.tokenizer, [Example(len(x), x) for x in layouts], [])
     ours.use_attention("auto")
 
     order = [layouts[i] for i in ours.train_dataset["row"]]  # a row is a trace: no packing

@@ -25,7 +25,7 @@ LAUNCH = [
     Path(sys.executable).parent / "accelerate", "launch",
     "--config_file", ROOT / "recipes" / "accelerate" / "cpu2.yaml",
 ]  # fmt: skip
-STEPS = 40
+STEPS = 24
 
 
 class Runs:
@@ -39,7 +39,7 @@ class Runs:
         options = {
             "model": self.base, "data": self.data, "out": self.root / name, "eval_share": 0.2,
             "lora.r": 4, "lora.dropout": 0.1, "train.steps": STEPS, "train.batch_rows": 4,
-            "train.lr": 1e-2, "train.logging_steps": 3, "train.eval_steps": 15,
+            "train.lr": 1e-2, "train.logging_steps": 3, "train.eval_steps": 10,
             "train.save_steps": 1, "train.device": "cpu",
         } | changes  # fmt: skip
         python = [sys.executable] if self.processes == 1 else LAUNCH

@@ -6,7 +6,7 @@ tensors that have a shape and no content. Knows no sharding over devices and no 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psutil
@@ -85,7 +85,8 @@ def build_empty(recipe: Recipe, config: Any, tokenizer: Any, markers: MarkerIds)
             size = len(tokenizer)
             model.resize_token_embeddings(size, pad_to_multiple_of=64, mean_resizing=False)
         if recipe.tuning == "lora":
-            model = add_lora(Base(recipe.model, model, tokenizer, markers, ""), recipe.lora)
+            plain = replace(recipe.lora, init=True)  # others start from the base's own weights
+            model = add_lora(Base(recipe.model, model, tokenizer, markers, ""), plain)
     return model
 
 

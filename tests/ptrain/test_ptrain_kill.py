@@ -25,7 +25,7 @@ LAUNCH = [
     Path(sys.executable).parent / "accelerate", "launch",
     "--config_file", ROOT / "recipes" / "accelerate" / "cpu2.yaml",
 ]  # fmt: skip
-STEPS = 40
+STEPS = 24
 
 
 class Runs:
@@ -39,7 +39,7 @@ class Runs:
         options = {
             "model": self.base, "data": self.data, "out": self.root / name, "eval_share": 0.2,
             "lora.r": 4, "lora.dropout": 0.1, "train.steps": STEPS, "train.batch_rows": 4,
-            "train.lr": 1e-2, "train.logging_steps": 3, "train.eval_steps": 15,
+            "train.lr": 1e-2, "train.logging_steps": 3, "train.eval_steps": 10,
             "train.save_steps": 1, "train.device": "cpu",
         } | changes  # fmt: skip
         python = [sys.executable] if self.processes == 1 else LAUNCH
@@ -183,3 +183,40 @@ def test_ctrl_c_to_a_launcher_saves(pair):
     assert pair.log("group").read_text().count("interrupted: step") == 1
     pair.finish("group")
     pair.assert_same("group", "whole")
+
+
+POISON = """
+import os, sys
+from ptrain.recipe import main
+from ptrain.trainer import BranchSFTTrainer as Trainer
+
+compute = Trainer.compute_loss
+
+def poisoned(self, *args, **kwargs):
+    bad = os.environ["RANK"] == "1" and self.state.global_step == 2
+    return compute(self, *args, **kwargs) * (float("nan") if bad else 1.0)
+
+Trainer.compute_loss = poisoned
+main(sys.argv[1], sys.argv[2:])
+"""
+
+
+def test_a_bad_loss_of_one_process_stops_both_and_is_said_once(bases, data, tmp_path):
+    script, out = tmp_path / "poison.py", tmp_path / "out"
+    script.write_text(POISON)
+    options = {
+        "model": bases["qwen3"], "data": data, "out": out, "train.steps": 4, "lora.r": 2,
+        "train.batch_rows": 4, "train.save_steps": 1, "train.device": "cpu",
+    }  # fmt: skip
+    done = subprocess.run(
+        [*map(str, [*LAUNCH, script, SFT]), *(f"{k}={v}" for k, v in options.items())],
+        capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 1
+    errors = [x for x in done.stderr.splitlines() if x.startswith("error: ")]
+    path = out / "nan_batch_step_3_rank_1.pt"
+    assert len(errors) == 1 and "step 3, rank 1: the loss is [nan]" in errors[0], done.stderr
+    assert str(path) in errors[0] and torch.load(path, weights_only=True)["rank"] == 1
+    last = list_checkpoints(out)[-1]
+    weights = load_file(last / "adapter_model.safetensors")
+    assert last.name == "checkpoint-2" and all(w.isfinite().all() for w in weights.values())

@@ -71,7 +71,8 @@ def load_base(
         raise ModelError(f"model {name}: cannot load: {e}") from e
     if model._is_stateful:
         raise ModelError(f"model {name}: {config.model_type} keeps a recurrent state, no mask")
-    with whole([model.get_input_embeddings().weight]):
+    embedding: Any = model.get_input_embeddings()
+    with whole([embedding.weight]):
         base = Base(name, model, tokenizer, markers, fingerprint(model))
     add_marker_rows(base, seed)
     return base

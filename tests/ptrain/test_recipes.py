@@ -85,7 +85,14 @@ def test_the_table_lists_every_page():
     assert not missing
 
 
-@named([path for path in RECIPES if schema(path) is Recipe])
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(p, id=p.name, marks=pytest.mark.slow if "qlora" in p.name else ())
+        for p in RECIPES
+        if schema(p) is Recipe
+    ],
+)
 def test_a_recipe_trains_two_steps_of_its_architecture(path, data, tmp_path, monkeypatch):
     recipe = load_recipe(Recipe, path)
     if recipe.quantization:

@@ -70,9 +70,10 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
         done = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     scores = trainer.evaluate() if held_out else {}
     report = Report(len(traces), len(held_out), dict(left_out), done.metrics, scores)
-    with naming_files(out):
-        trainer.save_model(str(out))  # by all processes: weights may be split over them
-        if main:
+    state = trainer.gather()  # by all processes: weights may be split over them
+    if main:
+        with naming_files(out):
+            trainer.write(out, state)
             fit_original(out, start)
             save_rest(out, base, recipe, mean_branch_tokens(traces, base.markers))
             write_report(out, report.of(trainer))

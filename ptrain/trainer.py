@@ -4,6 +4,7 @@ Data arrives laid out and in order; nothing is shuffled, cut or packed here.
 """
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -73,20 +74,24 @@ class BranchSFTTrainer(SFTTrainer):
             }
         super().log(logs, start_time)
 
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Called by every process, for weights may be split over them; the first writes."""
-        lora = is_peft_model(self.model)
-        whole = self.accelerator.get_state_dict
-        state = trained_state(self.model) if lora else whole(self.model_wrapped)
-        if self.args.should_save:
-            self._save(output_dir or self.args.output_dir, state_dict=state)
+    def gather(self) -> dict[str, Tensor]:
+        """The weights to save, whole: LoRA and marker rows, or all. Every process must ask, for
+        they may be split; peft's own default would add a resized vocabulary."""
+        if is_peft_model(self.model):
+            return trained_state(self.model)
+        return self.accelerator.get_state_dict(self.model_wrapped)
 
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        """A checkpoint holds LoRA and marker rows; peft's default adds a resized vocabulary."""
+    def write(self, folder: Path, state: dict[str, Tensor]) -> None:
+        """An adapter's or a model's files, from what `gather` returned."""
+        model: Any = self.model
+        extra = {"save_embedding_layers": False} if is_peft_model(model) else {}
+        model.save_pretrained(str(folder), state_dict=state, **extra)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As a checkpoint asks, of every process; the first writes."""
+        state = self.gather()
         if self.args.should_save:
-            model: Any = self.model
-            extra = {"save_embedding_layers": False} if is_peft_model(model) else {}
-            model.save_pretrained(output_dir, state_dict=state_dict, **extra)
+            self.write(Path(output_dir or str(self.args.output_dir)), state)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Without trl's model card, which would describe a checkpoint as a finished model."""

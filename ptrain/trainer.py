@@ -78,24 +78,24 @@ class BranchSFTTrainer(ResumableSFTTrainer):
         )
 
     def gather(self) -> dict[str, Tensor]:
-        """The weights that are saved, by name. Every process must ask: they may be split."""
+        """The weights to save, whole: LoRA and marker rows, or all. Every process must ask, for
+        they may be split."""
         if is_peft_model(self.model):
             return trained_state(self.model)
         return self.accelerator.get_state_dict(self.model_wrapped)
 
-    def write_weights(self, folder: Path, weights: dict[str, Tensor] | None) -> None:
-        """LoRA and marker rows alone, where peft's default adds a resized vocabulary; or all."""
+    def write_weights(self, folder: Path, weights: dict[str, Tensor]) -> None:
+        """An adapter's or a model's files, from what `gather` returned; peft's own default would
+        add a resized vocabulary."""
         model: Any = self.model
         extra = {"save_embedding_layers": False} if is_peft_model(model) else {}
-        model.save_pretrained(folder, state_dict=weights, **extra)
+        model.save_pretrained(str(folder), state_dict=weights, **extra)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Called by every process; the first writes."""
-        self._save(output_dir, self.gather())
-
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """As a checkpoint asks, of every process; the first writes."""
+        weights = self.gather()
         if self.args.should_save:
-            self.write_weights(Path(output_dir or str(self.args.output_dir)), state_dict)
+            self.write_weights(Path(output_dir or str(self.args.output_dir)), weights)
 
 
 def make_trainer(

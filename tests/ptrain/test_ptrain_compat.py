@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
+
+import pytest
 
 UNPATCHED = """
 from peft.utils.other import TrainableTokensWrapper
@@ -16,4 +19,49 @@ assert TrainableTokensWrapper.bias is first
 
 def test_the_token_wrapper_still_lacks_a_bias():
     done = subprocess.run([sys.executable, "-c", UNPATCHED], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+ROWS = """
+import inspect
+from peft.tuners.trainable_tokens.layer import TrainableTokensLayer as Layer
+first = Layer._collect_token_weights
+assert 'torch.device("cuda"' in inspect.getsource(first), "peft names no device: remove the patch"
+from ptrain.compat import patch_token_rows
+patch_token_rows()
+second = Layer._collect_token_weights
+assert second is not first
+patch_token_rows()
+assert Layer._collect_token_weights is second
+"""
+HEAD = """
+import torch, transformers.integrations.deepspeed as integration
+from trl.trainer import utils
+integration.is_deepspeed_zero3_enabled = lambda: True
+weight = torch.zeros(2, 2)
+try:
+    utils.maybe_gather_lm_head_ctx(weight)
+except AttributeError:
+    pass
+else:
+    raise AssertionError("trl takes a computed weight: remove the patch")
+from ptrain.compat import patch_head_gathering
+patch_head_gathering()
+patched = utils.maybe_gather_lm_head_ctx
+with patched(weight, None):
+    pass
+patch_head_gathering()
+assert utils.maybe_gather_lm_head_ctx is patched
+"""
+
+
+def test_peft_still_reads_rows_on_cuda_alone():
+    done = subprocess.run([sys.executable, "-c", ROWS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow  # and run there, for .ci/run has DeepSpeed by then
+@pytest.mark.skipif(find_spec("deepspeed") is None, reason="deepspeed is not installed")
+def test_trl_still_takes_a_stored_head_only():
+    done = subprocess.run([sys.executable, "-c", HEAD], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -139,6 +139,7 @@ def test_combinations_that_cannot_be_are_refused(bases, monkeypatch, tmp_path):
         load_base(str(bases["qwen3"]), quantization="nf4")
 
 
+@pytest.mark.slow  # and run there, for .ci/run has bitsandbytes by then
 @pytest.mark.parametrize(("family", "kind"), [("qwen3", "nf4"), ("llama", "fp4"), ("wide", "nf4")])
 def test_qlora_trains_lora_and_marker_rows(bases, data, tmp_path, trained, family, kind):
     pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
@@ -167,7 +168,10 @@ def test_qlora_trains_lora_and_marker_rows(bases, data, tmp_path, trained, famil
     assert torch.allclose(logits(again, base.markers), expected, rtol=1e-5, atol=2e-2)
 
 
-@pytest.mark.parametrize("family", ["qwen3", "llama", "wide"])
+SLOW = [pytest.param(family, marks=pytest.mark.slow) for family in ("llama", "wide")]
+
+
+@pytest.mark.parametrize("family", ["qwen3", *SLOW])
 def test_full_tuning_gives_a_model_of_its_own(bases, data, tmp_path, trained, family):
     run = recipe(bases[family], data, tmp_path / "run", tuning="full")
     folder = ptrain.train.train(run)

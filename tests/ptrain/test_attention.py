@@ -83,7 +83,9 @@ def test_a_run_says_what_it_took_and_refuses_flex_on_a_cpu(bases, data, tmp_path
     train(replace(recipe, train=TrainOptions(**options)))
     printed = capsys.readouterr().err
     assert re.search(r"rows, [\d.]+% of 4096 tokens full; .* less than the \d+ of one row", printed)
-    assert re.search(r"attention: ptrain_branch \(auto; rows of up to \d+ tokens on cpu\)", printed)
+    assert re.search(
+        r"attention: ptrain_branch_bands \(auto; rows of up to \d+ tokens on cpu\)", printed
+    )
     with pytest.raises(RecipeError, match="no backward pass on cpu"):
         flex = TrainOptions(attention="flex", **options)
         train(replace(recipe, out=str(tmp_path / "flex"), train=flex))

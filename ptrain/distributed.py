@@ -49,7 +49,8 @@ def refuse_unfit(recipe: Recipe, split: str | None) -> None:
 @contextmanager
 def loading_in_parts(split: str | None, dtype: torch.dtype) -> Iterator[None]:
     """Under ZeRO-3, models loaded or changed within are split at once, each process keeping its
-    part: transformers and peft ask for a DeepSpeed configuration that is alive."""
+    part: transformers and peft ask for a DeepSpeed configuration that is alive. Only a vocabulary
+    that grows stays whole until training starts."""
     if split != "zero3":
         yield
         return

@@ -97,7 +97,7 @@ class Guard(TrainerCallback):
             stored = {"step": step, "rank": args.process_index, "losses": losses}
             torch.save(stored | {"batches": rows, "texts": texts}, path)
         PartialState().wait_for_everyone()  # a launcher ends the others when the first has gone
-        found = f"{what} is {self.gradient if what == 'the gradient' else losses}"
+        found = f"{what} is {losses if what == 'the loss' else float(self.gradient)}"
         _fail(
             f"step {step}, rank {args.process_index}: {found}, expected a finite number; "
             f"its rows are in {path}, weights and checkpoints are those of before. "

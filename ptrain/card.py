@@ -15,10 +15,13 @@ MEASURED = {
     "eval_loss": "loss, all targets",
     "eval_marker_accuracy": "markers predicted right",
     "eval_format_rate": "answers of legal form without the grammar mask",
-    "eval_fork_rate": "answers that fork",
-    "eval_mean_branches": "branches a block, mean",
+    "eval_fork_rate": "forked, of prompts whose trace forks",
+    "eval_no_fork_rate": "not forked, of the others",
+    "eval_mean_branches": "branches of an answer that forked, mean",
+    "eval_tokens_per_pass": "tokens drawn in a pass",
+    "eval_format_rate_linear": "answers without a marker, asked for in linear form",
 }
-BY_KIND = "eval_loss_"
+PREFIXES = {"eval_loss_": "loss, ", "eval_accuracy_": "predicted right, "}
 BODY = """---
 {front}
 ---
@@ -110,14 +113,10 @@ def make_card(artefact: Artefact, where: str, license: str | None = None) -> str
 
 def measurements(report: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
     """(key, label, value) of what `report` has measured on held-out traces; no NaN."""
-    labels = {
-        key: MEASURED.get(key) or f"loss, {key.removeprefix(BY_KIND)}"
-        for key in report
-        if key in MEASURED or key.startswith(BY_KIND)
-    }
-    for key, label in labels.items():
-        value = report[key]
-        if isinstance(value, int | float) and math.isfinite(value):
+    for key, value in report.items():
+        prefix = next((p for p in PREFIXES if key.startswith(p)), "")
+        label = MEASURED.get(key) or (prefix and PREFIXES[prefix] + key.removeprefix(prefix))
+        if label and isinstance(value, int | float) and math.isfinite(value):
             yield key, label, value
 
 

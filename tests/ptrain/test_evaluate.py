@@ -196,14 +196,14 @@ def test_prompts_are_spread_over_the_held_out_data(live):
     assert [x.messages for x in made.examples] == [live.held_out[i].messages for i in (0, 2, 5)]
 
 
+@pytest.mark.slow
 def test_tensorboard_gets_every_score(bases, data, tmp_path, capsys):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     options = {"report_to": "tensorboard", "eval_steps": 3}
     out = train(recipe(bases["qwen3"], data, tmp_path / "run", prompts=2, **options))
     found: dict[str, list[float]] = {}
     for file in sorted(out.rglob("events.out.tfevents.*")):
-        events = EventAccumulator(str(file)).Reload()
+        events = reader.EventAccumulator(str(file)).Reload()
         for tag in events.Tags()["scalars"]:
             found.setdefault(tag, []).extend((x.step, x.value) for x in events.Scalars(tag))
     report = json.loads((out / REPORT).read_text())

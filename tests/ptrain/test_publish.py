@@ -158,8 +158,8 @@ def test_the_same_again_changes_nothing_and_the_card_is_of_this_run(hub, adapter
     assert head["license"] == "apache-2.0" and "datasets" not in head
     (result,) = head["model-index"][0]["results"]
     numbers = {m["name"]: m["value"] for m in result["metrics"]}
-    assert numbers == {k: v for k, v in report.items() if k.startswith("eval_loss")}
-    assert {"eval_loss", "eval_loss_body"} <= set(numbers)
+    assert numbers == {k: v for k, v in report.items() if k.startswith("eval_")}
+    assert {"eval_loss", "eval_loss_body", "eval_marker_accuracy"} <= set(numbers)
     text = card.decode()
     assert all(f"| `{k}` | {v} |" in text for k, v in numbers.items())
     assert "pinfer generate --adapter me/x " in text and "derails after the outline" in text

@@ -68,6 +68,6 @@ def count_tokens(traces: Sequence[Example], recipe: Recipe) -> list[str]:
     return [
         f"tokens: {sum(lengths)}; of a trace {min(lengths)} to {max(lengths)}, median {middle:.0f}",
         f"targets: {len(kinds)} ({', '.join(by_kind)})",
-        f"rows: {counted}",
+        str(counted),
         f"steps: {steps} of {size} rows = {steps * size / counted.rows:.2f} epochs",
     ]

@@ -14,7 +14,7 @@ test: $(VENV)/.installed-dev  ## the fast suite
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-slow: $(VENV)/.installed-dev  ## the rest: kill and resume, two processes, long sweeps
-	$(RUN)/python -m pytest -m "slow and not gpu"
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n $(JOBS) --dist loadfile -m "slow and not gpu"
 
 check: $(VENV)/.installed-dev  ## format, lint and types
 	$(RUN)/ruff format --check .

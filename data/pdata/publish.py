@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pbranch.errors import DataError
+from pbranch.hub import explain
 from pbranch.markers import MARKERS
 from pdata.check import find_problems
 from pdata.stats import ALL, collect_stats
@@ -153,5 +154,4 @@ def _send(
     except DataError:
         raise
     except Exception as e:  # of the hub, of its client, of the connection
-        reason = " ".join(str(e).split())[:200] or type(e).__name__
-        raise DataError(f"{repo_id}: cannot publish ({reason})") from e
+        raise DataError(f"{repo_id}: cannot publish ({explain(e)})") from e

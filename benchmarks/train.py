@@ -12,9 +12,9 @@ On a CPU times are those of one thread's own computing, so that other load count
 
 The model has the width of Qwen2.5-0.5B, random weights, and on a CPU 2 of its 24 layers. Its head
 has the proportion to the layers that the 7B's has, or with `--vocabulary 6336` the 0.5B's. trl's
-fused head works on every token on a CPU; on CUDA on the targets alone, which all arms have alike, so
-there a large one bounds what fewer tokens save. The settings for CUDA (rows of 8,192 tokens, FlexAttention against flash SDPA, peak memory) were not
-run yet.
+fused head works on every token on a CPU; on CUDA on the targets alone, which all arms have alike,
+so there a large one bounds what fewer tokens save. The settings for CUDA (rows of 8,192 tokens,
+FlexAttention against flash SDPA, peak memory) were not run yet.
 """
 
 import argparse

@@ -111,8 +111,8 @@ class Arena:
         if self.keys[layer] is None:
             self.keys[layer] = keys.new_zeros(self.slots, *keys.shape[1:])
             self.values[layer] = values.new_zeros(self.slots, *values.shape[1:])
-        self.keys[layer][slots] = keys  # type: ignore[index]
-        self.values[layer][slots] = values  # type: ignore[index]
+        self.keys[layer].index_copy_(0, slots, keys)  # type: ignore[union-attr]
+        self.values[layer].index_copy_(0, slots, values)  # type: ignore[union-attr]
 
     @property
     def rows(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pinfer.attention.softmax import FUSED, attend_padded, attend_run, merge_runs
+from pinfer.attention.softmax import FUSED, Merge, attend_padded, attend_run, plan_merge
 from pinfer.view import Part, View
 
 SHORT = 512 * 1024  # bytes: a run as short as this costs less to copy than to call a kernel for
@@ -15,39 +15,67 @@ SHORT = 512 * 1024  # bytes: a run as short as this costs less to copy than to c
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Runs of like length that one row each sees: `slots` (B, L), of which `mask` (B, L) are in
-    the run of row `rows` (B,)."""
+    """Runs of like length that one row each sees: `slots` (B, L), of which those where `bias`
+    (B, 1, 1, L) is 0 are in the run of row `rows` (B,)."""
 
     rows: Tensor
     slots: Tensor
-    mask: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The calls of a pass, made once for all its layers. `rows`: of each call, in order of bundles,
+    parts and groups; None where they are all rows in order."""
+
+    bundles: list[Bundle]
+    parts: list[Part]
+    rows: list[Tensor | None]
+    merge: Merge
 
 
 def attend(query: Tensor, view: View, layer: int, scale: float, softcap: float | None) -> Tensor:
     """Rows (R, H, D) of a pass, whose keys and values are stored; returns (R, H, D)."""
     keys, values = view.arena.keys[layer], view.arena.values[layer]
     assert keys is not None and values is not None, "rows are stored before they are attended"
-    parts, bundles = view.parts, list[Bundle]()
-    if FUSED is not None and query.device.type == "cpu" and softcap is None:
-        parts, bundles = view.derived(bundle)
-    pieces = []
-    for many in bundles:
+    fused = FUSED is not None and query.device.type == "cpu" and softcap is None
+    plan = view.derived(plan_bundled if fused else plan_plain)
+    queries = [query if rows is None else query.index_select(0, rows) for rows in plan.rows]
+    found = []
+    for q, many in zip(queries, plan.bundles, strict=False):
         k, v = (
             x.index_select(0, many.slots.view(-1)).view(*many.slots.shape, *x.shape[1:])
             for x in (keys, values)
         )
-        pieces.append((many.rows, *attend_padded(query[many.rows], k, v, scale, many.mask)))
-    keys, values = keys.transpose(0, 1), values.transpose(0, 1)
-    for part in parts:
-        run = (1, part.start, part.length)
-        q, k, v = query.index_select(0, part.rows), keys.narrow(*run), values.narrow(*run)
-        pieces.append((part.rows, *attend_run(q, k, v, scale, softcap, part.mask)))
-    for group in view.groups:
-        rows = slice(group.start, group.start + group.length)
-        k, v = keys[:, view.slots[rows]], values[:, view.slots[rows]]
-        index = torch.arange(rows.start, rows.stop, device=query.device)
-        pieces.append((index, *attend_run(query[rows], k, v, scale, softcap, group.mask)))
-    return merge_runs(pieces, len(query))
+        found.append(attend_padded(q, k, v, scale, many.bias))
+    by_head = keys.transpose(0, 1), values.transpose(0, 1)
+    for q, part in zip(queries[len(found) :], plan.parts, strict=False):
+        k, v = (x.narrow(1, part.start, part.length) for x in by_head)
+        found.append(attend_run(q, k, v, scale, softcap, part.mask))
+    for q, group in zip(queries[len(found) :], view.groups, strict=True):
+        slots = view.slots[group.start : group.start + group.length]
+        k, v = (x[:, slots] for x in by_head)
+        found.append(attend_run(q, k, v, scale, softcap, group.mask))
+    return plan.merge(*zip(*found, strict=True))
+
+
+def plan_plain(view: View) -> Plan:
+    """A call for each part."""
+    return _plan(view, view.parts, [])
+
+
+def plan_bundled(view: View) -> Plan:
+    """A call for each part that is worth one, and for each bundle of others."""
+    return _plan(view, *bundle(view))
+
+
+def _plan(view: View, parts: list[Part], bundles: list[Bundle]) -> Plan:
+    device, count = view.slots.device, len(view.slots)
+    groups = [torch.arange(g.start, g.start + g.length, device=device) for g in view.groups]
+    rows = [*(b.rows for b in bundles), *(p.rows for p in parts), *groups]
+    everything = list(range(count))
+    some = [None if r.tolist() == everything else r for r in rows]
+    return Plan(bundles, parts, some, plan_merge(rows, count))
 
 
 def bundle(view: View) -> tuple[list[Part], list[Bundle]]:
@@ -65,15 +93,16 @@ def bundle(view: View) -> tuple[list[Part], list[Bundle]]:
     small = {id(p) for p in short} - alone
     return (
         [p for p in view.parts if id(p) not in small],
-        [pad(b) for b in bundles if len(b) > 1],
+        [pad(b, stored.dtype) for b in bundles if len(b) > 1],
     )
 
 
-def pad(parts: Sequence[Part]) -> Bundle:
-    """Parts of one row each, the longest last, as one bundle."""
-    starts = torch.tensor([p.start for p in parts])
-    lengths = torch.tensor([p.length for p in parts])
-    column = torch.arange(parts[-1].length)
-    mask = column < lengths[:, None]
-    slots = torch.where(mask, starts[:, None] + column, starts[:, None])
-    return Bundle(torch.cat([p.rows for p in parts]), slots, mask)
+def pad(parts: Sequence[Part], dtype: torch.dtype) -> Bundle:
+    """Parts of one row each as one bundle, in order of rows."""
+    parts = sorted(parts, key=lambda p: int(p.rows))
+    starts = torch.tensor([p.start for p in parts])[:, None]
+    column = torch.arange(max(p.length for p in parts))
+    inside = column < torch.tensor([p.length for p in parts])[:, None]
+    bias = torch.zeros(inside.shape, dtype=dtype).masked_fill_(~inside, float("-inf"))
+    slots = torch.where(inside, starts + column, starts)
+    return Bundle(torch.cat([p.rows for p in parts]), slots, bias[:, None, None])

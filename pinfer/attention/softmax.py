@@ -3,6 +3,10 @@
 R rows, n keys, H query heads in groups that share one of the Hk key/value heads, D head dim.
 """
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -47,18 +51,17 @@ def attend_run(
 
 
 def attend_padded(
-    query: Tensor, keys: Tensor, values: Tensor, scale: float, mask: Tensor
+    query: Tensor, keys: Tensor, values: Tensor, scale: float, bias: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """B rows (B, H, D), each over keys and values (B, n, Hk, D) of its own, as far as mask (B, n)
-    says; returns what `attend_run` does. On a CPU only."""
+    """B rows (B, H, D), each over keys and values (B, n, Hk, D) of its own; bias (B, 1, 1, n) is
+    -inf where they end earlier. Returns what `attend_run` does. On a CPU only."""
     assert FUSED is not None
     rows, heads, dim = query.shape
     kv_heads = keys.shape[2]
     folded = query.reshape(rows, kv_heads, -1, dim)
-    bias = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, float("-inf"))
     out, lse = FUSED(
         *(folded, keys.transpose(1, 2), values.transpose(1, 2)),
-        attn_mask=bias[:, None, None].expand(-1, -1, folded.shape[2], -1),
+        attn_mask=bias.expand(-1, -1, folded.shape[2], -1),
         scale=scale,
     )
     return out.reshape(rows, heads, dim), lse.reshape(rows, heads)
@@ -73,21 +76,49 @@ def _unfold(folded: Tensor, rows: int) -> Tensor:
     return folded.view(heads, -1, rows, dim).permute(2, 0, 1, 3).reshape(rows, -1, dim)
 
 
-def merge_runs(pieces: list[tuple[Tensor, Tensor, Tensor]], rows: int) -> Tensor:
-    """One softmax out of several: `pieces` are (row indices, result, log-sum-exp) of runs.
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Where each row's results lie among those of all pieces: `index` (R, K) into their rows, one
+    behind another; `bias` (R, K, 1) is -inf where a row stands in fewer than K of them."""
 
-    A row may stand in any number of pieces; returns (rows, H, D).
-    """
-    index = torch.cat([p[0] for p in pieces])
-    result = torch.cat([p[1] for p in pieces])
-    if len(index) == rows and len(pieces) <= rows and len(torch.unique(index)) == rows:
-        return torch.empty_like(result).index_copy_(0, index, result)
-    lse = torch.cat([p[2] for p in pieces])
-    low = torch.finfo(lse.dtype).min
-    top = lse.new_full((rows, lse.shape[1]), low)
-    top.scatter_reduce_(0, index[:, None].expand_as(lse), lse, "amax")
-    weight = (lse - top[index]).exp_()
-    total = torch.zeros_like(top).index_add_(0, index, weight)
-    weighted = result * weight[..., None]
-    out = weighted.new_zeros(rows, *result.shape[1:]).index_add_(0, index, weighted)
-    return (out / total[..., None]).to(result.dtype)
+    index: Tensor
+    bias: Tensor
+    in_order: bool  # each of the K pieces holds all rows, one after another
+
+    def __call__(self, results: Sequence[Tensor], sums: Sequence[Tensor]) -> Tensor:
+        """One softmax out of several: results (n, H, D) and log-sum-exps (n, H) of the pieces;
+        returns (R, H, D)."""
+        rows, most = self.index.shape
+        if self.in_order and most == 1:
+            return results[0]
+        if self.in_order and most == 2:
+            (a, b), (first, second) = results, sums
+            share = torch.sigmoid(second - first)[..., None]
+            return torch.lerp(a.to(share.dtype), b.to(share.dtype), share).to(a.dtype)
+        flat = self.index.view(-1)
+        found = torch.cat(tuple(results)).index_select(0, flat)
+        if most == 1:
+            return found
+        scores = torch.cat(tuple(sums)).index_select(0, flat).view(rows, most, -1)
+        weights = (scores + self.bias).softmax(1)
+        merged = (found.view(rows, most, *found.shape[1:]) * weights[..., None]).sum(1)
+        return merged.to(found.dtype)
+
+
+def plan_merge(pieces: Sequence[Tensor], rows: int) -> Merge:
+    """The merge of pieces that hold the given row indices; every row stands in one at least."""
+    device = pieces[0].device
+    lists = [p.tolist() for p in pieces]
+    places: list[list[int]] = [[] for _ in range(rows)]
+    count = 0
+    for piece in lists:
+        for row in piece:
+            places[row].append(count)
+            count += 1
+    most = max(map(len, places))
+    bias = [[0.0] * len(p) + [-math.inf] * (most - len(p)) for p in places]
+    return Merge(
+        torch.tensor([p + p[:1] * (most - len(p)) for p in places], device=device),
+        torch.tensor(bias, device=device)[..., None],
+        all(piece == list(range(rows)) for piece in lists),
+    )

@@ -74,6 +74,8 @@ class FastModel:
     def __init__(self, model: Any) -> None:
         """Takes the weights of `model` (its layers can no longer run where they were packed)."""
         inner = model.model
+        self.layers: int = len(inner.layers)
+        self.device: torch.device = inner.embed_tokens.weight.device
         self.embed, self.rotary = inner.embed_tokens, inner.rotary_emb
         self.blocks = [make_block(layer, i) for i, layer in enumerate(inner.layers)]
         self.norm = _norm(inner.norm)

@@ -17,7 +17,7 @@ from pinfer.lane import Request
 from pinfer.load import Loaded, load
 from pinfer.memory import cached_rows
 from pinfer.params import EngineLimits, SamplingParams, samples
-from pinfer.probe import probe
+from pinfer.probe import choose_path
 from pinfer.result import Generation, make_generation
 from pinfer.runner import Runner
 from pinfer.sampler import Sampler
@@ -32,17 +32,22 @@ class Engine:
     """Decodes requests in shared passes. `from_pretrained` is the usual way to one."""
 
     def __init__(
-        self, loaded: Loaded, attention: str = "auto", limits: EngineLimits | None = None
+        self,
+        loaded: Loaded,
+        attention: str = "auto",
+        limits: EngineLimits | None = None,
+        path: str = "auto",
     ) -> None:
-        """Raises ModelError where the probe finds that the model would decode wrongly."""
+        """path: see `choose_path`; the fast one does not see later changes of the weights. Raises
+        ModelError where the probe finds that the model would decode wrongly."""
         backend = get_backend(attention)
         self.tokenizer, self.branch_config = loaded.tokenizer, loaded.branch_config
         self.codec = SegmentCodec(loaded.tokenizer)
         self.rules = loaded.rules
-        row_bytes = probe(loaded.model, backend)
+        forward, row_bytes = choose_path(loaded.model, backend, path)
         limits = limits or EngineLimits()
         most = cached_rows(limits, row_bytes, loaded.model.device)
-        self.runner = Runner(loaded.model, backend, most)
+        self.runner = Runner(forward, backend, most)
         self.scheduler = Scheduler(self.rules, replace(limits, max_kv_rows=most))
         size = loaded.model.get_output_embeddings().weight.shape[0]
         table = legal_table(
@@ -61,10 +66,11 @@ class Engine:
         device: str | None = None,
         attention: str = "auto",
         limits: EngineLimits | None = None,
+        path: str = "auto",
     ) -> "Engine":
         """A base and an adapter, by folder or Hub id. Neither: the shipped ones. Adapter `none`:
         the bare model, which decodes in mode linear only."""
-        return cls(load(model, adapter, dtype, device), attention, limits)
+        return cls(load(model, adapter, dtype, device), attention, limits, path)
 
     def add(
         self,

@@ -1,35 +1,62 @@
-"""Refuses, at load time, a model that would decode branches wrongly.
+"""Refuses, at load time, a model that would decode branches wrongly, and chooses the path.
 
 A short fork is driven through the engine's own passes; each branch must give the logits that the
 model's plain forward gives for the same text in one line. Knows no particular architecture.
 """
 
+import logging
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pbranch.errors import ModelError
+from pbranch.errors import ModelError, RequestError
 from pbranch.markers import MarkerIds
 from pinfer.attention import Backend
+from pinfer.block import FAMILY, FastModel, is_family
+from pinfer.general import GeneralModel
 from pinfer.lane import Path
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.rules import Rules
-from pinfer.runner import Runner
+from pinfer.runner import Forward, Runner
 from pinfer.scheduler import Choice, Scheduler
 
 _PROMPT, _TOPICS, _BODIES = [11, 7, 9], ([12], [8]), ([10, 13, 14], [15, 16])
 
 
-def probe(model: Any, backend: Backend) -> int:
-    """Raise ModelError unless branches decode as they would alone. Leaves the model driven by
-    transformers' own attention. Returns the bytes that a cached token takes."""
+def choose_path(model: Any, backend: Backend, path: str = "auto") -> tuple[Forward, int]:
+    """The forward that decodes `model`, and the bytes that a cached token takes.
+
+    `fast`: our own, over copies of the weights; ModelError where it knows not the architecture.
+    `general`: transformers' own. `auto`: fast where the probe finds it equal, else general.
+    """
+    if path not in ("auto", "fast", "general"):
+        raise RequestError(f"path {path!r}: expected auto, fast or general")
+    name = type(model).__name__
+    if path == "fast" and not is_family(model):
+        raise ModelError(f"{name}: no fast path; it serves {', '.join(FAMILY)}")
+    if path != "general" and is_family(model):
+        fast = FastModel(model)
+        try:
+            return fast, probe(model, backend, fast)
+        except ModelError as e:
+            if path == "fast":
+                raise
+            logging.getLogger("pinfer").warning("path: general, as the fast one fails: %s", e)
+    row_bytes = probe(model, backend)
+    return GeneralModel(model), row_bytes
+
+
+def probe(model: Any, backend: Backend, forward: Forward | None = None) -> int:
+    """Raise ModelError unless branches decode as they would alone, through `forward` or the
+    general path. Leaves the model driven by transformers' own attention. Returns the bytes that a
+    cached token takes."""
     markers = MarkerIds(fork=0, topic=1, spawn=2, branch=3, end=4, join=5)
     before = model.config._attn_implementation
     lines = [_line(markers, i) for i in range(len(_BODIES))]
     plain = [_plain_logits(model, line) for line in lines]
     try:
-        found, arena = _engine_logits(model, backend, markers)
+        found, arena = _engine_logits(forward or GeneralModel(model), backend, markers)
     finally:
         model.set_attn_implementation(before)
     name = type(model).__name__
@@ -59,7 +86,7 @@ def _plain_logits(model: Any, tokens: list[int]) -> Tensor:
     return model(input_ids=ids, use_cache=False).logits[0, -1]
 
 
-def _engine_logits(model: Any, backend: Backend, m: MarkerIds) -> tuple[list[Tensor], Any]:
+def _engine_logits(model: Forward, backend: Backend, m: MarkerIds) -> tuple[list[Tensor], Any]:
     """Logits behind each branch's last word, and the arena, from passes over a scripted fork."""
     runner = Runner(model, backend)
     scheduler = Scheduler(Rules(m, frozenset(), 1024), EngineLimits())

@@ -1,44 +1,44 @@
-"""Runs one pass: rows in, logits of the drawn rows out, through the model's own forward.
+"""Runs one pass: rows in, logits of the drawn rows out.
 
 Holds the arena; knows no policy: which rows a pass has is the scheduler's matter.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from pinfer.arena import Arena
-from pinfer.attention import ATTENTION_NAME, Backend, register
+from pinfer.attention import Backend
 from pinfer.lane import Request
 from pinfer.scheduler import Batch
-from pinfer.view import finish_joins, plan_pass, release_lanes
+from pinfer.view import View, finish_joins, plan_pass, release_lanes
+
+
+class Forward(Protocol):
+    """A model: `GeneralModel` or `FastModel`."""
+
+    layers: int
+    device: torch.device
+    __call__: Callable[[Tensor, Tensor, View, Tensor, Backend], Tensor]
 
 
 class Runner:
     """A model and its key/value arena."""
 
-    def __init__(self, model: Any, backend: Backend, max_kv_rows: int | None = None) -> None:
-        register()
-        model.set_attn_implementation(ATTENTION_NAME)
-        self.model, self.backend = model, backend
-        config = model.config.get_text_config()
-        self.device = model.get_input_embeddings().weight.device
-        self.arena = Arena(config.num_hidden_layers, self.device, limit=max_kv_rows)
+    def __init__(self, model: Forward, backend: Backend, max_kv_rows: int | None = None) -> None:
+        self.model, self.backend, self.device = model, backend, model.device
+        self.arena = Arena(model.layers, self.device, limit=max_kv_rows)
 
     @torch.inference_mode()
     def run(self, batch: Batch) -> Tensor:
         """Feed the batch's rows; returns logits (drawn rows, vocabulary)."""
         view = plan_pass(batch.rows, self.arena)
-        tokens = torch.tensor([[r.token for r in batch.rows]], device=self.device)
-        logits = self.model(
-            input_ids=tokens,
-            position_ids=view.positions[None].to(self.device),
-            use_cache=False,
-            logits_to_keep=torch.tensor(batch.drawn, dtype=torch.long, device=self.device),
-            branch_view=view,
-            branch_backend=self.backend,
-        ).logits[0]
+        tokens = torch.tensor([r.token for r in batch.rows], device=self.device)
+        drawn = torch.tensor(batch.drawn, dtype=torch.long, device=self.device)
+        positions = view.positions.to(self.device)
+        logits = self.model(tokens, positions, view, drawn, self.backend)
         finish_joins(batch.rows, self.arena)
         return logits
 

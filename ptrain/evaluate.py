@@ -158,7 +158,8 @@ def driving(model: Any, tokenizer: Any, config: BranchConfig) -> Iterator[Any]:
     if torch.cuda.is_available():  # what training has freed, the engine may take
         torch.cuda.empty_cache()
     try:
-        yield Engine(Loaded(model, tokenizer, make_rules(model, tokenizer, config), config))
+        loaded = Loaded(model, tokenizer, make_rules(model, tokenizer, config), config)
+        yield Engine(loaded, path="general")  # over the weights as they are, LoRA and all
     finally:
         model.set_attn_implementation(attention)
         for module, trains in training.items():

@@ -14,6 +14,8 @@ from pbranch.stream import legal_table
 from pbranch.tree import Trace
 from pbranch.visibility import dense_mask, layout_tensor
 from pinfer.attention import get_backend
+from pinfer.block import FastModel, is_family
+from pinfer.general import GeneralModel
 from pinfer.lane import Block, Lane, Path, Request
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.reference import Reference
@@ -59,12 +61,12 @@ class ExactNorm(torch.nn.Module):
 
     def __init__(self, norm: Any) -> None:
         super().__init__()
-        self.eps = getattr(norm, "variance_epsilon", None) or norm.eps
+        self.variance_epsilon = getattr(norm, "variance_epsilon", None) or norm.eps
         shift = 1.0 if type(norm).__name__.startswith("Gemma") else 0.0
         self.weight = torch.nn.Parameter(norm.weight.data + shift)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps) * self.weight
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.variance_epsilon) * self.weight
 
 
 def toy_model(
@@ -106,6 +108,7 @@ class Toy:
     options: LayoutOptions | None = None
     limits: EngineLimits | None = None
     backend: str = "sdpa"
+    path: str = "fast"  # for the models that have one
     context: int | None = None
     on_step: Callable[[Batch, torch.Tensor], None] | None = None
     choose: Callable[[torch.Tensor, list[Lane]], list[Choice]] | None = None  # else the sampler
@@ -115,7 +118,10 @@ class Toy:
         """Decode prompts as one batch; `params`: one for all, or one each."""
         params = params if isinstance(params, list) else [params] * len(prompts)
         self.rules = toy_rules(self.model, self.options, self.context)
-        runner = Runner(copy.deepcopy(self.model), get_backend(self.backend))
+        model = copy.deepcopy(self.model)
+        fast = self.path == "fast" and is_family(model)
+        forward = FastModel(model) if fast else GeneralModel(model)
+        runner = Runner(forward, get_backend(self.backend))
         scheduler = Scheduler(self.rules, self.limits or EngineLimits())
         table = legal_table(MARKERS, [END_OF_TEXT], SIZE, KNOWN)
         sampler = self.choose or Sampler(torch.from_numpy(table).to(runner.device))

@@ -10,25 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import rms_norm, silu
+from torch.nn.functional import silu
 
 from pinfer.attention import Backend
-from pinfer.packed import Linear, fuse, packed
+from pinfer.layers import Linear, Norm, fuse, make_norm, packed
 from pinfer.view import View
 
 FAMILY = ("llama", "mistral", "qwen2", "qwen3")
-
-
-@dataclass(frozen=True, slots=True)
-class Norm:
-    """An RMS norm over the last dimension."""
-
-    weight: Tensor
-    eps: float
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Same shape as `x`."""
-        return rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +38,7 @@ class Block:
     gate_up: Linear
     down: Linear
 
-    def __call__(
-        self, x: Tensor, cos: Tensor, sin: Tensor, view: View, backend: Backend
-    ) -> Tensor:
+    def __call__(self, x: Tensor, cos: Tensor, sin: Tensor, view: View, backend: Backend) -> Tensor:
         """cos and sin are (R, 1, dim); sin is negative in its first half."""
         qkv = self.qkv(self.before(x)).view(len(x), -1, self.dim)
         rotated, values = qkv[:, : -self.kv_heads], qkv[:, -self.kv_heads :]
@@ -72,13 +58,13 @@ class FastModel:
     """What a runner calls instead of the model: token ids in, logits of the drawn rows out."""
 
     def __init__(self, model: Any) -> None:
-        """Takes the weights of `model` (its layers can no longer run where they were packed)."""
+        """Reads the weights of `model`, whose own layers stay usable until `drop_plain`."""
         inner = model.model
         self.layers: int = len(inner.layers)
         self.device: torch.device = inner.embed_tokens.weight.device
         self.embed, self.rotary = inner.embed_tokens, inner.rotary_emb
         self.blocks = [make_block(layer, i) for i, layer in enumerate(inner.layers)]
-        self.norm = _norm(inner.norm)
+        self.norm = make_norm(inner.norm)
         self.head = packed(model.lm_head.weight.detach(), model.lm_head.bias)
 
     def __call__(
@@ -94,6 +80,13 @@ class FastModel:
         return self.head(self.norm(x[drawn]))
 
 
+def drop_plain(model: Any) -> None:
+    """Let go of the matrices of `model`, once a `FastModel` holds them packed or fused; its own
+    layers cannot run any more."""
+    for layer in _linears(model):
+        layer.weight = torch.nn.Parameter(layer.weight.new_empty(0), requires_grad=False)
+
+
 def is_family(model: Any) -> bool:
     """Whether the model's layers are built as `Block` computes them."""
     config = model.config
@@ -105,11 +98,9 @@ def is_family(model: Any) -> bool:
 
 
 def _linears(model: Any) -> list[Any]:
-    layers = model.model.layers
-    names = ("q_proj", "k_proj", "v_proj", "o_proj")
-    found = [getattr(layer.self_attn, name) for layer in layers for name in names]
-    names = ("gate_proj", "up_proj", "down_proj")
-    return [*found, *(getattr(x.mlp, name) for x in layers for name in names), model.lm_head]
+    attention, mlp = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
+    found = [getattr(x.self_attn, n) for x in model.model.layers for n in attention]
+    return [*found, *(getattr(x.mlp, n) for x in model.model.layers for n in mlp), model.lm_head]
 
 
 def make_block(layer: Any, index: int) -> Block:
@@ -127,16 +118,12 @@ def make_block(layer: Any, index: int) -> Block:
         dim=dim,
         scale=attention.scaling,
         window=window,
-        before=_norm(layer.input_layernorm),
-        query_norm=_norm(attention.q_norm) if normed else None,
-        key_norm=_norm(attention.k_norm) if normed else None,
-        after=_norm(layer.post_attention_layernorm),
+        before=make_norm(layer.input_layernorm),
+        query_norm=make_norm(attention.q_norm) if normed else None,
+        key_norm=make_norm(attention.k_norm) if normed else None,
+        after=make_norm(layer.post_attention_layernorm),
         qkv=fuse([attention.q_proj, attention.k_proj, attention.v_proj]),
         out=fuse([attention.o_proj]),
         gate_up=fuse([mlp.gate_proj, mlp.up_proj]),
         down=fuse([mlp.down_proj]),
     )
-
-
-def _norm(module: Any) -> Norm:
-    return Norm(module.weight.detach(), module.variance_epsilon)

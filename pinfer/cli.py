@@ -61,6 +61,7 @@ def generate(
     device: Annotated[str | None, typer.Option(help="cpu or cuda")] = None,
     max_memory: Annotated[float | None, typer.Option(help="GiB for cached tokens")] = None,
     attention: Annotated[str, typer.Option(help="auto, sdpa or dense")] = "auto",
+    path: Annotated[str, typer.Option(help="auto, fast or general forward")] = "auto",
     grammar: Annotated[str, typer.Option(help="on, or off to see the bare model")] = "on",
     no_stream: Annotated[bool, typer.Option("--no-stream", help="print when all is done")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
@@ -112,7 +113,7 @@ def generate(
     from pinfer.engine import Engine
 
     engine = Engine.from_pretrained(
-        model, adapter, dtype=dtype, device=device, attention=attention, limits=limits
+        model, adapter, dtype=dtype, device=device, attention=attention, limits=limits, path=path
     )
     if len(jobs) == 1 and not (as_json or no_stream or output):
         stream_answer(engine, jobs[0], sys.stdout, **rendering)

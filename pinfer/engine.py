@@ -12,6 +12,7 @@ from pbranch.errors import BranchError, RequestError
 from pbranch.prompt import Message, render_prompt
 from pbranch.stream import legal_table
 from pinfer.attention import get_backend
+from pinfer.block import FastModel, drop_plain
 from pinfer.events import Event, Finished
 from pinfer.lane import Request
 from pinfer.load import Loaded, load
@@ -38,7 +39,7 @@ class Engine:
         limits: EngineLimits | None = None,
         path: str = "auto",
     ) -> None:
-        """path: see `choose_path`; the fast one does not see later changes of the weights. Raises
+        """path: see `choose_path`; the fast one may not see later changes of the weights. Raises
         ModelError where the probe finds that the model would decode wrongly."""
         backend = get_backend(attention)
         self.tokenizer, self.branch_config = loaded.tokenizer, loaded.branch_config
@@ -69,8 +70,12 @@ class Engine:
         path: str = "auto",
     ) -> "Engine":
         """A base and an adapter, by folder or Hub id. Neither: the shipped ones. Adapter `none`:
-        the bare model, which decodes in mode linear only."""
-        return cls(load(model, adapter, dtype, device), attention, limits, path)
+        the bare model, which decodes in mode linear only. path: see `choose_path`."""
+        loaded = load(model, adapter, dtype, device)
+        engine = cls(loaded, attention, limits, path)
+        if isinstance(engine.runner.model, FastModel):
+            drop_plain(loaded.model)
+        return engine
 
     def add(
         self,

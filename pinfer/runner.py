@@ -3,7 +3,6 @@
 Holds the arena; knows no policy: which rows a pass has is the scheduler's matter.
 """
 
-from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -21,7 +20,11 @@ class Forward(Protocol):
 
     layers: int
     device: torch.device
-    __call__: Callable[[Tensor, Tensor, View, Tensor, Backend], Tensor]
+
+    def __call__(
+        self, tokens: Tensor, positions: Tensor, view: View, drawn: Tensor, backend: Backend
+    ) -> Tensor:
+        """tokens, positions (R,); drawn: rows to draw from. Logits (drawn rows, vocabulary)."""
 
 
 class Runner:

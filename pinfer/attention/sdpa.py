@@ -4,13 +4,26 @@ merge. No mask over the whole cache, no copy of a shared prefix or of anything l
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from pinfer.attention.softmax import FUSED, Merge, attend_padded, attend_run, plan_merge
 from pinfer.view import Part, View
 
 SHORT = 512 * 1024  # bytes: a run as short as this costs less to copy than to call a kernel for
+SMALL = 128 * 1024  # bytes of keys: under one mask they cost less than a second call and a merge
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A pass whose keys lie in few slots, [start, start + length): one call under one mask. `bias`
+    (R, length) is -inf where hidden; None where nothing is."""
+
+    start: int
+    length: int
+    bias: Tensor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +52,12 @@ def attend(query: Tensor, view: View, layer: int, scale: float, softcap: float |
     keys, values = view.arena.keys[layer], view.arena.values[layer]
     assert keys is not None and values is not None, "rows are stored before they are attended"
     fused = FUSED is not None and query.device.type == "cpu" and softcap is None
+    window = view.derived(find_window) if fused else None
+    if window is not None:
+        run = slice(window.start, window.start + window.length)
+        q, k, v = (x.transpose(0, 1)[None] for x in (query, keys[run], values[run]))
+        out = scaled_dot_product_attention(q, k, v, window.bias, scale=scale, enable_gqa=True)
+        return out[0].transpose(0, 1)
     plan = view.derived(plan_bundled if fused else plan_plain)
     queries = [query if rows is None else query.index_select(0, rows) for rows in plan.rows]
     found = []
@@ -57,6 +76,28 @@ def attend(query: Tensor, view: View, layer: int, scale: float, softcap: float |
         k, v = (x[:, slots] for x in by_head)
         found.append(attend_run(q, k, v, scale, softcap, group.mask))
     return plan.merge(*zip(*found, strict=True))
+
+
+def find_window(view: View) -> Window | None:
+    """The slots that the rows of a small pass see, and one mask over them; None for a large one."""
+    stored = next(x for x in view.arena.keys if x is not None)
+    slots = view.slots.numpy()
+    used = [slots[g.start : g.start + g.length] for g in view.groups]
+    low = min([p.start for p in view.parts] + [int(s.min()) for s in used])
+    high = max([p.start + p.length for p in view.parts] + [int(s.max()) + 1 for s in used])
+    if (high - low) * stored[0].numel() * stored.element_size() > SMALL:
+        return None
+    seen = np.zeros((len(slots), high - low), dtype=bool)
+    for p in view.parts:
+        run = slice(p.start - low, p.start - low + p.length)
+        seen[p.rows.numpy(), run] = True if p.mask is None else p.mask.numpy()
+    for g, own in zip(view.groups, used, strict=True):
+        seen[g.start : g.start + g.length][:, own - low] = g.mask.numpy()
+    bias = None
+    if not seen.all():
+        bias = torch.zeros(seen.shape, dtype=stored.dtype)
+        bias.masked_fill_(torch.from_numpy(~seen), float("-inf"))
+    return Window(low, high - low, bias)
 
 
 def plan_plain(view: View) -> Plan:

@@ -5,6 +5,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -13,7 +14,7 @@ from pbranch.markers import MarkerIds
 from pbranch.stream import legal_table
 from pbranch.tree import Trace
 from pbranch.visibility import dense_mask, layout_tensor
-from pinfer.attention import get_backend
+from pinfer.attention import get_backend, sdpa
 from pinfer.block import FastModel, is_family
 from pinfer.general import GeneralModel
 from pinfer.lane import Block, Lane, Path, Request
@@ -66,7 +67,9 @@ class ExactNorm(torch.nn.Module):
         self.weight = torch.nn.Parameter(norm.weight.data + shift)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.variance_epsilon) * self.weight
+        return (
+            x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.variance_epsilon) * self.weight
+        )
 
 
 def toy_model(
@@ -100,6 +103,12 @@ def toy_rules(
     )
 
 
+def pieces(*args: Any) -> torch.Tensor:
+    """`sdpa`, which takes no pass for a small one."""
+    with mock.patch.object(sdpa, "SMALL", 0):
+        return sdpa.attend(*args)
+
+
 @dataclass
 class Toy:
     """An engine without a tokenizer. Checks the arena after every step."""
@@ -107,7 +116,7 @@ class Toy:
     model: Any
     options: LayoutOptions | None = None
     limits: EngineLimits | None = None
-    backend: str = "sdpa"
+    backend: str = "pieces"  # sdpa as in long contexts, however short they are here
     path: str = "fast"  # for the models that have one
     context: int | None = None
     on_step: Callable[[Batch, torch.Tensor], None] | None = None
@@ -121,7 +130,7 @@ class Toy:
         model = copy.deepcopy(self.model)
         fast = self.path == "fast" and is_family(model)
         forward = FastModel(model) if fast else GeneralModel(model)
-        runner = Runner(forward, get_backend(self.backend))
+        runner = Runner(forward, pieces if self.backend == "pieces" else get_backend(self.backend))
         scheduler = Scheduler(self.rules, self.limits or EngineLimits())
         table = legal_table(MARKERS, [END_OF_TEXT], SIZE, KNOWN)
         sampler = self.choose or Sampler(torch.from_numpy(table).to(runner.device))

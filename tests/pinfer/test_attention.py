@@ -99,6 +99,16 @@ def test_half_precision_scores_are_summed_in_float32(dtype):
     torch.testing.assert_close(merged.double(), expected, rtol=0, atol=0.03)
 
 
+def both_ways(query, view):
+    """What `sdpa` answers: in pieces, and under one mask."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sdpa, "SMALL", 0)
+        pieces = sdpa.attend(query, view, 0, 0.5, None)
+    view._derived.clear()
+    assert view.derived(sdpa.find_window) is not None
+    return pieces, sdpa.attend(query, view, 0, 0.5, None)
+
+
 def a_view(positions, parts, groups=(), held=40):
     """A view over an arena whose slots lie at positions 0, 1, …; rows are the newest slots."""
     arena = Arena(1, CPU, slots=64)
@@ -151,9 +161,9 @@ def test_a_window_cuts_a_view_by_position(seed, window):
         for b in parts[:i]
     )
     if not parts_overlap:  # a run seen twice counts twice by parts, once in a mask
-        by_parts = sdpa.attend(query, narrow, 0, 0.5, None)
-        at_once = dense.attend(query, narrow, 0, 0.5, None)
-        torch.testing.assert_close(by_parts, at_once, rtol=0, atol=1e-12)
+        expected = dense.attend(query, narrow, 0, 0.5, None)
+        for found in both_ways(query, narrow):
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
 @settings(max_examples=60)
@@ -172,24 +182,29 @@ def test_runs_of_one_row_are_bundled(seed, long):
         patch.setattr(sdpa, "SHORT", long * 128)  # 2 heads of 4 float64, keys and values
         rest, bundles = view.derived(sdpa.bundle)
         query = torch.randn(6, 4, 4, generator=torch.Generator().manual_seed(seed)).double()
-        by_parts = sdpa.attend(query, view, 0, 0.5, None)
+        found = both_ways(query, view)
     assert len(rest) + sum(len(b.rows) for b in bundles) == len(parts)
     inside = [b.bias[:, 0, 0] == 0 for b in bundles]
     assert all(len(mask) > 1 and mask.any(1).all() for mask in inside)
     assert all(mask.sum(1).max() <= long for mask in inside)
-    at_once = dense.attend(query, view, 0, 0.5, None)
-    torch.testing.assert_close(by_parts, at_once, rtol=0, atol=1e-12)
+    expected = dense.attend(query, view, 0, 0.5, None)
+    for answer in found:
+        torch.testing.assert_close(answer, expected, rtol=0, atol=1e-12)
 
 
 def test_one_call_serves_many_short_runs(monkeypatch):
-    """Eight branches behind a shared beginning: two calls, not nine."""
-    calls = []
+    """Eight branches behind a shared beginning: two calls, not nine. And one where all is small."""
+    calls, small = [], []
+    one = sdpa.scaled_dot_product_attention
+    monkeypatch.setattr(
+        sdpa, "scaled_dot_product_attention", lambda *a, **k: small.append(a) or one(*a, **k)
+    )
     kernel = softmax.FUSED
     monkeypatch.setattr(softmax, "FUSED", lambda *a, **k: calls.append(a) or kernel(*a, **k))
     own = [Part(torch.tensor([i]), 8 + 4 * i, 4) for i in range(8)]
     view = a_view([40] * 8, [Part(torch.arange(8), 0, 8), *own], held=40)
-    sdpa.attend(torch.randn(8, 4, 4).double(), view, 0, 0.5, None)
-    assert len(calls) == 2
+    both_ways(torch.randn(8, 4, 4).double(), view)
+    assert len(calls) == 2 and len(small) == 1
 
 
 def call(**extra):

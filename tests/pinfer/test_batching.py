@@ -100,15 +100,15 @@ def test_rows_of_a_pass_change_no_token(kind, seed, rows, outline, width):
 def test_backends_agree(kind, options):
     model, prompts = toy_model(kind, 6), some_prompts(4)
     found = {}
-    for backend in ("dense", "sdpa"):
+    for backend in ("dense", "pieces", "sdpa"):
         record = Recorder()
         toy = Toy(model, options, EngineLimits(max_rows=9), backend, on_step=record)
         found[backend] = toy.tokens(prompts, greedy()), record.logits
-    assert found["dense"][0] == found["sdpa"][0]
-    logits = found["sdpa"][1]
-    assert logits.keys() == found["dense"][1].keys()
-    for key, row in found["dense"][1].items():
-        torch.testing.assert_close(logits[key], row, rtol=0, atol=1e-10)
+    tokens, expected = found.pop("dense")
+    for others, logits in found.values():
+        assert others == tokens and logits.keys() == expected.keys()
+        for key, row in expected.items():
+            torch.testing.assert_close(logits[key], row, rtol=0, atol=1e-10)
 
 
 def generated(model, prompt, barred, n=30):

@@ -1,0 +1,88 @@
+"""Linear layers and norms for a few rows at a time, made of a loaded model's.
+
+On a CPU oneDNN packs a matrix once as its kernel reads it: one row then takes what reading the
+weights takes, and a few rows hardly more. Its two operators are private to torch, so they are tried
+first, and plain products stand in.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.linalg import vector_norm
+from torch.nn.functional import linear, rms_norm
+
+WORTH = 2**20  # bytes of a matrix from which on packing pays: a packed product costs more to call
+Linear = Callable[[Tensor], Tensor]  # (rows, in) -> (rows, out)
+
+
+def fuse(layers: Sequence[torch.nn.Linear]) -> Linear:
+    """One product for layers that read the same rows; their outputs stand side by side.
+
+    Where it is not packed, the layers go on with slices of the one matrix: nothing is held twice.
+    """
+    weight = torch.cat([x.weight.detach() for x in layers])
+    biases = [x.bias for x in layers if x.bias is not None]
+    bias = torch.cat([b.detach() for b in biases]) if biases else None
+    assert len(biases) in (0, len(layers)), "layers of one kind have a bias or have none"
+    if packs(weight):
+        return packed(weight, bias)
+    for layer, rows in zip(layers, weight.split([len(x.weight) for x in layers]), strict=True):
+        layer.weight.data = rows
+    return lambda rows: linear(rows, weight, bias)
+
+
+def packed(weight: Tensor, bias: Tensor | None = None) -> Linear:
+    """rows @ weight.T + bias; weight (out, in). Packed where that is possible and pays."""
+    if not packs(weight):
+        return lambda rows: linear(rows, weight, bias)
+    ops = torch.ops.mkldnn
+    inner = ops._reorder_linear_weight(weight, 1)
+    return lambda rows: ops._linear_pointwise(rows, inner, bias, "none", [], "")
+
+
+def packs(weight: Tensor) -> bool:
+    """Whether a matrix is packed."""
+    return weight.nbytes >= WORTH and can_pack(weight.device, weight.dtype)
+
+
+def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether this torch and this CPU pack matrices of `dtype`, and multiply with them rightly."""
+    if device.type != "cpu" or dtype not in (torch.float32, torch.bfloat16):
+        return False
+    weight = torch.arange(-32, 32, dtype=dtype).view(8, 8) / 8
+    rows = weight[:3].clone()
+    try:
+        ops = torch.ops.mkldnn
+        found = ops._linear_pointwise(
+            rows, ops._reorder_linear_weight(weight, 1), None, "none", [], ""
+        )
+    except (RuntimeError, AttributeError, NotImplementedError):
+        return False
+    return torch.allclose(found, rows @ weight.T, rtol=1e-2, atol=1e-2)
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """An RMS norm over the last dimension. On a CPU torch makes eight calls of one; here the root
+    of the mean square and eps is a hypotenuse, and four calls do."""
+
+    weight: Tensor
+    eps: float
+    root: Tensor  # sqrt(n * eps), a number
+    grown: Tensor  # weight * sqrt(n)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Same shape as `x`."""
+        if x.is_cuda or x.dtype in (torch.bfloat16, torch.float16):
+            return rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return (x * self.grown).div_(torch.hypot(vector_norm(x, dim=-1, keepdim=True), self.root))
+
+
+def make_norm(module: Any) -> Norm:
+    """Of one of transformers' RMS norms."""
+    weight, eps = module.weight.detach(), module.variance_epsilon
+    n = len(weight)
+    return Norm(weight, eps, weight.new_tensor((n * eps) ** 0.5), weight * n**0.5)

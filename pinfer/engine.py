@@ -12,7 +12,6 @@ from pbranch.errors import BranchError, RequestError
 from pbranch.prompt import Message, render_prompt
 from pbranch.stream import legal_table
 from pinfer.attention import get_backend
-from pinfer.block import FastModel, drop_plain
 from pinfer.events import Event, Finished
 from pinfer.lane import Request
 from pinfer.load import Loaded, load
@@ -38,19 +37,20 @@ class Engine:
         attention: str = "auto",
         limits: EngineLimits | None = None,
         path: str = "auto",
+        owned: bool = False,
     ) -> None:
-        """path: see `choose_path`; the fast one may not see later changes of the weights. Raises
-        ModelError where the probe finds that the model would decode wrongly."""
+        """path, owned: see `choose_path`; the fast path may not see later changes of the weights.
+        Raises ModelError where the probe finds that the model would decode wrongly."""
         backend = get_backend(attention)
         self.tokenizer, self.branch_config = loaded.tokenizer, loaded.branch_config
         self.codec = SegmentCodec(loaded.tokenizer)
         self.rules = loaded.rules
-        forward, row_bytes = choose_path(loaded.model, backend, path)
+        size = loaded.model.get_output_embeddings().weight.shape[0]
+        forward, row_bytes = choose_path(loaded.model, backend, path, owned)
         limits = limits or EngineLimits()
         most = cached_rows(limits, row_bytes, loaded.model.device)
         self.runner = Runner(forward, backend, most)
         self.scheduler = Scheduler(self.rules, replace(limits, max_kv_rows=most))
-        size = loaded.model.get_output_embeddings().weight.shape[0]
         table = legal_table(
             self.rules.markers, self.rules.end_of_text, size, min(size, len(loaded.tokenizer))
         )
@@ -72,10 +72,7 @@ class Engine:
         """A base and an adapter, by folder or Hub id. Neither: the shipped ones. Adapter `none`:
         the bare model, which decodes in mode linear only. path: see `choose_path`."""
         loaded = load(model, adapter, dtype, device)
-        engine = cls(loaded, attention, limits, path)
-        if isinstance(engine.runner.model, FastModel):
-            drop_plain(loaded.model)
-        return engine
+        return cls(loaded, attention, limits, path, owned=True)
 
     def add(
         self,

@@ -13,22 +13,27 @@ from torch import Tensor
 from pbranch.errors import ModelError, RequestError
 from pbranch.markers import MarkerIds
 from pinfer.attention import Backend
-from pinfer.block import FAMILY, FastModel, is_family
-from pinfer.general import GeneralModel
+from pinfer.block import FAMILY, FastModel, drop_plain, is_family
+from pinfer.general import GeneralModel, lighten, restore
 from pinfer.lane import Path
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.rules import Rules
 from pinfer.runner import Forward, Runner
 from pinfer.scheduler import Choice, Scheduler
 
+log = logging.getLogger("pinfer")
+_MARKERS = MarkerIds(fork=0, topic=1, spawn=2, branch=3, end=4, join=5)
 _PROMPT, _TOPICS, _BODIES = [11, 7, 9], ([12], [8]), ([10, 13, 14], [15, 16])
 
 
-def choose_path(model: Any, backend: Backend, path: str = "auto") -> tuple[Forward, int]:
+def choose_path(
+    model: Any, backend: Backend, path: str = "auto", owned: bool = False
+) -> tuple[Forward, int]:
     """The forward that decodes `model`, and the bytes that a cached token takes.
 
-    `fast`: our own, over copies of the weights; ModelError where it knows not the architecture.
-    `general`: transformers' own. `auto`: fast where the probe finds it equal, else general.
+    `fast`: our own, over fused weights; ModelError where it knows not the architecture. `general`:
+    transformers' own. `auto`: fast where the probe finds it equal, else general. A model that is
+    `owned` by nobody else is taken apart: its layers cannot run by themselves any more.
     """
     if path not in ("auto", "fast", "general"):
         raise RequestError(f"path {path!r}: expected auto, fast or general")
@@ -38,27 +43,47 @@ def choose_path(model: Any, backend: Backend, path: str = "auto") -> tuple[Forwa
     if path != "general" and is_family(model):
         fast = FastModel(model)
         try:
-            return fast, probe(model, backend, fast)
+            row_bytes = probe(model, backend, fast)
         except ModelError as e:
             if path == "fast":
                 raise
-            logging.getLogger("pinfer").warning("path: general, as the fast one fails: %s", e)
+            log.warning("path: general, as the fast one fails: %s", e)
+        else:
+            if owned:
+                drop_plain(model)
+            return fast, row_bytes
     row_bytes = probe(model, backend)
+    if owned:
+        _lighten(model, backend)
     return GeneralModel(model), row_bytes
+
+
+def _lighten(model: Any, backend: Backend) -> None:
+    """Where the model's code takes it."""
+    plain = _plain_branches(model)
+    leaves = lighten(model)
+    try:
+        _compare(model, GeneralModel(model), backend, plain)
+    except (ModelError, AttributeError, TypeError) as e:  # its code looks into its layers
+        restore(leaves)
+        log.info("linear layers stay as they are: %s", e)
 
 
 def probe(model: Any, backend: Backend, forward: Forward | None = None) -> int:
     """Raise ModelError unless branches decode as they would alone, through `forward` or the
     general path. Leaves the model driven by transformers' own attention. Returns the bytes that a
     cached token takes."""
-    markers = MarkerIds(fork=0, topic=1, spawn=2, branch=3, end=4, join=5)
     before = model.config._attn_implementation
-    lines = [_line(markers, i) for i in range(len(_BODIES))]
-    plain = [_plain_logits(model, line) for line in lines]
     try:
-        found, arena = _engine_logits(forward or GeneralModel(model), backend, markers)
+        plain = _plain_branches(model)
+        return _compare(model, forward or GeneralModel(model), backend, plain)
     finally:
         model.set_attn_implementation(before)
+
+
+def _compare(model: Any, forward: Forward, backend: Backend, plain: list[Tensor]) -> int:
+    """Raise ModelError unless branches have the logits `plain`; returns bytes of a cached token."""
+    found, arena = _engine_logits(forward, backend, _MARKERS)
     name = type(model).__name__
     if any(keys is None for keys in arena.keys):
         raise ModelError(f"{name}: some layers keep no keys and values, so they cannot be masked")
@@ -72,6 +97,11 @@ def probe(model: Any, backend: Backend, forward: Forward | None = None) -> int:
                 "its logits; this architecture is not supported"
             )
     return sum(pool[0].nbytes for pool in (*arena.keys, *arena.values))
+
+
+def _plain_branches(model: Any) -> list[Tensor]:
+    """Logits behind each branch's last word, of its text in one line."""
+    return [_plain_logits(model, _line(_MARKERS, i)) for i in range(len(_BODIES))]
 
 
 def _line(m: MarkerIds, branch: int) -> list[int]:

@@ -10,7 +10,7 @@ from pbranch.layout import LayoutOptions
 from pinfer import block, layers
 from pinfer.attention import get_backend
 from pinfer.block import FastModel, drop_plain, is_family
-from pinfer.general import GeneralModel
+from pinfer.general import GeneralModel, lighten, restore
 from pinfer.probe import choose_path, probe
 from tests.conftest import MODEL_KINDS
 from tests.pinfer.harness import LetterTokenizer, Recorder, Toy, build_model, toy_model
@@ -182,5 +182,32 @@ def test_the_engine_frees_what_it_fused(base, adapter, monkeypatch):
         made = Engine.from_pretrained(str(base), str(adapter), path=path)
         found[path] = made.generate(["What is 2 + 2?"], SamplingParams(max_new_tokens=20))
     assert found["fast"][0].token_ids == found["general"][0].token_ids
-    sizes = [x.model.model.layers[0].mlp.up_proj.weight.numel() for x in loaded]
-    assert sizes[0] > 0 == sizes[1]
+    general, fast = (x.model.model.layers[0].mlp for x in loaded)
+    assert not isinstance(general.up_proj, torch.nn.Module)
+    assert not fast.up_proj.weight.numel()
+
+
+@pytest.mark.parametrize("kind", [*MODEL_KINDS, "gemma2", "phi3"])
+def test_owned_models_are_lightened(kind):
+    """Linear layers and norms without the cost of a module; the logits of before."""
+    model, ids = small(kind), torch.arange(9)[None]
+    before = model(ids).logits
+    leaves = lighten(model)
+    assert sum(type(child) is torch.nn.Linear for _, _, child in leaves) > 5
+    assert not any(type(x) is torch.nn.Linear for x in model.modules())
+    torch.testing.assert_close(model(ids).logits, before, rtol=0, atol=1e-4)
+    restore(leaves)
+    assert any(type(x) is torch.nn.Linear for x in model.modules())
+    torch.testing.assert_close(model(ids).logits, before, rtol=0, atol=1e-5)
+    forward, _ = choose_path(model, SDPA, "general", owned=True)
+    assert type(forward) is GeneralModel
+    assert not any(type(x) is torch.nn.Linear for x in model.modules())
+
+
+def test_code_that_looks_into_its_layers_keeps_them(monkeypatch):
+    model = small("llama")
+    mlp = model.model.layers[0].mlp
+    inner = mlp.forward
+    monkeypatch.setattr(mlp, "forward", lambda x: inner(x.to(mlp.up_proj.weight.dtype)))
+    choose_path(model, SDPA, "general", owned=True)
+    assert type(mlp.up_proj) is torch.nn.Linear and len(list(mlp.children())) == 4

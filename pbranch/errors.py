@@ -13,6 +13,15 @@ BranchError
 └── RequestError   a prompt or a sampling parameter that can never be served
 """
 
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+
+def did_you_mean(found: str, known: Sequence[str], prefix: str = "") -> str:
+    """The end of a message that names the nearest of the `known` words, or nothing."""
+    near = get_close_matches(found, known, n=1, cutoff=0.4)
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
+
 
 class BranchError(ValueError):
     """Base of all errors that a user can cause; a CLI prints it as one line and exits with 1."""

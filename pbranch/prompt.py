@@ -6,11 +6,10 @@ An adapter's switch, the system text of the form it is to answer in, stands befo
 
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from pbranch.codec import SegmentCodec, split_markers
-from pbranch.errors import FormatError, RequestError
+from pbranch.errors import FormatError, RequestError, did_you_mean
 from pbranch.text import parse
 from pbranch.tree import plain_text
 
@@ -89,8 +88,7 @@ def _check_template_args(args: Mapping[str, Any], template: Any) -> None:
         if name in _OURS:
             raise RequestError(f"template argument {name}: is always set, and not by hand")
         if name not in words:
-            near = get_close_matches(name, words, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(name, list(words))
             raise RequestError(
                 f"template argument {name}: the chat template has no such name{hint}"
             )

@@ -6,7 +6,6 @@ Knows nothing about training: a schema is any frozen dataclass, nested ones bein
 """
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
-from pbranch.errors import RecipeError
+from pbranch.errors import RecipeError, did_you_mean
 
 T = TypeVar("T")
 LAUNCH_KEY = "ptrain"  # the polyglot first line `ptrain: r"""` is a key to YAML; it is dropped
@@ -97,9 +96,8 @@ def _merge(schema: type[T], page: Any, origin: str, prefix: str, base: T | None 
     changes: dict[str, Any] = {}
     for key, value in page.items():
         if key not in fields:
-            near = difflib.get_close_matches(str(key), fields, n=1, cutoff=0.4)
-            hint = f"did you mean {prefix}{near[0]}?" if near else f"keys: {', '.join(fields)}"
-            raise RecipeError(f"{origin}: unknown key {prefix}{key}; {hint}")
+            hint = did_you_mean(str(key), list(fields), prefix) or f"; keys: {', '.join(fields)}"
+            raise RecipeError(f"{origin}: unknown key {prefix}{key}{hint}")
         kind: Any = hints[key]
         if isinstance(kind, type) and dataclasses.is_dataclass(kind):
             inner = getattr(base, key) if base is not None else None
@@ -137,10 +135,10 @@ def _convert(value: Any, kind: Any, origin: str, key: str) -> Any:
             value = "on" if value else "off"
         if value in arms:
             return value
-        near = difflib.get_close_matches(str(value), [str(a) for a in arms], n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        choices = ", ".join(map(str, arms))
-        raise RecipeError(f"{origin}: {key}: found {value!r}, expected one of {choices}{hint}")
+        choices = list(map(str, arms))
+        hint = did_you_mean(str(value), choices)
+        expected = ", ".join(choices)
+        raise RecipeError(f"{origin}: {key}: found {value!r}, expected one of {expected}{hint}")
     elif form in (tuple, list) and isinstance(value, list | tuple):
         return form(_convert(v, arms[0], origin, f"{key}[{i}]") for i, v in enumerate(value))
     elif form is dict and isinstance(value, Mapping):

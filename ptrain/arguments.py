@@ -3,7 +3,6 @@
 Knows neither model nor data.
 """
 
-import difflib
 import math
 
 import torch
@@ -15,7 +14,7 @@ from transformers.integrations import (
 from transformers.training_args import OptimizerNames
 from trl import SFTConfig
 
-from pbranch.errors import RecipeError
+from pbranch.errors import RecipeError, did_you_mean
 from ptrain.config import Recipe
 from ptrain.model import choose_dtype
 
@@ -77,8 +76,7 @@ def choose_optimizer(name: str) -> str:
     """`name`, if it is one of transformers' optimisers."""
     names = [str(x.value) for x in OptimizerNames]
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(name, names)
         raise RecipeError(
             f"train.optimizer: found {name!r}, expected one of transformers' optimizers{hint}"
         )

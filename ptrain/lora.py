@@ -4,7 +4,6 @@ Knows peft's LoraConfig and an adapter's folder; loads no model.
 """
 
 import dataclasses
-import difflib
 import re
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pbranch.errors import RecipeError
+from pbranch.errors import RecipeError, did_you_mean
 from ptrain.config import LoraOptions
 
 # peft's names of what other keys of a recipe set, and those that are for it alone
@@ -40,9 +39,8 @@ def lora_config(options: LoraOptions, rows: dict[str, list[int]]) -> LoraConfig:
         if OURS.get(name):
             raise RecipeError(f"lora.options.{name}: another key sets this; use {OURS[name]}")
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"did you mean lora.options.{near[0]}?" if near else f"keys: {', '.join(known)}"
-            raise RecipeError(f"unknown key lora.options.{name}; {hint}")
+            hint = did_you_mean(name, known, "lora.options.") or f"; keys: {', '.join(known)}"
+            raise RecipeError(f"unknown key lora.options.{name}{hint}")
     try:
         return LoraConfig(
             task_type="CAUSAL_LM",
@@ -63,8 +61,7 @@ def lora_config(options: LoraOptions, rows: dict[str, list[int]]) -> LoraConfig:
 def _check_init(name: bool | str) -> None:
     if isinstance(name, bool) or name in INITS or re.fullmatch(r"pissa_niter_\d+", name):
         return
-    near = difflib.get_close_matches(name, INITS, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = did_you_mean(name, INITS)
     # peft's eva, corda, lora_ga and loftq need passes over data or a quantiser of their own
     raise RecipeError(f"lora.init: found {name}, expected one of {', '.join(INITS)}{hint}")
 

@@ -5,14 +5,13 @@ traces in a stated order, conclusions from given steps, lists of labels, and exe
 the beginning: a quarter copies, and its sums leave much to chance; `recall` has more traces.
 """
 
-import difflib
 import random
 import signal
 from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
 
-from pbranch.errors import DataError
+from pbranch.errors import DataError, did_you_mean
 from pdata.record import Record, dump_line, open_writer
 from pdata.tasks import LEVELS, TASKS, Problem
 from pdata.tasks.drills import drill_copies, drill_sums
@@ -136,8 +135,7 @@ def _ask(rng: random.Random, problem: Problem, kind: str) -> tuple[str, str, lis
 def _check(task: str, level: int | None, split: str) -> None:
     names = (*TASKS, *MIXES)
     if task not in names:
-        near = difflib.get_close_matches(task, names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(task, names)
         raise DataError(f"unknown task {task!r}; tasks: {', '.join(names)}{hint}")
     if level is not None and level not in LEVELS:
         raise DataError(f"level {level}: expected {LEVELS[0]} to {LEVELS[-1]} steps")

@@ -8,11 +8,12 @@ import sys
 import pytest
 
 from pbranch import console, errors
-from pbranch.errors import BranchError, DataError, FormatError
+from pbranch.errors import BranchError, DataError, FormatError, did_you_mean
 
 
 def test_the_tree_is_the_one_that_is_drawn():
-    classes = [c for _, c in inspect.getmembers(errors, inspect.isclass)]
+    found = [c for _, c in inspect.getmembers(errors, inspect.isclass)]
+    classes = [c for c in found if c.__module__ == errors.__name__]
     assert all(issubclass(c, BranchError) for c in classes) and issubclass(BranchError, ValueError)
     drawn = {line.split()[1] for line in errors.__doc__.splitlines() if line[:1] in "├└" and line}
     assert drawn == {c.__name__ for c in classes} - {"BranchError"}
@@ -23,6 +24,14 @@ def test_a_format_error_carries_its_offset():
     assert FormatError("bad", 3).offset == 3
     assert str(FormatError("bad")) == "bad" and FormatError("bad").offset is None
     assert str(FormatError("bad", 0)) == "bad (at character 0)"
+
+
+def test_the_nearest_word_is_named():
+    assert (
+        did_you_mean("lerning_rate", ["learning_rate", "steps"]) == "; did you mean learning_rate?"
+    )
+    assert did_you_mean("step", ["lr", "steps"], "train.") == "; did you mean train.steps?"
+    assert did_you_mean("xyz", ["lr", "steps"]) == ""
 
 
 def raising(error):

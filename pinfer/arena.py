@@ -1,8 +1,8 @@
 """The key/value cache: one pool of slots, cut into segments, one segment a lane.
 
-A segment's rows lie side by side; it doubles by moving its own rows only. What is shared is never
-copied: a segment lives as long as anyone holds it. The pool doubles up to its limit; from there on
-all segments slide together to make room.
+A segment's rows lie side by side; it takes room for twice its rows, and moves those alone where
+that is full. What is shared is never copied: a segment lives as long as anyone holds it. The pool
+doubles up to its limit; from there on all segments slide together to make room.
 Shapes: `keys[layer]`, `values[layer]` are (slots, KV heads, head dim), allocated on first use.
 """
 
@@ -55,8 +55,8 @@ class Arena:
         self._free = [(0, self.slots)]
 
     def open(self, rows: int = 0) -> int:
-        """A new segment with room for `rows`; returns its number."""
-        start, capacity = self._take(max(_SMALLEST, rows), max(1, rows))
+        """A new segment for `rows` that are known, and as many more; returns its number."""
+        start, capacity = self._take(max(_SMALLEST, 2 * rows), max(1, rows))
         self.segments[self._next] = Segment(start, capacity)
         self._next += 1
         return self._next - 1
@@ -119,6 +119,12 @@ class Arena:
         """Rows held."""
         return sum(s.length for s in self.segments.values())
 
+    @property
+    def reserved(self) -> int:
+        """Slots that segments have, whether a row is in them or not: at most twice the rows, and
+        some for those that are new, but for a prompt that is still being fed."""
+        return sum(s.capacity for s in self.segments.values())
+
     def check(self) -> None:
         """Raise AssertionError unless segments and free slots tile the pool exactly once."""
         held = [(s.start, s.capacity) for s in self.segments.values() if s.capacity]
@@ -134,7 +140,7 @@ class Arena:
     def _grow(self, segment: Segment, more: int) -> bool:
         """Move a segment to where it has room for `more` rows; False where no span is so long."""
         needed = segment.length + more
-        start, capacity = self._find(max(2 * segment.capacity, needed), needed)
+        start, capacity = self._find(2 * needed, needed)
         if not capacity:
             return False
         old, spare = list(segment.slots), (segment.start, segment.capacity)

@@ -113,7 +113,14 @@ def generate(
     from pinfer.engine import Engine
 
     engine = Engine.from_pretrained(
-        model, adapter, dtype=dtype, device=device, attention=attention, limits=limits, path=path
+        model,
+        adapter,
+        dtype=dtype,
+        device=device,
+        attention=attention,
+        limits=limits,
+        path=path,
+        stored_cost=fork == "auto",
     )
     if len(jobs) == 1 and not (as_json or no_stream or output):
         stream_answer(engine, jobs[0], sys.stdout, **rendering)

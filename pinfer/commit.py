@@ -1,7 +1,8 @@
 """What a drawn token does to a request: append, fork, end, join, and the limits that stop it.
 
 Host logic over small values; no tensors, no model, no clock. Every path leaves well-formed text:
-whatever stops a lane, `close` injects what the grammar still wants.
+whatever stops a lane, `close` injects what the grammar still wants. Which of the branches of a
+block start is not decided here.
 """
 
 from pbranch.layout import join_extent
@@ -39,13 +40,12 @@ def open_request(
 
 
 def accept(lane: Lane, token: int, rules: Rules, logprob: Logprob | None = None) -> None:
-    """Take the token drawn for `lane`, or what a limit puts in its place; then let branches in."""
+    """Take the token drawn for `lane`, or what a limit puts in its place."""
     lane.drawn, lane.used, lane.budget = lane.drawn + 1, lane.used + 1, lane.budget - 1
     at = len(lane.items)
     _take(lane, token, rules)
     if logprob is not None and lane.items[at] == (token, False):
         lane.logprobs[at] = logprob
-    admit(lane.request, rules)
 
 
 def _take(lane: Lane, token: int, rules: Rules) -> None:
@@ -95,7 +95,7 @@ def close(lane: Lane, rules: Rules) -> None:
     """Inject what ends `lane` here: the rest of an outline, its branches, `end` in a branch."""
     if lane.status is Status.WAITING:
         lane.request.waiting.remove(lane)
-        _start(lane, rules)
+        start(lane, rules)
     if lane.status is Status.JOINING:
         for child in lane.block.lanes:
             if child.status is not Status.CLOSED:
@@ -123,26 +123,8 @@ def sees(q: Path, k: Path) -> bool:
     return True
 
 
-def admit(request: Request, rules: Rules) -> None:
-    """Let waiting branches in while the request has places; their headers join the queue."""
-    width = request.params.width
-    while width is None or request.live < width:
-        ready = [lane for lane in request.waiting if _has_turn(lane)]
-        if not ready:
-            break
-        lane = min(ready, key=lambda x: x.path)
-        request.waiting.remove(lane)
-        _start(lane, rules)
-
-
-def _has_turn(lane: Lane) -> bool:
-    """Whether a waiting branch may start: in a block in order, only once those before it ended."""
-    block = lane.parent.block  # type: ignore[union-attr]
-    before = block.lanes[: lane.path[-1][1]]
-    return not block.in_order or all(x.status is Status.CLOSED for x in before)
-
-
-def _start(lane: Lane, rules: Rules) -> None:
+def start(lane: Lane, rules: Rules) -> None:
+    """Let a branch in: its header joins the queue."""
     lane.status = Status.LIVE
     lane.request.live += 1
     for item in lane.items[: lane.header]:

@@ -12,6 +12,7 @@ from pbranch.errors import BranchError, RequestError
 from pbranch.prompt import Message, render_prompt
 from pbranch.stream import legal_table
 from pinfer.attention import get_backend
+from pinfer.costfile import cost_key, find_cost
 from pinfer.events import Event, Finished
 from pinfer.lane import Request
 from pinfer.load import Loaded, load
@@ -68,10 +69,14 @@ class Engine:
         attention: str = "auto",
         limits: EngineLimits | None = None,
         path: str = "auto",
+        stored_cost: bool = False,
     ) -> "Engine":
         """A base and an adapter, by folder or Hub id. Neither: the shipped ones. Adapter `none`:
-        the bare model, which decodes in mode linear only. path: see `choose_path`."""
+        the bare model, which decodes in mode linear only. path: see `choose_path`. stored_cost: as
+        limits.cost, what `pinfer bench --break-even` has measured of this model here, if it has."""
         loaded = load(model, adapter, dtype, device)
+        if stored_cost:
+            limits = replace(limits or EngineLimits(), cost=find_cost(cost_key(loaded.model)))
         return cls(loaded, attention, limits, path, owned=True)
 
     def add(

@@ -23,10 +23,16 @@ def may_fork(lane: Lane, rules: Rules, ahead: int = 0) -> bool:
 
 
 def promises_little(block: Block, params: SamplingParams, rules: Rules) -> bool:
-    """Whether decoding the branches side by side would hardly save a pass."""
+    """Whether decoding the branches side by side would hardly save time, or where passes were
+    not measured, hardly a pass. The outline is written by now: only their order is left to decide,
+    so with measured passes it does not matter how long the branches will be."""
+    if params.fork != "auto":
+        return False
+    if rules.cost is not None:
+        return rules.cost.worth(0, len(block.topics)) == 1
     expected = rules.branch_tokens
     short = expected is not None and expected < params.min_branch_tokens
-    return params.fork == "auto" and (len(block.topics) == 1 or short)
+    return len(block.topics) == 1 or short
 
 
 def outline_limit(lane: Lane, token: int, rules: Rules) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from pbranch.errors import RequestError
+from pinfer.cost import PassCost
 
 Mode = Literal["parallel", "serial", "linear"]
 Forking = Literal["auto", "always", "never"]
@@ -36,7 +37,8 @@ class SamplingParams:
     mode: `parallel`; `serial`, the same tokens one branch at a time; `linear`, no fork allowed.
     fork: `never`, as in mode linear; `auto`, a block that promises little (one topic, or branches
     that were shorter in training than min_branch_tokens) is decoded one branch at a time, which
-    changes no token; `always`, never so.
+    changes no token, or where EngineLimits.cost is known, with as many branches at a time as make
+    a token cheapest; `always`, all at once.
     grammar `off` lets the model choose freely: an illegal choice ends the answer with an error.
     """
 
@@ -99,13 +101,15 @@ def samples(params: SamplingParams, n: int) -> list[SamplingParams]:
 class EngineLimits:
     """What an engine holds at once. max_rows: tokens fed in one pass; max_requests: decoded
     together; max_kv_rows: cached tokens of all requests; max_memory: the same in GiB, None for most
-    of what is free; max_prefix_rows: of them, prompts kept for later requests."""
+    of what is free; max_prefix_rows: of them, prompts kept for later requests; cost: of the model's
+    passes here, by which requests with fork `auto` choose how many branches they decode at once."""
 
     max_rows: int = 512
     max_requests: int = 64
     max_kv_rows: int | None = None
     max_memory: float | None = None
     max_prefix_rows: int = 4096
+    cost: PassCost | None = None
 
     def __post_init__(self) -> None:
         _check_counts(self, {"max_prefix_rows", "max_memory"})

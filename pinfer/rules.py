@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 from pbranch.layout import Outline, Positions
 from pbranch.markers import MarkerIds, Role
+from pinfer.cost import PassCost
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What a model brings: markers, the ids that end a text, context in positions, how it was
-    taught to place a join and to see an outline, and how long the branches were that it learned
-    from, in tokens (the mean)."""
+    taught to place a join and to see an outline, how long the branches were that it learned from,
+    in tokens (the mean), and what its passes cost here (the scheduler adds it, if it is known)."""
 
     markers: MarkerIds | None
     end_of_text: frozenset[int]
@@ -18,6 +19,7 @@ class Rules:
     positions: Positions = "max"
     outline: Outline = "all"
     branch_tokens: float | None = None
+    cost: PassCost | None = None
 
     def role(self, token: int) -> Role | None:
         """The marker that `token` is, if any."""

@@ -1,15 +1,16 @@
 """Decides which rows the next pass feeds, and gives drawn tokens back to their lanes.
 
-Requests wait until they fit, then share passes in order of arrival. Knows no tensors: a `Batch`
-is rows, and which of them are drawn from.
+Requests wait until they fit, then share passes in order of arrival; whom a pass had no room for
+goes first in the next. Knows no tensors: a `Batch` is rows, and which of them are drawn from.
 """
 
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pbranch.errors import RequestError
+from pinfer.admission import admit
 from pinfer.commit import accept, open_request, stop
 from pinfer.lane import Lane, Logprob, Request, Row
 from pinfer.limits import name_fork_limit
@@ -25,6 +26,14 @@ class Batch:
 
     rows: list[Row]
     drawn: list[int]
+
+    def take(self, request: Request, count: int) -> None:
+        """Move the next rows of a request's queue here."""
+        for _ in range(count):
+            row = request.queue.popleft()
+            if row.draws:
+                self.drawn.append(len(self.rows))
+            self.rows.append(row)
 
     @property
     def lanes(self) -> list[Lane]:
@@ -47,7 +56,7 @@ class Scheduler:
     """Queues of one engine."""
 
     def __init__(self, rules: Rules, limits: EngineLimits) -> None:
-        self.rules, self.limits = rules, limits
+        self.rules, self.limits = replace(rules, cost=limits.cost), limits
         self.queued: deque[Request] = deque()
         self.running: list[Request] = []
         self.prefixes = PrefixCache(limits.max_prefix_rows)
@@ -102,34 +111,42 @@ class Scheduler:
         return bool(self.queued or self.running)
 
     def schedule(self) -> Batch:
-        """The next pass: each running request's rows in order, up to `max_rows` in all."""
+        """The next pass: each running request's rows in order, up to `max_rows` in all.
+
+        Where that cuts, nobody starves: in the next pass those come first that got no row, then the
+        one of which some did not fit (but a prompt that is cut goes on with what others leave). So
+        a request waits for fewer passes than there are requests running.
+        """
         self._stop_late()
         self._start_queued()
-        rows: list[Row] = []
-        drawn: list[int] = []
+        batch = Batch([], [])
         prompts: list[tuple[Request, int]] = []
+        unserved: list[Request] = []
+        cut: list[Request] = []
         for request in self.running:
-            take = min(len(request.queue), self.limits.max_rows - len(rows))
-            if not take:
+            room = self.limits.max_rows - len(batch.rows)
+            if not request.queue:
                 continue
-            if not request.prefilled:
-                if not self.prefixes.attach(request):
-                    continue
-                take = min(len(request.queue), take)
+            if not room:
+                unserved.append(request)
+                continue
+            if not request.prefilled and not self.prefixes.attach(request):
+                continue
+            take = min(len(request.queue), room)
             request.widest = max(request.widest, request.live)
             if request.prefilled == len(request.prompt):
                 request.passes += 1
                 request.rows += take
+                if take < len(request.queue):
+                    cut.append(request)
             else:
                 prompts.append((request, take))
-            for _ in range(take):
-                row = request.queue.popleft()
-                if row.draws:
-                    drawn.append(len(rows))
-                rows.append(row)
+            batch.take(request, take)
         for request, fed in prompts:  # only now: rows of this pass cannot be shared in it
             request.prefilled += fed
-        return Batch(rows, drawn)
+        if first := [*unserved, *cut]:
+            self.running = [*first, *(r for r in self.running if r not in first)]
+        return batch
 
     def commit(self, batch: Batch, choices: Sequence[Choice]) -> list[Request]:
         """Hand tokens to their lanes; returns the requests that this has finished."""
@@ -145,7 +162,16 @@ class Scheduler:
                 stop(request, "error", "grammar", self.rules)
             else:
                 accept(lane, choice.token, self.rules, choice.logprob)
+        self._admit()
         return self._take_finished()
+
+    def _admit(self) -> None:
+        """Start waiting branches of all requests, in the order of the next pass."""
+        live = sum(request.live for request in self.running)
+        for request in self.running:
+            others = live - request.live
+            admit(request, self.rules, others)
+            live = others + request.live
 
     def _take_finished(self) -> list[Request]:
         done = [r for r in self.running if r.finish_reason is not None]

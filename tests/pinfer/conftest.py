@@ -41,8 +41,11 @@ def untied(tmp_path_factory: Any, byte_tokenizer: Any) -> Any:
 
 
 @pytest.fixture
-def pinfer(monkeypatch: Any, capsys: Any, base: Any, adapter: Any) -> Callable[..., Any]:
+def pinfer(
+    monkeypatch: Any, capsys: Any, base: Any, adapter: Any, tmp_path: Any
+) -> Callable[..., Any]:
     """Runs `pinfer generate ARGS`; returns (exit code, stdout, stderr)."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # no cost that a user measured
 
     def run(*args: Any, stdin: bytes = b"", model: bool = True) -> tuple[Any, str, str]:
         named = ["--model", str(base), "--adapter", str(adapter)] if model else []

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pbranch.layout import LayoutOptions
-from pinfer import commit
+from pinfer import commit, scheduler
 from pinfer.params import EngineLimits
 from tests.conftest import MODEL_KINDS
 from tests.pinfer.harness import (
@@ -82,13 +82,13 @@ def test_the_order_of_branches_in_a_pass_moves_nothing(kind, width, options, mon
     model, fed = toy_model(kind, 22), []
 
     def logits(choose_next):
-        def admit(request, rules):
+        def admit(request, rules, others):
             while request.waiting and (width is None or request.live < width):
                 lane = choose_next(request.waiting, key=lambda x: x.path)
                 request.waiting.remove(lane)
-                commit._start(lane, rules)
+                commit.start(lane, rules)
 
-        monkeypatch.setattr(commit, "admit", admit)
+        monkeypatch.setattr(scheduler, "admit", admit)
         record = Recorder()
         passes = []
 

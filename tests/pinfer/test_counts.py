@@ -26,8 +26,8 @@ each_prompt = pytest.mark.parametrize("prompt", [64, 512])
 
 @dataclass
 class Pass:
-    """What a pass had and what it took. fresh: storages that were made, with their elements;
-    pool: the arena's slots."""
+    """What a pass had and what it took. fresh: storages that were made, with their elements; then
+    the arena: rows, slots of segments, all slots, and where the prompt's rows begin."""
 
     rows: int
     bodies: int  # branch rows that a token is drawn from
@@ -37,6 +37,7 @@ class Pass:
     held: int
     reserved: int
     pool: int
+    prefix: int
 
 
 class Operators(TorchDispatchMode):
@@ -84,6 +85,7 @@ def passes_of(layers, prompt, branches):
                     self.arena.rows,
                     self.arena.reserved,
                     self.arena.slots,
+                    self.arena.segments[batch.rows[0].lane.request.trunk.segment].start,
                 )
             )
             return logits
@@ -140,8 +142,10 @@ def test_cached_rows_are_the_formula(prompt, branches):
 
 @each_width
 def test_the_prefix_is_not_copied(branches):
-    """No step makes a tensor as large as its keys, but once where the pool doubles."""
+    """Its rows stay where they are, and no step makes a tensor as large as its keys, but once
+    where the pool doubles."""
     passes, _ = passes_of(2, 512, branches)
+    assert {p.prefix for p in passes} == {0}
     large = [max(p.fresh) >= 512 * HEADS * DIM for p in passes[1:]]
     grown = [after.pool > before.pool for before, after in pairwise(passes)]
     assert large == grown and sum(grown) <= 1

@@ -1,18 +1,23 @@
 """Measures what passes cost here, by rows, through the engine's own runner, and prints from where
 on a fork pays. Tokens are forced; what the model says is drawn from and thrown away."""
 
+import json
 import random
 import statistics
+import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import torch
 
 from pbranch.errors import RequestError
 from pbranch.markers import MarkerIds
 from pinfer.cost import PassCost
+from pinfer.costfile import cost_key, save_cost
 from pinfer.engine import Engine
 from pinfer.lane import Lane
+from pinfer.load import load
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.rules import Rules
 from pinfer.scheduler import Choice, Scheduler
@@ -21,6 +26,25 @@ ROWS = (1, 2, 4, 8, 16)
 _WARM_UPS = 2
 _WORD = 6  # any token that is none of these
 _MARKERS = MarkerIds(fork=0, topic=1, spawn=2, branch=3, end=4, join=5)
+
+
+def report_cost(
+    model: str | None = None,
+    adapter: str | None = None,
+    *,
+    dtype: str | None = None,
+    device: str | None = None,
+    attention: str = "auto",
+    prompt_tokens: int = 512,
+    as_json: bool = False,
+) -> None:
+    """Measure a model on this device, with as many threads as torch has now, store what its passes
+    cost for `--fork auto`, and print it; the file's name goes to stderr."""
+    loaded = load(model, adapter, dtype, device)
+    key = cost_key(loaded.model, attention=attention)  # now: an engine may take the weights apart
+    cost = measure_cost(Engine(loaded, attention), prompt_tokens)
+    print(json.dumps({**key, **asdict(cost)}) if as_json else cost_table(cost))
+    print(f"stored in {save_cost(cost, key)}", file=sys.stderr)
 
 
 def measure_cost(

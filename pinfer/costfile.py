@@ -23,8 +23,9 @@ _SHAPE = (
 )
 
 
-def cost_key(model: Any) -> dict[str, Any]:
-    """What the cost of a loaded model's passes depends on: device, threads, torch, dtype, shape."""
+def cost_key(model: Any, **asked: str) -> dict[str, Any]:
+    """What the cost of a model's passes depends on: device, threads, torch, dtype, shape, and
+    what an engine was `asked` for, such as its attention."""
     import torch
 
     device, config = model.get_input_embeddings().weight.device, model.config.get_text_config()
@@ -35,6 +36,7 @@ def cost_key(model: Any) -> dict[str, Any]:
         "torch": torch.__version__,
         "dtype": str(model.dtype).removeprefix("torch."),
         "shape": {name: getattr(config, name, None) for name in _SHAPE},
+        **asked,
     }
 
 

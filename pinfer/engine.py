@@ -76,7 +76,8 @@ class Engine:
         limits.cost, what `pinfer bench --break-even` has measured of this model here, if it has."""
         loaded = load(model, adapter, dtype, device)
         if stored_cost:
-            limits = replace(limits or EngineLimits(), cost=find_cost(cost_key(loaded.model)))
+            key = cost_key(loaded.model, attention=attention, path=path)
+            limits = replace(limits or EngineLimits(), cost=find_cost(key))
         return cls(loaded, attention, limits, path, owned=True)
 
     def add(

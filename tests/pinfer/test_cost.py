@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pbranch.errors import DataError, RequestError
 from pinfer import Engine
-from pinfer.breakeven import cost_table, measure_cost
+from pinfer.breakeven import ROWS, cost_table, measure_cost, report_cost
 from pinfer.cost import PassCost
 from pinfer.costfile import cost_key, cost_path, find_cost, save_cost
 from pinfer.lane import Block
@@ -257,7 +257,7 @@ def test_a_cost_is_found_by_device_and_model_again(base, adapter, monkeypatch, t
     assert engine.scheduler.rules.cost is None
     from pinfer.load import load
 
-    key = cost_key(load(str(base), str(adapter), None, "cpu").model)
+    key = cost_key(load(str(base), str(adapter), None, "cpu").model, attention="auto")
     path = save_cost(STEPS, key)
     assert path.is_relative_to(tmp_path) and find_cost(key) == STEPS
     assert [p.name for p in path.parent.iterdir()] == [path.name]
@@ -269,6 +269,24 @@ def test_a_cost_is_found_by_device_and_model_again(base, adapter, monkeypatch, t
         str(base), str(adapter), device="cpu", dtype="bfloat16", stored_cost=True
     )
     assert half.scheduler.rules.cost is None, "another dtype, another cost"
+    dense = Engine.from_pretrained(
+        str(base), str(adapter), device="cpu", attention="dense", stored_cost=True
+    )
+    assert dense.scheduler.rules.cost is None, "another attention, another cost"
+
+
+def test_what_was_measured_is_printed_and_found_again(base, adapter, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    named = {"device": "cpu", "attention": "dense"}
+    report_cost(str(base), str(adapter), prompt_tokens=9, as_json=True, **named)
+    out, err = capsys.readouterr()
+    row = json.loads(out)
+    engine = Engine.from_pretrained(str(base), str(adapter), stored_cost=True, **named)
+    cost = engine.scheduler.rules.cost
+    assert cost == PassCost(tuple(row["rows"]), tuple(row["seconds"])) and cost.rows == ROWS
+    assert row["attention"] == "dense" and "stored in" in err
+    report_cost(str(base), str(adapter), prompt_tokens=9, **named)
+    assert len(capsys.readouterr().out.splitlines()) == len(ROWS) + 2
 
 
 @pytest.mark.parametrize(
@@ -302,7 +320,8 @@ def test_the_command_line_looks_for_a_stored_cost(pinfer, base, adapter):
     """A spoiled one is named, but with fork always nobody asks."""
     from pinfer.load import load
 
-    path = cost_path(cost_key(load(str(base), str(adapter), None, "cpu").model))
+    model = load(str(base), str(adapter), None, "cpu").model
+    path = cost_path(cost_key(model, attention="auto"))
     path.parent.mkdir(parents=True)
     path.write_text("{")
     options = ["--max-new-tokens", "5", "--device", "cpu"]

@@ -58,10 +58,12 @@ def measure_cost(
     """
     passes = _WARM_UPS + rounds
     _check(engine, prompt_tokens, rows, passes)
-    lines = {n: _Line(engine, n, prompt_tokens, passes) for n in rows}
+    lines: dict[int, _Line] = {}
     seconds: dict[int, list[float]] = {n: [] for n in rows}
     order, rng = list(rows), random.Random(0)
     try:
+        for n in rows:
+            lines[n] = _Line(engine, n, prompt_tokens, passes)
         for _ in range(passes):
             rng.shuffle(order)
             for n in order:

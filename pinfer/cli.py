@@ -60,7 +60,7 @@ def generate(
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda")] = None,
     max_memory: Annotated[float | None, typer.Option(help="GiB for cached tokens")] = None,
-    attention: Annotated[str, typer.Option(help="auto, sdpa or dense")] = "auto",
+    attention: Annotated[str, typer.Option(help="auto, flash, sdpa or dense")] = "auto",
     path: Annotated[str, typer.Option(help="auto, fast or general forward")] = "auto",
     grammar: Annotated[str, typer.Option(help="on, or off to see the bare model")] = "on",
     no_stream: Annotated[bool, typer.Option("--no-stream", help="print when all is done")] = False,

@@ -42,7 +42,7 @@ class Engine:
     ) -> None:
         """path, owned: see `choose_path`; the fast path may not see later changes of the weights.
         Raises ModelError where the probe finds that the model would decode wrongly."""
-        backend = get_backend(attention)
+        backend = get_backend(attention, loaded.model.device, loaded.model.dtype)
         self.tokenizer, self.branch_config = loaded.tokenizer, loaded.branch_config
         self.codec = SegmentCodec(loaded.tokenizer)
         self.rules = loaded.rules

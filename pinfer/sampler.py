@@ -40,29 +40,34 @@ class Sampler:
         unbound = [
             s if _linear(x) else _UNBOUND.get(s, s) for s, x in zip(states, lanes, strict=True)
         ]
-        free = draw(logits, lanes)
-        bound = self._draw_legal(logits, lanes, states)
-        wanted = bound if unbound == states else self._draw_legal(logits, lanes, unbound)
-        allowed = self.legal[states, free].tolist()
-        tokens = [
-            b if lane.request.params.grammar == "on" else f
-            for f, b, lane in zip(free, bound, lanes, strict=True)
-        ]
+        legal = self._rows(states)
+        free, bound = draw(logits, lanes), draw(_only(legal, logits), lanes)
+        wanted = bound
+        if unbound != states:
+            wanted = draw(_only(self._rows(unbound), logits), lanes)
+        allowed = legal.gather(1, free[:, None])[:, 0].long()
+        # the one wait for the device in a step: all that the host needs, in one transfer
+        drawn = torch.stack((free, bound, wanted, allowed), 1).tolist()
+        bind = [lane.request.params.grammar == "on" for lane in lanes]
+        tokens = [b if on else f for (f, b, *_), on in zip(drawn, bind, strict=True)]
         scores = _logprobs(logits, lanes, tokens)
         return [
-            Choice(t, a, w if lane.request.params.grammar == "on" else t, p)
-            for t, a, w, p, lane in zip(tokens, allowed, wanted, scores, lanes, strict=True)
+            Choice(t, bool(a), w if on else t, p)
+            for t, (_, _, w, a), on, p in zip(tokens, drawn, bind, scores, strict=True)
         ]
 
-    def _draw_legal(
-        self, logits: Tensor, lanes: Sequence[Lane], states: Sequence[LaneState]
-    ) -> list[int]:
-        legal = self.legal[torch.tensor(states, device=self.legal.device)]
-        return draw(logits.masked_fill(~legal, float("-inf")), lanes)
+    def _rows(self, states: Sequence[LaneState]) -> Tensor:
+        """Bool (states, vocabulary): what is legal in each."""
+        return self.legal[torch.tensor(states).to(self.legal.device, non_blocking=True)]
 
 
-def draw(logits: Tensor, lanes: Sequence[Lane]) -> list[int]:
-    """A token a lane; requests are drawn for one by one, each with its own parameters."""
+def _only(legal: Tensor, logits: Tensor) -> Tensor:
+    return logits.masked_fill(~legal, float("-inf"))
+
+
+def draw(logits: Tensor, lanes: Sequence[Lane]) -> Tensor:
+    """A token a lane (lanes,), left on the device; requests are drawn for one by one, each with its
+    own parameters."""
     tokens = logits.argmax(-1)
     members: dict[int, list[int]] = {}
     for i, lane in enumerate(lanes):
@@ -76,7 +81,7 @@ def draw(logits: Tensor, lanes: Sequence[Lane]) -> list[int]:
             tokens[rows] = shaped.argmax(-1)
             continue
         tokens[rows] = (shaped + gumbel(mine, shaped)).argmax(-1)
-    return tokens.tolist()
+    return tokens
 
 
 def shape(logits: Tensor, lanes: Sequence[Lane]) -> Tensor:

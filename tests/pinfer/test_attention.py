@@ -239,5 +239,5 @@ def test_unknown_arguments_are_refused(extra, message):
 def test_backends_are_had_by_name_or_not_at_all():
     assert get_backend("sdpa") is get_backend("auto") is sdpa.attend
     assert get_backend("dense") is dense.attend
-    with pytest.raises(RequestError, match=r"'flsh': expected auto, sdpa or dense"):
+    with pytest.raises(RequestError, match=r"'flsh': expected auto, flash, sdpa or dense"):
         get_backend("flsh")

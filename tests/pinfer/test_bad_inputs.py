@@ -55,7 +55,7 @@ def test_bad_inputs_are_one_line(pinfer, base, adapter, tmp_path):
 
 
 BAD_OPTIONS = {
-    "--attention flsh": "'flsh': expected auto, sdpa or dense",
+    "--attention flsh": "'flsh': expected auto, flash, sdpa or dense",
     "--mode paralel": "'paralel': expected parallel",
     "--grammar of": "'of': expected on or off",
     "--fork sometimes": "'sometimes': expected auto, always or never",

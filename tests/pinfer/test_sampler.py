@@ -310,3 +310,22 @@ def enumerate_tokens(lane):
 def test_values_out_of_range_are_refused_by_name(name, value):
     with pytest.raises(RequestError, match=f"^{name} "):
         SamplingParams(**{name: value})
+
+
+@pytest.mark.parametrize("states", [[LaneState.TRUNK] * 3, [*LaneState]], ids=["alike", "all"])
+def test_a_step_moves_what_it_drew_to_the_host_at_once(states, monkeypatch):
+    """On a GPU every look at a value waits for the whole step."""
+    lanes = [lanes_at([i], state)[0] for i, state in enumerate(states)]
+    logits = torch.randn(len(lanes), SIZE, generator=torch.Generator().manual_seed(2))
+    looks = []
+    for name in ("tolist", "item", "cpu", "numpy", "__bool__", "__int__", "__float__"):
+        look = getattr(torch.Tensor, name)
+
+        def counted(tensor, *args, look=look, name=name):
+            looks.append(name)
+            return look(tensor, *args)
+
+        monkeypatch.setattr(torch.Tensor, name, counted)
+    choices = SAMPLER(logits, lanes)
+    assert looks == ["tolist"]
+    assert all(type(c.token) is type(c.wanted) is int and type(c.legal) is bool for c in choices)

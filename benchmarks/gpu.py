@@ -76,10 +76,10 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             for prefix in args.prefixes:
                 for n in args.branches:
                     steps.append(decoder.step(prefix, n, args.rounds, bandwidth))
-                    say(f"{asdict(steps[-1])}")
+                    print(steps[-1], file=sys.stderr)
                 for n in args.gains:
                     gains.append(decoder.gain(prefix, n))
-                    say(f"{asdict(gains[-1])} parallel_gain {gains[-1].parallel_gain:.2f}")
+                    print(gains[-1], gains[-1].parallel_gain, file=sys.stderr)
             del decoder
             torch.cuda.empty_cache()
     canary["copy_gb_s_after"] = copy_bandwidth(args.rounds) / 1e9
@@ -101,12 +101,11 @@ def machine() -> dict[str, Any]:
 
     from pinfer.environment import describe
 
-    facts = describe()
     wanted = ("torch", "transformers", "flash-attn", "parallel-branches", "python", "cuda")
     return {
         "device": torch.cuda.get_device_name(),
         "capability": list(torch.cuda.get_device_capability()),
-        "versions": {name: facts[name] for name in wanted},
+        "versions": {name: fact for name, fact in describe().items() if name in wanted},
     }
 
 
@@ -131,21 +130,20 @@ class Decoder:
         """One step behind a shared prefix, each branch `OWN` tokens on."""
         import torch
 
+        from pinfer.view import View
+
         view = step_view(self.shape, prefix, branches, OWN, self.device, torch.bfloat16)
-        tokens, drawn = (torch.arange(branches, device=self.device) for _ in range(2))
-        ms = []
-        for model in (self.fast, self.graphed):
-            ms += timed(
-                lambda model=model: model(
-                    tokens, view.positions.to(self.device), view, drawn, self.flash
-                ),
-                rounds,
-            )
-        eager, eager_host, graph, graph_host = ms
+        drawn = torch.arange(branches, device=self.device)
+        positions = view.positions.to(self.device)
+
+        def call(model: Any) -> None:
+            anew = View(view.arena, view.slots, view.positions, view.parts, [])  # planned anew
+            model(drawn, positions, anew, drawn, self.flash)
+
+        eager, eager_host = timed(lambda: call(self.fast), rounds)
+        graph, graph_host = timed(lambda: call(self.graphed), rounds)
         share = self.shape.step_bytes(branches, prefix, OWN + 1) / bandwidth / (graph / 1e3)
-        return Step(
-            self.name, prefix, branches, eager, graph, eager_host, graph_host, round(share, 3)
-        )
+        return Step(self.name, prefix, branches, eager, graph, eager_host, graph_host, share)
 
     def gain(self, prefix: int, branches: int) -> Gain:
         """A fork of `LENGTH` tokens a branch; the first run of each mode records its steps."""
@@ -290,11 +288,6 @@ def gemm_rate(rounds: int, n: int = 8192) -> float:
 
     a, b = (torch.randn(n, n, device="cuda", dtype=torch.bfloat16) for _ in range(2))
     return 2 * n**3 / (timed(lambda: a @ b, rounds)[0] / 1e3)
-
-
-def say(text: str) -> None:
-    """Progress, apart from the report."""
-    print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -56,14 +56,8 @@ class Inputs:
         self.tokens, self.positions, self.slots = (
             torch.zeros(size.rows, dtype=torch.long, device=device) for _ in range(3)
         )
-        lengths = [
-            queries,
-            size.sequences + 1,
-            size.sequences + 1,
-            size.sequences,
-            queries,
-            queries,
-        ]
+        starts = size.sequences + 1
+        lengths = [queries, starts, starts, size.sequences, queries, queries]
         self._host = torch.zeros(sum(lengths), dtype=torch.int32, pin_memory=device.type == "cuda")
         self._there = torch.zeros_like(self._host, device=device)
         self._fields, self.fields = (x.split(lengths) for x in (self._host, self._there))
@@ -128,6 +122,7 @@ class Graphed:
 
     def __init__(self, model: FastModel, capture: Capture | None = None) -> None:
         self.model, self.capture = model, capture or CudaCapture()
+        self.layers, self.device = len(model.blocks), model.embed.weight.device
         self.recordings: dict[Size, Recording] = {}
         self._slab: tuple[int, ...] = ()
         groups = {block.heads // block.kv_heads for block in model.blocks}
@@ -173,8 +168,17 @@ class Graphed:
         view = View(arena, inputs.slots, inputs.positions, [], [])
         follow = Follow(flash, inputs.plan(self._groups, flash.chunk))
         every = torch.arange(inputs.size.rows, device=inputs.device)
-        step = lambda: self.model(inputs.tokens, inputs.positions, view, every, follow)  # noqa: E731
+
+        def step() -> Tensor:
+            return self.model(inputs.tokens, inputs.positions, view, every, follow)
+
         return Recording(inputs, *self.capture(step))
+
+
+def graphed(forward: Any, backend: Backend) -> Any:
+    """What decodes faster by recorded steps, so wrapped; anything else as it is."""
+    usable = isinstance(forward, FastModel) and isinstance(backend, Flash)
+    return Graphed(forward) if usable else forward
 
 
 class CudaCapture:

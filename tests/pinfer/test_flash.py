@@ -176,7 +176,7 @@ def test_greedy_tokens_are_the_reference_s(kind, monkeypatch):
     flash, counted = fake_flash(monkeypatch)
     monkeypatch.setattr(harness, "get_backend", lambda name: flash)
     prompts = [[rng.randrange(16) for _ in range(rng.randint(1, 12))] for _ in range(4)]
-    found = Toy(model, limits=EngineLimits(max_rows=7)).tokens(prompts, greedy())
+    found = Toy(model, limits=EngineLimits(max_rows=7), backend="flash").tokens(prompts, greedy())
     assert counted.sequences, "the kernel was never called"
     for prompt, tokens in zip(prompts, found, strict=True):
         assert tokens == reference_tokens(model, prompt, greedy())
@@ -197,7 +197,7 @@ def assert_near_the_oracle(model, prompts, near):
     """Decode, then compute each answer's text at once, in float64 under an explicit mask: where a
     token was drawn the logits differ by little, so a token can differ only where two nearly tie."""
     recorder = Recorder()
-    toy = Toy(model, on_step=recorder)
+    toy = Toy(model, on_step=recorder, backend="flash")
     exact = copy.deepcopy(model).cpu().double()
     for request in toy.run(prompts, greedy()):
         layout = request_layout(toy, request)
@@ -227,7 +227,7 @@ def test_hidden_outlines_and_soft_caps(monkeypatch):
         model = toy_model(kind, 5)
         flash, _ = fake_flash(monkeypatch)
         monkeypatch.setattr(harness, "get_backend", lambda name, flash=flash: flash)
-        (found,) = Toy(model, options).tokens([[1, 2, 3]], greedy())
+        (found,) = Toy(model, options, backend="flash").tokens([[1, 2, 3]], greedy())
         # only eager attention caps; it rounds to float32, and no draw is that close
         attention = "eager" if kind == "gemma2" else "sdpa"
         assert found == reference_tokens(model, [1, 2, 3], greedy(), options, attention)

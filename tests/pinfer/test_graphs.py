@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from pinfer.arena import Arena
+from pinfer.attention import sdpa
 from pinfer.attention.flash import Flash, Planner
 from pinfer.attention.varlen import Kernel
 from pinfer.block import FastModel
-from pinfer.graphs import ROWS, Graphed, Inputs, Size
+from pinfer.graphs import ROWS, Graphed, Inputs, Size, graphed
 from pinfer.params import EngineLimits
 from pinfer.runner import Runner
 from pinfer.view import Part, finish_joins, plan_pass
@@ -37,10 +38,11 @@ class TwoRunners:
     """Runs each pass eagerly, and then as a recorded step where it is one, over the same arena."""
 
     def __init__(self, model, backend, capture=tape, near=1e-11):
-        self.device, self.backend, self.near = model.device, backend, near
-        self.arena = Arena(model.config.num_hidden_layers, self.device, slots=32)
-        self.fast = FastModel(model)
+        self.backend, self.near = backend, near
+        self.fast = model if isinstance(model, FastModel) else FastModel(model)
         self.graphed = Graphed(self.fast, self.counted(capture))
+        self.device = self.graphed.device
+        self.arena = Arena(self.graphed.layers, self.device, slots=32)
         self.captured, self.passes, self.usual, self.replayed = [], 0, 0, 0
 
     def counted(self, capture):
@@ -82,7 +84,7 @@ def decode(monkeypatch, model, prompts, params, limits=None, backend=FLASH, **ho
 
     monkeypatch.setattr(harness, "get_backend", lambda name: backend)
     monkeypatch.setattr(harness, "Runner", make)
-    return Toy(model, limits=limits).tokens(prompts, params), runners[0]
+    return Toy(model, limits=limits, backend="flash").tokens(prompts, params), runners[0]
 
 
 @pytest.mark.parametrize("kind", ["qwen3", "qwen2", "llama"])
@@ -102,9 +104,10 @@ def test_whole_answers_by_recorded_steps(kind, monkeypatch):
 def test_steps_are_recorded_anew_when_the_arena_has_moved(monkeypatch):
     model = family_model("qwen3", 3)
     params = greedy(mode="linear", max_new_tokens=150)
-    tokens, runner = decode(monkeypatch, model, [[1, 2, 3]], params)
-    assert runner.arena.slots > 32 and len(set(runner.captured)) > 1
-    assert runner.captured == sorted(runner.captured)
+    whole = Flash(FLASH.kernel)  # one chunk: the size is the same throughout
+    tokens, runner = decode(monkeypatch, model, [[1, 2, 3]], params, backend=whole)
+    assert runner.captured[-1] == runner.arena.slots > 128
+    assert runner.captured == sorted(set(runner.captured)) and len(runner.captured) > 2
     assert tokens == [reference_tokens(model, [1, 2, 3], params)]
     assert all(r.inputs.size.rows == 1 for r in runner.graphed.recordings.values())
 
@@ -130,6 +133,15 @@ def test_other_backends_are_left_alone():
     arguments = (torch.tensor([1]), view.positions, view, torch.tensor([0]), lambda *_: None)
     runner.graphed(*arguments)
     assert calls == [arguments] and not runner.graphed.recordings
+
+
+def test_what_cannot_be_recorded_stays_as_it_is(monkeypatch):
+    monkeypatch.setattr("pinfer.graphs.CudaCapture", lambda: tape)
+    fast = FastModel(family_model("qwen3", 4, num_hidden_layers=1))
+    assert isinstance(graphed(fast, FLASH), Graphed)
+    assert graphed(fast, sdpa.attend) is fast
+    general = object()
+    assert graphed(general, FLASH) is general
 
 
 @pytest.mark.parametrize("rows", [1, 3, 5])

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,7 +61,8 @@ class Inputs:
         lengths = [queries, starts, starts, size.sequences, queries, queries]
         self._host = torch.zeros(sum(lengths), dtype=torch.int32, pin_memory=device.type == "cuda")
         self._there = torch.zeros_like(self._host, device=device)
-        self._fields, self.fields = (x.split(lengths) for x in (self._host, self._there))
+        self._fields = [x.numpy() for x in self._host.split(lengths)]
+        self.fields = self._there.split(lengths)
 
     def fill(self, tokens: Tensor, view: View, plan: Plan) -> None:
         """Take a pass's rows (R,) and its plan on the host. Rows beyond R are the last row again:
@@ -76,13 +78,14 @@ class Inputs:
         s = plan.sequences
         assert s is not None, "a step without sequences is not recorded"
         rows, q, k, used, index, bias = self._fields
-        _pad(rows, plan.rows, 0)
-        _pad(q, s.q, int(s.q[-1]))  # sequences beyond the plan's: no rows, no slots
-        _pad(k, s.k, int(s.k[-1]))
-        _pad(used, s.used, 0)
-        _pad_table(index.view(self.size.rows, -1), plan.merge.index, 0)
-        floats = bias.view(torch.float32).view(self.size.rows, -1)
-        _pad_table(floats, plan.merge.bias[..., 0], float("-inf"))
+        _pad(rows, plan.rows.numpy(), 0)
+        for table, values in ((q, s.q.numpy()), (k, s.k.numpy())):
+            _pad(table, values, values[-1])  # sequences beyond the plan's: no rows, no slots
+        _pad(used, s.used.numpy(), 0)
+        shape = self.size.rows, self.size.places
+        _pad_table(index.reshape(shape), plan.merge.index.numpy(), 0)
+        floats = bias.view(np.float32).reshape(shape)
+        _pad_table(floats, plan.merge.bias.numpy()[..., 0], -np.inf)
         self._there.copy_(self._host, non_blocking=True)
 
     def plan(self, groups: int, chunk: int) -> Plan:
@@ -203,12 +206,12 @@ class CudaCapture:
         return graph.replay, logits
 
 
-def _pad(buffer: Tensor, values: Tensor, rest: int) -> None:
+def _pad(buffer: np.ndarray, values: np.ndarray, rest: int) -> None:
     buffer[: len(values)] = values
     buffer[len(values) :] = rest
 
 
-def _pad_table(buffer: Tensor, values: Tensor, rest: float) -> None:
+def _pad_table(buffer: np.ndarray, values: np.ndarray, rest: float) -> None:
     """Columns beyond the values' hold `rest`, rows beyond them the last row again."""
     rows, columns = values.shape
     buffer[:rows, :columns] = values

@@ -8,11 +8,12 @@ groups and soft caps are computed as products. One merge by log-sum-exp. Not yet
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pbranch.errors import RequestError
-from pinfer.attention.softmax import Merge, attend_run, plan_merge
+from pinfer.attention.softmax import Merge, attend_run
 from pinfer.attention.varlen import Kernel, Sequences
 from pinfer.view import Part, View
 
@@ -46,7 +47,6 @@ class Plan:
         """The same plan on a device."""
         s, m = self.sequences, self.merge
         tables = [self.rows, m.index, m.bias, *((s.q, s.k, s.used) if s else ()), *self.others]
-        # none of these copies waits for what the device is still doing
         rows, index, bias, *rest = (t.to(device, non_blocking=True) for t in tables)
         if s is not None:
             q, k, used, *rest = rest
@@ -72,12 +72,12 @@ class Planner:
         plain = [p for p in view.parts if self.whole and p.mask is None]
         masked = [p for p in view.parts if not self.whole or p.mask is not None]
         runs = [c for run in cut(plain) for c in chunks(run, self.chunk)]
-        rows = torch.tensor([row for run in runs for row in run.rows], dtype=torch.long)
+        rows = np.array([row for run in runs for row in run.rows], dtype=np.int64)
         groups = [torch.arange(g.start, g.start + g.length) for g in view.groups]
         others = [*(p.rows.cpu() for p in masked), *groups]
-        pieces = [rows, *others] if runs else others
+        merge = find_merge([rows, *(r.numpy() for r in others)], len(view.slots))
         sequences = lay_out(runs, self.groups) if runs else None
-        return Plan(rows, sequences, masked, others, plan_merge(pieces, len(view.slots)))
+        return Plan(torch.from_numpy(rows), sequences, masked, others, merge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +171,24 @@ def chunks(run: Run, most: int) -> list[Run]:
 def lay_out(runs: Sequence[Run], groups: int) -> Sequences:
     """Runs in order of slots as sequences on the host, with `groups` queries a row. The capacities
     are powers of two: a captured graph keeps them, and kernels choose their blocks by them."""
-    q = [0]
-    for run in runs:
-        q.append(q[-1] + groups * len(run.rows))
-    k = [*(run.start for run in runs), runs[-1].start + runs[-1].length]
+    widths = [groups * len(run.rows) for run in runs]
     used = [run.length for run in runs]
-    q_, k_, used_ = (torch.tensor(x, dtype=torch.int32) for x in (q, k, used))
-    widest = groups * max(len(run.rows) for run in runs)
-    return Sequences(q_, k_, used_, room(widest), room(max(used)))
+    k = [*(run.start for run in runs), runs[-1].start + runs[-1].length]
+    tables = (np.array(x, dtype=np.int32) for x in (np.cumsum([0, *widths]), k, used))
+    return Sequences(*map(torch.from_numpy, tables), room(max(widths)), room(max(used)))
+
+
+def find_merge(pieces: Sequence[np.ndarray], count: int) -> Merge:
+    """As `plan_merge`, without a loop over rows: a usual step has little time for it."""
+    rows = np.concatenate(pieces)
+    order = np.argsort(rows, kind="stable")  # the places of row 0, those of row 1, ...
+    held = np.bincount(rows, minlength=count)
+    column = np.arange(held.max())
+    inside = column < held[:, None]
+    first = (np.cumsum(held) - held)[:, None]
+    index = order[np.where(inside, first + column, first)]
+    bias = np.where(inside, np.float32(0), np.float32(-np.inf))[..., None]
+    return Merge(torch.from_numpy(index), torch.from_numpy(bias), in_order=False)
 
 
 def room(n: int) -> int:

@@ -95,12 +95,13 @@ def test_whole_answers_by_recorded_steps(kind, monkeypatch):
     eager ones, and tokens the reference's."""
     model, rng = family_model(kind, 21), random.Random(5)
     prompts = [[rng.randrange(16) for _ in range(rng.randint(1, 40))] for _ in range(3)]
-    tokens, runner = decode(monkeypatch, model, prompts, greedy())
+    params = greedy(max_new_tokens=40)
+    tokens, runner = decode(monkeypatch, model, prompts, params)
     assert runner.passes > runner.usual > runner.passes / 3
     assert runner.usual - 1 <= runner.replayed <= runner.usual  # the first pass may be usual
     assert len(runner.captured) < runner.replayed / 2, "steps are recorded again and again"
     for prompt, found in zip(prompts, tokens, strict=True):
-        assert found == reference_tokens(model, prompt, greedy())
+        assert found == reference_tokens(model, prompt, params)
 
 
 def test_steps_are_recorded_anew_when_the_arena_has_moved(monkeypatch):

@@ -67,20 +67,17 @@ class Inputs:
     def fill(self, tokens: Tensor, view: View, plan: Plan) -> None:
         """Take a pass's rows (R,) and its plan on the host. Rows beyond R are the last row again:
         they store the same keys in the same slot and read the same results."""
-        for buffer, values in (
-            (self.tokens, tokens),
-            (self.positions, view.positions),
-            (self.slots, view.slots),
-        ):
-            last = values[-1:].expand(len(buffer) - len(values))
-            buffer[: len(values)].copy_(values, non_blocking=True)
-            buffer[len(values) :].copy_(last, non_blocking=True)
+        buffers = self.tokens, self.positions, self.slots
+        for buffer, given in zip(buffers, (tokens, view.positions, view.slots), strict=True):
+            last = given[-1:].expand(len(buffer) - len(given))
+            buffer[: len(given)].copy_(given, non_blocking=True)
+            buffer[len(given) :].copy_(last, non_blocking=True)
         s = plan.sequences
         assert s is not None, "a step without sequences is not recorded"
         rows, q, k, used, index, bias = self._fields
         _pad(rows, plan.rows.numpy(), 0)
         for table, values in ((q, s.q.numpy()), (k, s.k.numpy())):
-            _pad(table, values, values[-1])  # sequences beyond the plan's: no rows, no slots
+            _pad(table, values, int(values[-1]))  # sequences beyond the plan's: no rows, no slots
         _pad(used, s.used.numpy(), 0)
         shape = self.size.rows, self.size.places
         _pad_table(index.reshape(shape), plan.merge.index.numpy(), 0)

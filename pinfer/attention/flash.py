@@ -174,8 +174,10 @@ def lay_out(runs: Sequence[Run], groups: int) -> Sequences:
     widths = [groups * len(run.rows) for run in runs]
     used = [run.length for run in runs]
     k = [*(run.start for run in runs), runs[-1].start + runs[-1].length]
-    tables = (np.array(x, dtype=np.int32) for x in (np.cumsum([0, *widths]), k, used))
-    return Sequences(*map(torch.from_numpy, tables), room(max(widths)), room(max(used)))
+    q, starts, lengths = (
+        torch.from_numpy(np.array(x, dtype=np.int32)) for x in (np.cumsum([0, *widths]), k, used)
+    )
+    return Sequences(q, starts, lengths, room(max(widths)), room(max(used)))
 
 
 def find_merge(pieces: Sequence[np.ndarray], count: int) -> Merge:

@@ -120,11 +120,12 @@ class Recording:
 class Graphed:
     """A `FastModel` that replays its usual decoding steps; called as one, with equal results."""
 
-    def __init__(self, model: FastModel, capture: Capture | None = None) -> None:
-        self.model, self.capture = model, capture or CudaCapture()
+    def __init__(self, model: FastModel, make_capture: Callable[[], Capture] | None = None) -> None:
+        self.model, self.make_capture = model, make_capture or CudaCapture
         self.layers, self.device = len(model.blocks), model.embed.weight.device
         self.recordings: dict[Size, Recording] = {}
         self._slab: tuple[int, ...] = ()
+        self._capture: Capture
         groups = {block.heads // block.kv_heads for block in model.blocks}
         windows = any(block.window is not None for block in model.blocks)
         self._groups = None if windows or len(groups) > 1 else groups.pop()
@@ -156,12 +157,13 @@ class Graphed:
         return recording.logits.index_select(0, drawn)  # a copy: the next replay writes there
 
     def _forget_moved(self, arena: Arena) -> None:
-        """Drop what was recorded over keys and values that have been allocated anew since."""
+        """Drop what was recorded over keys and values that have been allocated anew since. Later
+        recordings take other memory: a pool whose graphs are gone cannot be recorded into."""
         pools = (arena.keys[0], arena.values[-1])
         slab = (arena.slots, *(p.data_ptr() for p in pools if p is not None))
         if slab != self._slab:
             self.recordings.clear()
-            self._slab = slab
+            self._slab, self._capture = slab, self.make_capture()
 
     def _record(self, inputs: Inputs, arena: Arena, flash: Flash) -> Recording:
         assert self._groups is not None
@@ -172,7 +174,7 @@ class Graphed:
         def step() -> Tensor:
             return self.model(inputs.tokens, inputs.positions, view, every, follow)
 
-        return Recording(inputs, *self.capture(step))
+        return Recording(inputs, *self._capture(step))
 
 
 def graphed(forward: Any, backend: Backend) -> Any:
@@ -197,7 +199,8 @@ class CudaCapture:
                 step()
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        # work that other threads launch meanwhile is no fault of this recording
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             logits = step()
         self._pool = self._pool or graph.pool()
         return graph.replay, logits

@@ -78,7 +78,7 @@ def find_kernel(device: torch.device, dtype: torch.dtype) -> Kernel:
     for name, find in (("flash-attn", flash_attn_call), ("torch varlen_attn", torch_call)):
         try:
             kernel = trusted(name, find(), device, dtype)
-        except (ImportError, AttributeError, TypeError, RuntimeError, RequestError) as e:
+        except (ImportError, OSError, AttributeError, TypeError, RuntimeError, RequestError) as e:
             lines = str(e).splitlines()
             reasons.append(f"{name}: {lines[0] if lines else type(e).__name__}")
         else:

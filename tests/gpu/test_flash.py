@@ -93,7 +93,7 @@ def test_graphs_give_the_logits_of_eager_steps(kind, monkeypatch):
     flash = get_backend("flash", CUDA, torch.bfloat16)
     prompts = [[1, 2, 3], [4], [5] * 9]
     _, runner = decode(
-        monkeypatch, model, prompts, greedy(), backend=flash, capture=CudaCapture(), near=0.1
+        monkeypatch, model, prompts, greedy(), backend=flash, make_capture=CudaCapture, near=0.1
     )
     assert runner.replayed > runner.passes / 3 and len(runner.captured) < runner.replayed / 2
 

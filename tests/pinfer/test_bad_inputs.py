@@ -56,6 +56,7 @@ def test_bad_inputs_are_one_line(pinfer, base, adapter, tmp_path):
 
 BAD_OPTIONS = {
     "--attention flsh": "'flsh': expected auto, flash, sdpa or dense",
+    "--attention flash": "'flash': needs a CUDA device, found cpu; use sdpa",
     "--mode paralel": "'paralel': expected parallel",
     "--grammar of": "'of': expected on or off",
     "--fork sometimes": "'sometimes': expected auto, always or never",

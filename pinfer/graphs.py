@@ -15,13 +15,14 @@ from torch import Tensor
 
 from pinfer.arena import Arena
 from pinfer.attention import Backend
-from pinfer.attention.flash import Flash, Plan, Planner, room
+from pinfer.attention.flash import FEW, Flash, Plan, Planner, room
 from pinfer.attention.softmax import Merge
 from pinfer.attention.varlen import Sequences
 from pinfer.block import FastModel
 from pinfer.view import View
 
-ROWS = (1, 2, 4, 8, 16, 32)  # of a recorded step; one of more rows is not worth a recording
+# of a recorded step. More are not worth a recording, and their runs may be longer than a chunk
+ROWS = (1, 2, 4, 8, 16, FEW)
 Step = Callable[[], Tensor]
 Capture = Callable[[Step], tuple[Callable[[], None], Tensor]]  # -> what replays it, its output
 

@@ -9,6 +9,7 @@ import random
 import sys
 import types
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -18,7 +19,8 @@ from pbranch.errors import RequestError
 from pbranch.layout import LayoutOptions
 from pinfer.arena import Arena
 from pinfer.attention import dense, get_backend, sdpa, varlen
-from pinfer.attention.flash import FEW, Flash, Planner, Run, chunks, cut, room
+from pinfer.attention.flash import FEW, Flash, Planner, Run, chunks, cut, find_merge, room
+from pinfer.attention.softmax import plan_merge
 from pinfer.attention.varlen import Kernel, Sequences, find_kernel, trusted
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.rules import Rules
@@ -156,6 +158,15 @@ def test_eight_branches_behind_a_prefix_are_one_call_of_chunks():
     assert plan.sequences.max_q == 32 and plan.sequences.max_k == 1024
     assert plan.rows.tolist() == [*range(8)] * 4
     assert plan.merge.index.shape == (8, 4) and not plan.others
+
+
+@given(rows=st.lists(st.integers(0, 4), max_size=12), cut=st.integers(0, 12))
+def test_a_merge_found_at_once_is_that_of_the_loop(rows, cut):
+    """Pieces of any rows, one of them maybe empty."""
+    rows = [*rows[:cut], *range(5), *rows[cut:]]  # each row stands in one at least
+    pieces = [np.array(rows[:cut], dtype=np.int64), np.array(rows[cut:], dtype=np.int64)]
+    found, expected = find_merge(pieces, 5), plan_merge([torch.from_numpy(p) for p in pieces], 5)
+    assert found.index.equal(expected.index) and found.bias.equal(expected.bias)
 
 
 def test_runs_of_many_rows_are_not_cut():

@@ -14,6 +14,7 @@ from pbranch.stream import legal_table
 from pinfer.attention import get_backend
 from pinfer.costfile import cost_key, find_cost
 from pinfer.events import Event, Finished
+from pinfer.graphs import graphed
 from pinfer.lane import Request
 from pinfer.load import Loaded, load
 from pinfer.memory import cached_rows
@@ -50,7 +51,7 @@ class Engine:
         forward, row_bytes = choose_path(loaded.model, backend, path, owned)
         limits = limits or EngineLimits()
         most = cached_rows(limits, row_bytes, loaded.model.device)
-        self.runner = Runner(forward, backend, most)
+        self.runner = Runner(graphed(forward, backend), backend, most)
         self.scheduler = Scheduler(self.rules, replace(limits, max_kv_rows=most))
         table = legal_table(
             self.rules.markers, self.rules.end_of_text, size, min(size, len(loaded.tokenizer))

@@ -40,31 +40,34 @@ class Sampler:
         unbound = [
             s if _linear(x) else _UNBOUND.get(s, s) for s, x in zip(states, lanes, strict=True)
         ]
-        legal = self._rows(states)
-        free, bound = draw(logits, lanes), draw(_only(legal, logits), lanes)
-        wanted = bound
-        if unbound != states:
-            wanted = draw(_only(self._rows(unbound), logits), lanes)
-        allowed = legal.gather(1, free[:, None])[:, 0].long()
-        # the one wait for the device in a step: all that the host needs, in one transfer
-        drawn = torch.stack((free, bound, wanted, allowed), 1).tolist()
+        free = draw(logits, lanes)
+        bound, allowed = self._bind(logits, lanes, states, free)
+        wanted = bound if unbound == states else self._bind(logits, lanes, unbound, free)[0]
         bind = [lane.request.params.grammar == "on" for lane in lanes]
-        tokens = [b if on else f for (f, b, *_), on in zip(drawn, bind, strict=True)]
+        tokens = bound
+        if not all(bind):
+            tokens = [b if on else f for f, b, on in zip(free.tolist(), bound, bind, strict=True)]
         scores = _logprobs(logits, lanes, tokens)
         return [
-            Choice(t, bool(a), w if on else t, p)
-            for t, (_, _, w, a), on, p in zip(tokens, drawn, bind, scores, strict=True)
+            Choice(t, a, w if on else t, p)
+            for t, a, w, on, p in zip(tokens, allowed, wanted, bind, scores, strict=True)
         ]
 
-    def _rows(self, states: Sequence[LaneState]) -> Tensor:
-        """Bool (states, vocabulary): what is legal in each. From pinned memory numbers go over
-        without waiting for the device."""
-        index = torch.tensor(states, pin_memory=self.legal.is_cuda)
-        return self.legal[index.to(self.legal.device, non_blocking=True)]
+    def _bind(
+        self, logits: Tensor, lanes: Sequence[Lane], states: Sequence[LaneState], free: Tensor
+    ) -> tuple[list[int], list[bool]]:
+        """The lanes' draws among what is legal, and whether their free draws are legal already.
 
-
-def _only(legal: Tensor, logits: Tensor) -> Tensor:
-    return logits.masked_fill(~legal, float("-inf"))
+        Greedy lanes of which all have drawn legally wait for the device once, and no vocabulary is
+        masked: the best of all tokens is then the best of the legal ones.
+        """
+        # from pinned memory numbers go over without waiting for the device
+        rows = torch.tensor(states, pin_memory=free.is_cuda).to(free.device, non_blocking=True)
+        tokens, allowed = torch.stack((free, self.legal[rows, free].long())).tolist()
+        sampled = any(lane.request.params.temperature > 0 for lane in lanes)
+        if sampled or not all(allowed):
+            tokens = draw(logits.masked_fill(~self.legal[rows], float("-inf")), lanes).tolist()
+        return tokens, list(map(bool, allowed))
 
 
 def draw(logits: Tensor, lanes: Sequence[Lane]) -> Tensor:

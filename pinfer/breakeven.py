@@ -35,14 +35,16 @@ def report_cost(
     dtype: str | None = None,
     device: str | None = None,
     attention: str = "auto",
+    path: str = "auto",
     prompt_tokens: int = 512,
     as_json: bool = False,
 ) -> None:
     """Measure a model on this device, with as many threads as torch has now, store what its passes
     cost for `--fork auto`, and print it; the file's name goes to stderr."""
     loaded = load(model, adapter, dtype, device)
-    key = cost_key(loaded.model, attention=attention)  # now: an engine may take the weights apart
-    cost = measure_cost(Engine(loaded, attention), prompt_tokens)
+    key = cost_key(loaded.model, attention=attention, path=path)  # while the weights are whole
+    engine = Engine(loaded, attention, path=path, owned=True)
+    cost = measure_cost(engine, prompt_tokens)
     print(json.dumps({**key, **asdict(cost)}) if as_json else cost_table(cost))
     print(f"stored in {save_cost(cost, key)}", file=sys.stderr)
 

@@ -112,15 +112,9 @@ def generate(
     done = count_done(Path(output), jobs) if resume and output else 0
     from pinfer.engine import Engine
 
+    how: Any = {"dtype": dtype, "device": device, "attention": attention, "path": path}
     engine = Engine.from_pretrained(
-        model,
-        adapter,
-        dtype=dtype,
-        device=device,
-        attention=attention,
-        limits=limits,
-        path=path,
-        stored_cost=fork == "auto",
+        model, adapter, limits=limits, stored_cost=fork == "auto", **how
     )
     if len(jobs) == 1 and not (as_json or no_stream or output):
         stream_answer(engine, jobs[0], sys.stdout, **rendering)

@@ -257,7 +257,7 @@ def test_a_cost_is_found_by_device_and_model_again(base, adapter, monkeypatch, t
     assert engine.scheduler.rules.cost is None
     from pinfer.load import load
 
-    key = cost_key(load(str(base), str(adapter), None, "cpu").model, attention="auto")
+    key = cost_key(load(str(base), str(adapter), None, "cpu").model, attention="auto", path="auto")
     path = save_cost(STEPS, key)
     assert path.is_relative_to(tmp_path) and find_cost(key) == STEPS
     assert [p.name for p in path.parent.iterdir()] == [path.name]
@@ -321,7 +321,7 @@ def test_the_command_line_looks_for_a_stored_cost(pinfer, base, adapter):
     from pinfer.load import load
 
     model = load(str(base), str(adapter), None, "cpu").model
-    path = cost_path(cost_key(model, attention="auto"))
+    path = cost_path(cost_key(model, attention="auto", path="auto"))
     path.parent.mkdir(parents=True)
     path.write_text("{")
     options = ["--max-new-tokens", "5", "--device", "cpu"]

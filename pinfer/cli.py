@@ -11,6 +11,7 @@ import typer
 from pbranch import console
 from pbranch.errors import RequestError
 from pbranch.lines import LineFile
+from pinfer.bench.command import bench
 from pinfer.prompts import read_prompts, read_template_args, read_text
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -120,6 +121,9 @@ def generate(
         stream_answer(engine, jobs[0], sys.stdout, **rendering)
     else:
         answer_batch(engine, jobs, _opener(output, resume), as_json, done, **rendering)
+
+
+app.command()(bench)
 
 
 @app.command()

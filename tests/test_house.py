@@ -124,7 +124,7 @@ for arguments in [["--help"], *([c, "--help"] for c in {commands!r})]:
 print(*sorted(set({heavy!r}) & set(sys.modules)))
 """
 COMMANDS = {
-    "pinfer.cli": ["generate"],
+    "pinfer.cli": ["generate", "bench", "env"],
     "ptrain.cli": ["sft", "check", "merge", "publish"],
     "pdata.cli": ["synth", "build", "check", "stats", "convert", "distill"],
     "pbranch.__main__": ["show"],

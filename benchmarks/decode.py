@@ -1,0 +1,83 @@
+"""Every workload of `pinfer bench` on models of real shapes, llama.cpp beside it where it can be
+imported; prints as it goes, and writes what it found as JSON.
+
+    python benchmarks/decode.py [--shapes 0.5b,qwen3-0.6b] [--dtypes float32,bfloat16]
+                                [--workloads W1,W2,W3,W4,W5,W6] [--rounds 9] [--minutes M]
+                                [--out runs/decode.json]
+W8 runs on the shape `host`, whatever the shapes.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+from llama import make_peers
+
+from pbranch import console
+from pinfer.bench import report
+from pinfer.bench.suite import Settings, Suite, check_names
+
+
+def main() -> None:
+    """Measure, print, write; exits with 1 if a speed was refused."""
+    args = parse()
+    names = args.workloads.split(",")
+    check_names(names)
+    console.quiet_libraries()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    runs = []
+    for dtype in args.dtypes.split(","):
+        for shape in args.shapes.split(","):
+            settings = Settings(
+                shape=shape, dtype=dtype, rounds=args.rounds, minutes=args.minutes, seed=args.seed
+            )
+            runs.append(measure(settings, names))
+            write(args.out, runs)
+        if not args.no_host:
+            host = Settings(shape="host", dtype=dtype, prompt=64, rounds=args.rounds, peers=False)
+            runs.append(measure(host, ["W8"]))
+            write(args.out, runs)
+    refused = [f for run in runs for f in run["findings"] if f["check"]["refused"]]
+    print(f"\n{args.out}: {len(runs)} runs, {len(refused)} speeds refused")
+    sys.exit(bool(refused))
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shapes", default="0.5b,qwen3-0.6b")
+    parser.add_argument("--dtypes", default="float32,bfloat16")
+    parser.add_argument("--workloads", default="W1,W2,W3,W4,W5,W6")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--minutes", type=float, help="of a workload: begin no round later")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-host", action="store_true", help="leave W8 out")
+    parser.add_argument("--out", type=Path, default=Path("runs/decode.json"))
+    return parser.parse_args()
+
+
+def measure(settings: Settings, names: list[str]) -> dict[str, Any]:
+    """One shape and dtype: its findings, printed as they come."""
+    suite, found = Suite(settings, make_peers(settings)), []
+    for name in names:
+        for one in suite.run(name):
+            found.append(one)
+            print("\n" + "\n".join(report.lines(one)), flush=True)
+    machine = suite.machine()
+    print("\n" + report.head(machine), flush=True)
+    return {"date": time.strftime("%Y-%m-%d"), "machine": machine, "findings": found}
+
+
+def write(path: Path, runs: list[dict[str, Any]]) -> None:
+    """All so far: a long run that is stopped leaves what it has."""
+    path.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

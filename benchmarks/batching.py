@@ -53,6 +53,11 @@ class Batching:
             self.manager.start()
         return self.manager
 
+    def stop(self) -> None:
+        """End the manager's thread, which would keep the process alive."""
+        if self.manager is not None:
+            self.manager.stop(block=True)
+
     def run(self, workload: Workload) -> Sample:
         """Trunk, branches, trunk, one after another."""
         prompt = workload.prompt_ids(self.words, self.settings.seed)

@@ -1,9 +1,9 @@
-"""Every workload of `pinfer bench` on models of real shapes, llama.cpp beside it where it can be
-imported; prints as it goes, and writes what it found as JSON.
+"""Every workload of `pinfer bench` on models of real shapes, with more peers: continuous batching
+of transformers, and llama.cpp where it can be imported. Writes what it found as JSON.
 
     python benchmarks/decode.py [--shapes 0.5b,qwen3-0.6b] [--dtypes float32,bfloat16]
-                                [--workloads W1,W2,W3,W4,W5,W6] [--rounds 9] [--minutes M]
-                                [--out runs/decode.json]
+        [--workloads W1,W2,W3,W4,W5,W6] [--rounds 9] [--minutes M] [--out runs/decode.json]
+        [--quick]     short prompts and branches, to try it
 W8 runs on the shape `host`, whatever the shapes.
 """
 
@@ -15,11 +15,23 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from llama import make_peers
+from batching import Batching
+from llama import make_llamas
 
 from pbranch import console
 from pinfer.bench import report
 from pinfer.bench.suite import Settings, Suite, check_names
+
+QUICK: dict[str, Any] = {
+    "prompt": 128,
+    "long_prompt": 512,
+    "branches": (2, 4),
+    "lengths": (32, 24, 16, 8),
+    "tokens": 24,
+    "trunk": 20,
+    "requests": 6,
+    "warmups": 1,
+}
 
 
 def main() -> None:
@@ -30,16 +42,14 @@ def main() -> None:
     console.quiet_libraries()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     runs = []
+    given = {"rounds": args.rounds, "minutes": args.minutes, "seed": args.seed}
+    given |= QUICK if args.quick else {}
     for dtype in args.dtypes.split(","):
-        for shape in args.shapes.split(","):
-            settings = Settings(
-                shape=shape, dtype=dtype, rounds=args.rounds, minutes=args.minutes, seed=args.seed
-            )
-            runs.append(measure(settings, names))
-            write(args.out, runs)
+        work = [(shape, names, given) for shape in args.shapes.split(",")]
         if not args.no_host:
-            host = Settings(shape="host", dtype=dtype, prompt=64, rounds=args.rounds, peers=False)
-            runs.append(measure(host, ["W8"]))
+            work.append(("host", ["W8"], given | {"prompt": 64, "peers": False}))
+        for shape, some, settings in work:
+            runs.append(measure(Settings(shape=shape, dtype=dtype, **settings), some))
             write(args.out, runs)
     refused = [f for run in runs for f in run["findings"] if f["check"]["refused"]]
     print(f"\n{args.out}: {len(runs)} runs, {len(refused)} speeds refused")
@@ -57,6 +67,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--minutes", type=float, help="of a workload: begin no round later")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--no-host", action="store_true", help="leave W8 out")
     parser.add_argument("--out", type=Path, default=Path("runs/decode.json"))
     return parser.parse_args()
@@ -64,11 +75,17 @@ def parse() -> argparse.Namespace:
 
 def measure(settings: Settings, names: list[str]) -> dict[str, Any]:
     """One shape and dtype: its findings, printed as they come."""
-    suite, found = Suite(settings, make_peers(settings)), []
-    for name in names:
-        for one in suite.run(name):
-            found.append(one)
-            print("\n" + "\n".join(report.lines(one)), flush=True)
+    others = [Batching, *make_llamas(settings)] if settings.peers else []
+    suite, found = Suite(settings, others), []
+    try:
+        for name in names:
+            for one in suite.run(name):
+                found.append(one)
+                print("\n" + "\n".join(report.lines(one)), flush=True)
+    finally:
+        for peer in suite.peers:
+            if isinstance(peer, Batching):
+                peer.stop()
     machine = suite.machine()
     print("\n" + report.head(machine), flush=True)
     return {"date": time.strftime("%Y-%m-%d"), "machine": machine, "findings": found}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pbranch.errors import ModelError
 from pinfer.bench.clock import NOTHING, now, since
 from pinfer.bench.own import Sample, Step
 from pinfer.bench.peers import Arm
@@ -36,7 +37,7 @@ NAMES = {
 }
 
 
-def make_peers(settings: Settings) -> list[Callable[[Any, Settings], Arm]]:
+def make_llamas(settings: Settings) -> list[Callable[[Any, Settings], Arm]]:
     """Makers of both arms; none, and a line that says why, where a package is missing."""
     if missing := [name for name in ("xllamacpp", "gguf") if find_spec(name) is None]:
         print(f"llama.cpp: skipped, as {' and '.join(missing)} cannot be imported")
@@ -76,6 +77,17 @@ class Server:
         params.verbosity = -1
         self.server = xllamacpp.Server(params)
         self.warm: tuple[str, int] | None = None
+        if settings.dtype == "float32":
+            self.agree(model)
+
+    @torch.inference_mode()
+    def agree(self, model: Any) -> None:
+        """ModelError unless the first token behind a prompt is the one that `model` gives."""
+        prompt = list(range(3, 35))
+        expected = int(model(torch.tensor([prompt])).logits[0, -1].argmax())
+        found = self.complete(0, prompt, 1)["choices"][0]["text"]
+        if found != f"t{expected}":
+            raise ModelError(f"llama.cpp draws {found!r} first, expected 't{expected}'")
 
     def complete(self, slot: int, prompt: Sequence[int], count: int) -> dict[str, Any]:
         """`count` tokens behind a prompt, in a slot."""

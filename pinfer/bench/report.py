@@ -94,11 +94,11 @@ def _tables(found: Finding) -> Iterator[str]:
         else:
             yield f"  ms a step      {name:<20}{value:8.2f}"
     for width, gain in found.get("step_gain", {}).items():
-        yield f"  step gain      {_q(gain)}  {width} rows: {width} T(1) / T({width})"
+        yield f"  step gain      {_q(gain)}  {width} T(1) / T({width})"
     for name, share in found.get("step_ratio", {}).items():
         yield f"  long / short   {_q(share)}  {name}"
     for name, share in found.get("host_share", {}).items():
-        yield f"  host share     {_q(share)}  {name} rows: forward / HF forward"
+        yield f"  host share     {_q(share)}  {name}: its forward / HF's, of so many rows"
 
 
 def _q(value: Mapping[str, float]) -> str:

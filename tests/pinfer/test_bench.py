@@ -1,10 +1,12 @@
 """The benchmark: its counts are exact, its scripts force what they say, its ratios are what they
 are called, and a wrong engine gets no speed."""
 
+import importlib
 import json
 import random
 import sys
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 import torch
@@ -37,6 +39,7 @@ from pinfer.sampler import Sampler
 from pinfer.scheduler import Choice, Scheduler
 
 torch.set_num_threads(1)
+ROOT = Path(__file__).resolve().parents[2]
 WORDS = Vocabulary(16, MarkerIds(16, 17, 18, 19, 20, 21), 22)
 SMALL = {"prompt": 12, "long_prompt": 40, "branches": (2, 3), "lengths": (6, 4, 2), "tokens": 5}
 SMALL |= {"trunk": 8, "requests": 3, "rounds": 2, "warmups": 0}
@@ -269,6 +272,39 @@ def test_chart_is_an_svg():
     root = ET.fromstring(drawn)
     lines = [x for x in root if x.tag.endswith("polyline")]
     assert len(lines) == 2 and all(len(x.get("points").split()) == 2 for x in lines)
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """The modules of benchmarks/ that decode.py is made of."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module
+
+
+def test_continuous_batching_does_as_much(suite, scripts):
+    batching = scripts("batching").Batching(suite.plain, suite.settings)
+    work = equal(12, 3, 5, 8)
+    assert batching.refusal(staged(12)) == "no nested forks"
+    try:
+        sample = batching.run(work)
+    finally:
+        batching.stop()
+    assert len(sample.steps) == work.line.passes and sample.tokens == work.line.drawn
+    assert sample.decode.cpu > 0
+
+
+def test_llama_is_skipped_with_its_reason(suite, scripts, monkeypatch, capsys):
+    llama = scripts("llama")
+    monkeypatch.setattr(llama, "find_spec", lambda name: None)
+    assert llama.make_llamas(suite.settings) == []
+    assert "skipped, as xllamacpp and gguf cannot be imported" in capsys.readouterr().out
+
+
+def test_every_weight_has_a_name_in_llama(suite, scripts):
+    names = [scripts("llama").gguf_name(name) for name in suite.plain.state_dict()]
+    assert len(set(names)) == len(names)
+    assert {"token_embd.weight", "output_norm.weight", "blk.1.ffn_down.weight"} <= set(names)
+    assert "blk.0.attn_q_norm.weight" in names  # the model is a Qwen3
 
 
 @pytest.fixture

@@ -32,18 +32,19 @@ class Batching:
         self.model = share_weights(model)  # the manager changes how a model attends
 
     def refusal(self, workload: Workload) -> str | None:
-        """One request, no nested forks, no long prompts."""
+        """One request, no nested forks; a prompt is fed in every round."""
         if len(workload.lines) > 1:
             return "one request"
-        if any(x.forks() for branches in workload.line.forks() for x in branches):
-            return "no nested forks"
-        return "the prompt is fed in every round" if workload.prompt > 1024 else None
+        if workload.warm:
+            return "prompts are not kept"
+        nested = any(x.forks() for branches in workload.line.forks() for x in branches)
+        return "no nested forks" if nested else None
 
     def start(self) -> Any:
-        """The manager, with pages for the widest block."""
+        """The manager, with pages for the widest block and 1024 tokens a branch."""
         if self.manager is None:
             rows = max(*self.settings.branches, len(self.settings.lengths))
-            pages = rows * (2 + (1024 + 1024) // PAGE)
+            pages = rows * (2 + (self.settings.prompt + 1024) // PAGE)
             self.manager = self.model.init_continuous_batching(
                 GenerationConfig(max_new_tokens=1024, do_sample=False, eos_token_id=-1),
                 ContinuousBatchingConfig(

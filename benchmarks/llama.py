@@ -69,14 +69,14 @@ class Server:
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.n_parallel = slots
-        params.n_ctx = slots * (settings.long_prompt + 2048)
+        params.n_ctx = slots * (settings.prompt + 2048)
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads
         kind = "F32" if settings.dtype == "float32" else "BF16"
         cache = getattr(xllamacpp.ggml_type, f"GGML_TYPE_{kind}")
         params.cache_type_k = params.cache_type_v = cache
         params.verbosity = -1
         self.server = xllamacpp.Server(params)
-        self.warm: tuple[str, int] | None = None
+        self.warm = 0  # length of the prompt that all slots hold
         if settings.dtype == "float32":
             self.agree(model)
 
@@ -108,10 +108,10 @@ class Server:
     def prepare(self, workload: Workload) -> list[int]:
         """The prompt of a workload, which all slots hold from now on."""
         prompt = workload.prompt_ids(self.words, self.seed)
-        if self.warm != (workload.title, workload.prompt):
+        if self.warm != workload.prompt:
             for slot in range(self.slots):
                 self.complete(slot, prompt, 1)
-            self.warm = (workload.title, workload.prompt)
+            self.warm = workload.prompt
         return prompt
 
 
@@ -122,9 +122,11 @@ class Llama:
         self.server, self.wide, self.name = server, wide, name
 
     def refusal(self, workload: Workload) -> str | None:
-        """One request; side by side, no nested forks."""
+        """One request, one prompt at a time; side by side, no nested forks."""
         if len(workload.lines) > 1:
             return "one request"
+        if workload.warm:
+            return "prompts are not kept"
         nested = any(x.forks() for branches in workload.line.forks() for x in branches)
         return "no nested forks" if nested and self.wide else None
 

@@ -15,6 +15,7 @@ from pinfer.bench.command import bench
 from pinfer.prompts import read_prompts, read_template_args, read_text
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app.command()(bench)
 
 
 @app.callback()
@@ -121,9 +122,6 @@ def generate(
         stream_answer(engine, jobs[0], sys.stdout, **rendering)
     else:
         answer_batch(engine, jobs, _opener(output, resume), as_json, done, **rendering)
-
-
-app.command()(bench)
 
 
 @app.command()

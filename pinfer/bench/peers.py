@@ -4,7 +4,7 @@ They draw their own tokens: as many as the workload says, and with random weight
 The paper's way, a forward under a 4-D mask, is an engine of ours over the oracle's runner.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -62,25 +62,24 @@ class Stamps(BaseStreamer):
 
 @dataclass(slots=True)
 class Prompts:
-    """A plain model, and its cache of the newest workload's prompt, but for the last token."""
+    """A plain model, and its caches of prompts by their length, but for the last token."""
 
     model: Any
     words: Vocabulary
     seed: int = 0
-    _key: Any = None
-    _cache: Any = None
-    _took: Span = NOTHING
+    kept: dict[int, tuple[Any, Span]] = field(default_factory=dict)
 
     @torch.inference_mode()
     def get(self, workload: Workload) -> tuple[Tensor, Any, Span]:
         """Token ids (1, prompt), a cache that may be extended, and what its prefill took."""
         ids = torch.tensor([workload.prompt_ids(self.words, self.seed)])
-        if self._key != (workload.title, workload.prompt):
-            self._cache = DynamicCache(config=self.model.config)
+        if workload.prompt not in self.kept:
+            cache = DynamicCache(config=self.model.config)
             begin = now()
-            self.model(ids[:, :-1], past_key_values=self._cache, logits_to_keep=1)
-            self._took, self._key = since(begin), (workload.title, workload.prompt)
-        return ids, copy_cache(self._cache, ids.shape[1] - 1), self._took
+            self.model(ids[:, :-1], past_key_values=cache, logits_to_keep=1)
+            self.kept[workload.prompt] = cache, since(begin)
+        cache, took = self.kept[workload.prompt]
+        return ids, copy_cache(cache, ids.shape[1] - 1), took
 
     def generate(self, ids: Tensor, cache: Any, count: int) -> tuple[Tensor, Stamps]:
         """`count` more tokens of each row; the cache holds all but the last token of `ids`."""

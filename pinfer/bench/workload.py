@@ -88,8 +88,8 @@ class Workload:
         return self.lines[0]
 
     def prompt_ids(self, vocabulary: Vocabulary, seed: int) -> list[int]:
-        """The prompt: one for all its requests."""
-        rng = random.Random(f"{seed}|{self.name}|{self.title}|{self.prompt}")
+        """The prompt: one for all its requests, and for all workloads with one as long."""
+        rng = random.Random(f"{seed}|{self.prompt}")
         return [rng.randrange(vocabulary.words) for _ in range(self.prompt)]
 
 

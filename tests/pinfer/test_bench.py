@@ -42,7 +42,7 @@ torch.set_num_threads(1)
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = Vocabulary(16, MarkerIds(16, 17, 18, 19, 20, 21), 22)
 SMALL = {"prompt": 12, "long_prompt": 40, "branches": (2, 3), "lengths": (6, 4, 2), "tokens": 5}
-SMALL |= {"trunk": 8, "requests": 3, "rounds": 2, "warmups": 0}
+SMALL |= {"trunk": 8, "requests": 3, "rounds": 1, "warmups": 0}
 
 
 def random_line(rng, depth=0):
@@ -230,7 +230,7 @@ def test_findings_of_every_workload(suite):
     (six,) = suite.run("W6")
     assert set(six["step_ratio"]) == {"own parallel", "HF batch", "HF 4-D mask"}
     for found in (w1, *two, three, five, six):
-        assert found["check"]["refused"] is None and found["rounds"] == 2
+        assert found["check"]["refused"] is None and found["rounds"] == 1
         assert len("\n".join(report.lines(found))) > 100
 
 

@@ -26,80 +26,73 @@ def lines(found: Finding) -> Iterator[str]:
     yield f"{found['workload']}  {found['title']}, prompt {found['prompt']}"
     check = found["check"]
     if check["refused"]:
-        yield f"  NO SPEED     {check['refused']}"
+        yield _row("NO SPEED", check["refused"])
         return
-    yield (
-        f"  checked      {check['draws']} draws: logits within {check['largest_gap']:.1e} of the "
-        f"oracle's, {check['tokens_different']} greedy tokens differ"
+    yield _row(
+        "checked",
+        f"{check['draws']} draws: logits within {check['largest_gap']:.1e} of the oracle's, "
+        f"{check['tokens_different']} greedy tokens differ",
     )
-    if "passes" in found and found["workload"] in ("W2", "W3", "W4"):
-        passes = found["passes"]
-        yield f"  passes       {passes['parallel']}, one branch at a time {passes['serial']}"
     yield from _gains(found)
     yield from _tables(found)
-    if check["kv_formula"]:
-        yield (
-            f"  cache        {check['kv_rows']} rows in use = formula, {check['kv_reserved']} "
-            f"reserved ({check['kv_reserved'] / check['kv_formula']:.2f})"
-        )
+    if formula := check["kv_formula"]:
+        reserved = f"{check['kv_reserved']} reserved ({check['kv_reserved'] / formula:.2f})"
+        yield _row("cache", f"{check['kv_rows']} rows in use = formula, {reserved}")
     for peer, why in found.get("skipped", {}).items():
-        yield f"  skipped      {peer}: {why}"
+        yield _row("skipped", f"{peer}: {why}")
     for name, times in found.get("seconds", {}).items():
-        yield (
-            f"  seconds      {name:<14} {times['cpu']:8.2f} cpu {times['wall']:8.2f} wall"
-            f"   prompt {times['prompt_cpu']:.2f}"
-        )
+        clocks = f"{times['cpu']:8.2f} cpu {times['wall']:8.2f} wall"
+        yield _row("seconds", f"{name:<18}{clocks}   prompt {times['prompt_cpu']:.2f}")
 
 
 def _gains(found: Finding) -> Iterator[str]:
     if "parallel_gain" in found:
-        yield (
-            f"  parallel_gain  {_q(found['parallel_gain'])}  own serial / own parallel; "
-            f"ideal {found['ideal']:.2f}, efficiency {found['efficiency']:.2f}"
-        )
-        yield (
-            f"  branch phase   {_q(found['branch_gain'])}  while branches are live; "
-            f"ideal {found['branch_ideal']:.2f}"
-        )
+        passes = found["passes"]
+        yield _row("passes", f"{passes['parallel']}, one branch at a time {passes['serial']}")
+        ideal = f"ideal {found['ideal']:.2f}, efficiency {found['efficiency']:.2f}"
+        yield _ratio("parallel_gain", found["parallel_gain"], f"own serial / own parallel; {ideal}")
+        ideal = f"ideal {found['branch_ideal']:.2f}"
+        yield _ratio("branch_gain", found["branch_gain"], f"while branches are live; {ideal}")
     if "of_measured" in found:
-        yield f"  of_measured    {_q(found['of_measured'])}  of what the steps' times allow"
+        yield _ratio("of_measured", found["of_measured"], "of what the steps' times allow")
     if "engine_gain" in found:
-        yield f"  engine_gain    {_q(found['engine_gain'])}  HF generate / own serial"
-        yield f"  total_gain     {_q(found['total_gain'])}  HF generate / own parallel"
-    if "best_peer" in found:
-        for name, gain in found["peers"].items():
-            best = " (best peer)" if name == found["best_peer"] else ""
-            yield f"  against        {_q(gain)}  {name} / own parallel{best}"
+        yield _ratio("engine_gain", found["engine_gain"], "HF generate / own serial")
+        yield _ratio("total_gain", found["total_gain"], "HF generate / own parallel")
+    for name, gain in found.get("peers", {}).items():
+        best = " (best peer)" if name == found["best_peer"] else ""
+        yield _ratio("against", gain, f"{name} / own parallel{best}")
     if "roofline_share" in found:
-        yield (
-            f"  roofline_share {_q(found['roofline_share'])}  of a step of one row: reading takes "
-            f"{found['floor_ms']:.2f} ms"
-        )
+        floor = f"of a step of one row: reading takes {found['floor_ms']:.2f} ms"
+        yield _ratio("roofline_share", found["roofline_share"], floor)
     if "end_to_end_gain" in found:
-        yield f"  end to end     {_q(found['end_to_end_gain'])}  the same, prompt included"
+        note = "own serial / own parallel, prompt included"
+        yield _ratio("end_to_end", found["end_to_end_gain"], note)
     if "refill_gain" in found:
         passes = found["refill_passes"]
-        yield (
-            f"  refill_gain    {_q(found['refill_gain'])}  off / on; 1 / fill "
-            f"{found['refill_ideal']:.2f}, passes {passes['refill off']} / {passes['refill on']}"
-        )
+        counts = f"passes {passes['refill off']} / {passes['refill on']}"
+        note = f"off / on; 1 / fill {found['refill_ideal']:.2f}, {counts}"
+        yield _ratio("refill_gain", found["refill_gain"], note)
 
 
 def _tables(found: Finding) -> Iterator[str]:
-    table = found.get("step_ms", {})
-    for name, value in table.items():
+    for name, value in found.get("step_ms", {}).items():
         if isinstance(value, Mapping):
-            cells = "".join(f"{w:>4}: {ms:7.2f}" for w, ms in value.items())
-            yield f"  ms a step      {name:<14}{cells}"
+            cells = "".join(f"{w:>5}: {ms:7.2f}" for w, ms in value.items())
         else:
-            yield f"  ms a step      {name:<20}{value:8.2f}"
+            cells = f"{value:8.2f}"
+        yield _row("ms a step", f"{name:<18}{cells}")
     for width, gain in found.get("step_gain", {}).items():
-        yield f"  step gain      {_q(gain)}  {width} T(1) / T({width})"
+        yield _ratio("step gain", gain, f"{width} T(1) / T({width})")
     for name, share in found.get("step_ratio", {}).items():
-        yield f"  long / short   {_q(share)}  {name}"
+        yield _ratio("long / short", share, name)
     for name, share in found.get("host_share", {}).items():
-        yield f"  host share     {_q(share)}  {name}: its forward / HF's, of so many rows"
+        yield _ratio("host share", share, f"{name}: its forward / HF's, of so many rows")
 
 
-def _q(value: Mapping[str, float]) -> str:
-    return f"{value['median']:6.2f} [{value['low']:.2f}, {value['high']:.2f}]"
+def _row(label: str, text: str) -> str:
+    return f"  {label:<15}{text}"
+
+
+def _ratio(label: str, value: Mapping[str, float], note: str) -> str:
+    quartiles = f"[{value['low']:.2f}, {value['high']:.2f}]"
+    return _row(label, f"{value['median']:5.2f} {quartiles}  {note}")

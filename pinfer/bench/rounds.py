@@ -66,7 +66,7 @@ def interleave(
         between()
         results = {name: arms[name]() for name in rng.sample(list(arms), len(arms))}
         if number >= 0:
-            found.append(results)
+            found.append({name: results[name] for name in arms})
         _tell(f"round {number + 1} of {rounds}" if number >= 0 else "warm-up")
     return found
 

@@ -344,7 +344,7 @@ def test_json_of_the_command(bench, tmp_path):
 def test_text_of_the_command(bench):
     code, out, err = bench("W2", "--no-peers")
     assert code == 0, err
-    names = ("checked", "parallel_gain", "branch phase", "roofline_share", "cache", "seconds")
+    names = ("checked", "parallel_gain", "branch_gain", "roofline_share", "cache", "seconds")
     places = [out.index(name) for name in names]
     assert places == sorted(places) and "engine_gain" not in out
     assert out.rstrip().endswith("median [quartiles]")

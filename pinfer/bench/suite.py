@@ -27,7 +27,8 @@ Finding = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is measured, and how long. tokens: of a branch of W2; trunk: before and after a block;
+    """What is measured, and how long. tokens: of a branch of W2, twice
+    those of W4; trunk: before and after a block, twice W4's;
     minutes: of a workload's rounds; long_prompt: W6's."""
 
     shape: str | None = "0.5b"
@@ -97,7 +98,7 @@ class Suite:
         if name == "W3":
             return [self.measure(skewed(s.prompt, s.lengths, s.trunk))]
         if name == "W4":
-            return [self.measure(staged(s.prompt))]
+            return [self.measure(staged(s.prompt, s.tokens // 2, s.trunk // 2))]
         if name == "W5":
             return [self.measure_load(loaded(s.prompt, s.lengths, s.requests, s.trunk))]
         if name == "W6":

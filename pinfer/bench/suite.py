@@ -27,9 +27,8 @@ Finding = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is measured, and how long. tokens: of a branch of W2, twice
-    those of W4; trunk: before and after a block, twice W4's;
-    minutes: of a workload's rounds; long_prompt: W6's."""
+    """What is measured, and how long. tokens: of a branch of W2, trunk: before a block and behind
+    it, both halved for W4; long_prompt: W6's; minutes: of a workload's rounds."""
 
     shape: str | None = "0.5b"
     model: str | None = None

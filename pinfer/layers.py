@@ -15,6 +15,9 @@ from torch.linalg import vector_norm
 from torch.nn.functional import linear, rms_norm
 
 WORTH = 2**20  # bytes of a matrix from which on packing pays: a packed product costs more to call
+ROWS = (
+    8  # that oneDNN packs for: for one row it may keep the plain layout, and two then cost double
+)
 Linear = Callable[[Tensor], Tensor]  # (rows, in) -> (rows, out)
 
 
@@ -39,7 +42,7 @@ def packed(weight: Tensor, bias: Tensor | None = None) -> Linear:
     if not packs(weight):
         return lambda rows: linear(rows, weight, bias)
     ops = torch.ops.mkldnn
-    inner = ops._reorder_linear_weight(weight, 1)
+    inner = ops._reorder_linear_weight(weight, ROWS)
     return lambda rows: ops._linear_pointwise(rows, inner, bias, "none", [], "")
 
 
@@ -57,7 +60,7 @@ def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
     try:
         ops = torch.ops.mkldnn
         found = ops._linear_pointwise(
-            rows, ops._reorder_linear_weight(weight, 1), None, "none", [], ""
+            rows, ops._reorder_linear_weight(weight, ROWS), None, "none", [], ""
         )
     except (RuntimeError, AttributeError, NotImplementedError):
         return False

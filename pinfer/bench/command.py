@@ -39,8 +39,18 @@ def bench(
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
     plot: Annotated[str | None, typer.Option(help="W1's step times as an SVG file")] = None,
+    break_even: Annotated[
+        bool,
+        typer.Option("--break-even", help="measure --model's passes, for `generate --fork auto`"),
+    ] = False,
 ) -> None:
     """Measure how fast branches decode here, on a model of random weights."""
+    if break_even:
+        from pinfer.breakeven import report_cost
+
+        # with as many threads as `generate` has, or it would not find the table
+        report_cost(model, dtype=dtype, path=path, prompt_tokens=prompt, as_json=as_json)
+        return
     names = workloads.upper().split(",")
     if plot is not None and ("W1" not in names or not Path(plot).parent.is_dir()):
         raise RequestError(

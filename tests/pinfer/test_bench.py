@@ -365,6 +365,14 @@ def test_wrong_options(bench, args, message):
     assert code == 1 and message in err and err.count("\n") == 1 and out == ""
 
 
+def test_break_even_is_measured_and_stored(bench, monkeypatch, tmp_path):
+    """`generate --fork auto` finds it under the model's key."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    code, out, err = bench("--break-even", "--prompt", "9")
+    assert code == 0 and out.splitlines()[0].split()[:2] == ["rows", "ms"]
+    assert err.splitlines()[-1].startswith(f"stored in {tmp_path}")
+
+
 def test_refusals_end_the_command(bench, monkeypatch):
     monkeypatch.setattr("pinfer.bench.oracle.EXACT", 0.0)
     code, out, err = bench("W2", "--no-peers")

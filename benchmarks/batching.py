@@ -37,8 +37,7 @@ class Batching:
             return "one request"
         if workload.warm:
             return "prompts are not kept"
-        nested = any(x.forks() for branches in workload.line.forks() for x in branches)
-        return "no nested forks" if nested else None
+        return "no nested forks" if workload.line.nested else None
 
     def start(self) -> Any:
         """The manager, with pages for the widest block and 1024 tokens a branch."""

@@ -127,8 +127,7 @@ class Llama:
             return "one request"
         if workload.warm:
             return "prompts are not kept"
-        nested = any(x.forks() for branches in workload.line.forks() for x in branches)
-        return "no nested forks" if nested and self.wide else None
+        return "no nested forks" if workload.line.nested and self.wide else None
 
     def run(self, workload: Workload) -> Sample:
         """Decode behind a cached prompt."""

@@ -2,17 +2,17 @@
 on a fork pays. Tokens are forced; what the model says is drawn from and thrown away."""
 
 import json
-import random
-import statistics
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from operator import itemgetter
 
 import torch
 
 from pbranch.errors import RequestError
 from pbranch.markers import MarkerIds
+from pinfer.bench.rounds import each, interleave
 from pinfer.cost import PassCost
 from pinfer.costfile import cost_key, save_cost
 from pinfer.engine import Engine
@@ -61,21 +61,15 @@ def measure_cost(
     passes = _WARM_UPS + rounds
     _check(engine, prompt_tokens, rows, passes)
     lines: dict[int, _Line] = {}
-    seconds: dict[int, list[float]] = {n: [] for n in rows}
-    order, rng = list(rows), random.Random(0)
     try:
         for n in rows:
             lines[n] = _Line(engine, n, prompt_tokens, passes)
-        for _ in range(passes):
-            rng.shuffle(order)
-            for n in order:
-                begin = _now(engine)
-                lines[n].step()
-                seconds[n].append(_now(engine) - begin)
+        arms = {str(n): line.seconds for n, line in lines.items()}
+        found = interleave(arms, rounds, _WARM_UPS)
     finally:
         for line in lines.values():
             engine.runner.release(line.request)
-    return PassCost.measured({n: statistics.median(t[_WARM_UPS:]) for n, t in seconds.items()})
+    return PassCost.measured({n: each(found, itemgetter(str(n))).median for n in rows})
 
 
 class _Line:
@@ -98,6 +92,12 @@ class _Line:
 
     def _feeds_headers(self) -> bool:
         return len(self.request.queue) > self.request.live
+
+    def seconds(self) -> float:
+        """Of one more step."""
+        begin = _now(self.engine)
+        self.step()
+        return _now(self.engine) - begin
 
     def step(self) -> None:
         """A pass, as the engine makes it."""

@@ -20,7 +20,7 @@ def bench(
     model: Annotated[
         str | None, typer.Option(help="folder of a model, in place of a shape")
     ] = None,
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
+    dtype: Annotated[str | None, typer.Option(help="float32 (default) or bfloat16")] = None,
     path: Annotated[str, typer.Option(help="auto, fast or general")] = "auto",
     prompt: Annotated[int, typer.Option(help="tokens")] = 512,
     long_prompt: Annotated[int, typer.Option(help="tokens of W6's")] = 4096,
@@ -48,7 +48,7 @@ def bench(
     if break_even:
         from pinfer.breakeven import report_cost
 
-        # with as many threads as `generate` has, or it would not find the table
+        # with the threads and the dtype that `generate` has, or it would not find the table
         report_cost(model, dtype=dtype, path=path, prompt_tokens=prompt, as_json=as_json)
         return
     names = workloads.upper().split(",")
@@ -65,7 +65,7 @@ def bench(
     settings = Settings(
         shape=None if model else shape,
         model=model,
-        dtype=dtype,
+        dtype=dtype or "float32",
         path=path,
         prompt=prompt,
         long_prompt=long_prompt,

@@ -160,7 +160,7 @@ class Checked:
         arena = self.runner.arena
         self.lost += arena.rows != sum(self.held.values())
         self.most = max(self.most, arena.rows)
-        self.reserved = max(self.reserved, sum(s.capacity for s in arena.segments.values()))
+        self.reserved = max(self.reserved, arena.reserved)
         followed, mine = self._followed(batch)
         if followed.rows:
             self._compare(logits[mine], self.oracle.run(followed), followed.lanes)

@@ -134,10 +134,9 @@ class Batch:
         """No nested forks, no requests side by side, no more memory than MOST_CACHE."""
         if len(workload.lines) > 1:
             return "one request"
-        forks = workload.line.forks()
-        if any(inner.forks() for branches in forks for inner in branches):
+        if workload.line.nested:
             return "no nested forks"
-        rows = max((len(branches) for branches in forks), default=1)
+        rows = max((len(branches) for branches in workload.line.forks()), default=1)
         held = rows * (workload.prompt + workload.line.passes) * row_bytes(self.prompts.model)
         if held > MOST_CACHE:
             return f"{held / 2**30:.1f} GiB of cache"

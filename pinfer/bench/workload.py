@@ -70,6 +70,11 @@ class Line:
         """Its blocks, without those of its branches."""
         return [part for part in self.parts if not isinstance(part, int)]
 
+    @property
+    def nested(self) -> bool:
+        """Whether a branch forks."""
+        return any(inner.forks() for branches in self.forks() for inner in branches)
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:

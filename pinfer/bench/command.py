@@ -45,6 +45,7 @@ def bench(
     ] = False,
 ) -> None:
     """Measure how fast branches decode here, on a model of random weights."""
+    console.quiet_libraries()
     if break_even:
         from pinfer.breakeven import report_cost
 
@@ -58,7 +59,6 @@ def bench(
         )
     counts = {"--branches": branches, "--lengths": lengths}
     widths, sizes = (_numbers(name, text) for name, text in counts.items())
-    console.quiet_libraries()
     from pinfer.bench.suite import Settings, Suite, check_names
 
     check_names(names)

@@ -28,9 +28,7 @@ BRANCH_EAGER = "ptrain_branch_eager"  # dense mask, for models that cap their sc
 BRANCH_FLEX = "ptrain_branch_flex"  # FlexAttention: skips the blocks of a long row that see nothing
 LONG_ROW = 4096  # tokens from which on `auto` takes FlexAttention on CUDA
 BLOCK = 128  # rows and columns of a block of a BlockMask
-BAND = (
-    96  # rows of a band: 64 and 128 took about as long on rows of 2,048 tokens, 32 and 256 longer
-)
+BAND = 96  # rows; of rows of 2,048 tokens bands of 64 and 128 took as long, of 32 and 256 longer
 
 
 def choose_attention(option: str, device: str, longest: int, config: Any) -> str:

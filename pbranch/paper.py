@@ -35,7 +35,7 @@ def paper_layout(prompt_ids: Sequence[int], trace: Trace, codec: SegmentCodec) -
     """Rows of a prompt and its trace as they are decoded, without targets. The titles that come
     first are not among them: no later row sees them (`outline: own`). Marks, titles with their
     colon, bodies and gaps are encoded one by one; nested blocks are plain text."""
-    builder = Builder(codec, None, LayoutOptions(outline="own", join="reencode"))
+    builder = Builder(codec, None, LayoutOptions())
     builder.extend(prompt_ids, None)
     for part in trace.parts:
         if isinstance(part, Segment):

@@ -79,8 +79,12 @@ def generate(
     if instruction is not None and dialect == "native":
         raise RequestError("--instruction needs a dialect that is asked for: --dialect paper")
     asks = None if instruction is None else read_instruction(instruction)
-    rendering = {"system": system, "raw": raw, "template_args": read_template_args(template_arg)}
-    rendering["instruction"] = asks
+    rendering = {
+        "system": system,
+        "raw": raw,
+        "template_args": read_template_args(template_arg),
+        "instruction": asks,
+    }
     from pinfer.params import EngineLimits, SamplingParams, samples
 
     params = SamplingParams(

@@ -24,9 +24,9 @@ def open_request(
     watch: StopWatch | None = None,
     script: Script | None = None,
 ) -> Request:
-    """A request with its prompt queued; `watch` looks for its stop strings."""
+    """A request with its prompt queued; `watch` looks for its stop strings, `script` reads its
+    dialect."""
     request = Request(number, prompt, params)
-    request.rows_per_token = script.rows_per_token if script else request.rows_per_token
     trunk = Lane(
         request, (), None, 0, rules.context - 1, params.max_new_tokens, LaneState.TRUNK_FLAT
     )

@@ -29,7 +29,6 @@ class Script(Protocol):
 
     title: str  # of a branch: what the outline calls it,
     colon: str  # and what stands behind that in its header
-    rows_per_token: int  # cached for each drawn token, at most
 
     def take(self, lane: "Lane", token: int, logprob: Logprob | None, rules: Rules) -> None:
         """A token was drawn for the lane."""

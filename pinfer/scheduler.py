@@ -85,6 +85,8 @@ class Scheduler:
                 "dialect paper"
             )
         request = open_request(self._count, prompt, params, self.rules, watch, script)
+        if script is not None:
+            request.rows_per_token = script.paper.rows_per_token
         if self.limits.max_kv_rows is not None:
             most = _most_rows(request)
             if most > self.limits.max_kv_rows:

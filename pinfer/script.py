@@ -56,7 +56,6 @@ class TrunkScript:
 
     def __init__(self, paper: Paper, outline: Outline = "own") -> None:
         self.paper, self.outline, self.held = paper, outline, Held(paper)
-        self.rows_per_token = paper.rows_per_token
         self.open: _Titles | None = None  # being read
 
     def take(self, lane: Lane, token: int, logprob: Logprob | None, rules: Rules) -> None:
@@ -231,7 +230,6 @@ class BranchScript:
 
     def __init__(self, paper: Paper, title: str, colon: str) -> None:
         self.title, self.colon, self.held = title, colon, Held(paper)
-        self.rows_per_token = paper.rows_per_token
 
     def take(self, lane: Lane, token: int, logprob: Logprob | None, rules: Rules) -> None:
         """A token was drawn for the branch."""

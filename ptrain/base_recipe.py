@@ -51,7 +51,8 @@ class TrainSection:
 @dataclass(frozen=True, slots=True)
 class PretrainRecipe:
     """`data`, and `first_data` of the first `train.first_steps`: glob patterns of trace records;
-    `tokenizer_traces`: how many of the first ones train the BPE."""
+    `tokenizer_traces`: how many of the first ones train the BPE; `start`: folder of a base whose
+    tokenizer and weights the first step has, in place of new ones."""
 
     data: tuple[str, ...]
     out: str = "runs/tiny_base"
@@ -59,3 +60,4 @@ class PretrainRecipe:
     model: ModelSection = field(default_factory=ModelSection)
     train: TrainSection = field(default_factory=TrainSection)
     first_data: tuple[str, ...] = ()
+    start: str = ""

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import distributed
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
@@ -44,7 +45,8 @@ class Run:
 
 
 def start_run(recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerFast, device: str) -> Run:
-    """A new model and optimizer, or those of the last checkpoint."""
+    """A new model and optimizer, or those of the last checkpoint; new ones may have the weights of
+    `recipe.start`. Raises RecipeError where those are of another shape."""
     train = recipe.train
     torch.manual_seed(train.seed)
     model = Qwen3ForCausalLM(build_config(recipe.model, tokenizer))
@@ -52,6 +54,8 @@ def start_run(recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerFast, device
     for layer in model.model.layers:
         for norm in (layer.self_attn.q_norm, layer.self_attn.k_norm):
             torch.nn.init.constant_(norm.weight, recipe.model.sharpness)
+    if recipe.start:
+        _load_start(model, recipe.start)
     model.to(torch.device(device))  # type: ignore[arg-type]
     run = Run(model, _optimizers(model, train, device))
     _load_checkpoint(run, recipe, device)
@@ -171,6 +175,16 @@ def _groups(
         yield torch.from_numpy(ids), torch.from_numpy(labels)
 
 
+def _load_start(model: Qwen3ForCausalLM, folder: str) -> None:
+    weights = load_file(Path(folder) / "model.safetensors")
+    try:
+        missing, unexpected = model.load_state_dict(weights, strict=False)  # casts to float32
+    except RuntimeError as e:
+        raise RecipeError(f"start {folder}: {str(e).splitlines()[-1].strip()}") from e
+    if unexpected or missing != ["lm_head.weight"]:  # which is the embedding
+        raise RecipeError(f"start {folder}: {(unexpected + missing)[0]} is not in both models")
+
+
 def _checkpoint_path(recipe: PretrainRecipe) -> Path:
     return Path(recipe.out) / "state" / "checkpoint.pt"
 
@@ -182,7 +196,7 @@ def _identity(recipe: PretrainRecipe) -> str:
         for k, v in asdict(recipe.train).items()
         if k not in ("save_every", "log_every", "steps")
     }
-    data = [recipe.first_data, recipe.data]
+    data = [recipe.first_data, recipe.data, recipe.start]
     return json.dumps({"data": data, "model": asdict(recipe.model), "train": train})
 
 

@@ -74,9 +74,15 @@ def _choose_device(train: TrainSection) -> str:
 
 
 def _load_tokenizer(recipe: PretrainRecipe, out: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer of an earlier part of this run, else a new one."""
+    """The tokenizer of an earlier part of this run, or of `start`, else a new one."""
     if (out / "tokenizer.json").exists():
         return PreTrainedTokenizerFast.from_pretrained(out)
+    if recipe.start:
+        if not (Path(recipe.start) / "tokenizer.json").exists():
+            raise RecipeError(f"start {recipe.start}: no such folder with a tokenizer.json")
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(recipe.start)
+        tokenizer.save_pretrained(out)
+        return tokenizer
     files = list_files([*recipe.first_data, *recipe.data])
     texts = read_texts(files, recipe.tokenizer_traces)
     tokenizer = train_tokenizer(texts, recipe.model.vocab, recipe.model.context)

@@ -40,7 +40,7 @@ MIXES = {
         "copies": 2,
         "marked": 12,
         "outline": 5,
-        "late": 14,
+        "late": 20,
     },
 }
 SINGLES = (

@@ -197,6 +197,40 @@ def test_the_first_steps_see_the_first_data_alone(recipe: PretrainRecipe, tmp_pa
     assert not all(torch.equal(half[k], alone[k]) for k in alone)
 
 
+def test_a_run_may_start_from_a_base(recipe: PretrainRecipe, tmp_path: Path) -> None:
+    start = pretrain(recipe)
+    weights = load_file(start / "model.safetensors")
+    train = replace(recipe.train, steps=0)
+    later = replace(recipe, start=str(start), out=str(tmp_path / "later"), train=train)
+    same = load_file(pretrain(later) / "model.safetensors")
+    assert all(torch.equal(same[k], weights[k]) for k in weights)
+    tokenizer = (start / "tokenizer.json").read_text()
+    assert (tmp_path / "later" / "tokenizer.json").read_text() == tokenizer
+    more = replace(later, out=str(tmp_path / "more"), train=replace(train, steps=2))
+    assert not torch.equal(
+        load_file(pretrain(more) / "model.safetensors")["model.norm.weight"],
+        weights["model.norm.weight"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden": 64}, "start .*size mismatch for"),
+        ({"layers": 3}, "start .*layers.2.* is not in both models"),
+        (None, "start nowhere: no such folder with a tokenizer.json"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_named(
+    recipe: PretrainRecipe, tmp_path: Path, change: dict[str, int] | None, message: str
+) -> None:
+    start = str(pretrain(recipe)) if change else "nowhere"
+    model = replace(recipe.model, **(change or {}))
+    other = replace(recipe, start=start, model=model, out=str(tmp_path / "other"))
+    with pytest.raises(RecipeError, match=message):
+        pretrain(other)
+
+
 def test_folder_loads_generates_and_tells_its_scores(recipe: PretrainRecipe) -> None:
     out = pretrain(recipe)
     model = AutoModelForCausalLM.from_pretrained(out)

@@ -24,6 +24,7 @@ from evaluate import (
     decode,
     forking,
     held_out,
+    marked_passes,
     ratios,
     share,
     slower,
@@ -95,7 +96,8 @@ def train_adapter(out: Path, steps: int | None) -> dict[str, Any]:
 
 
 def compare(adapter: str, prompts: int) -> dict[str, Any]:
-    """The base in one line, then the adapter one branch at a time and side by side."""
+    """The base in one line, then the adapter one branch at a time and side by side; and the base
+    asked for the marks of `dialect="paper"`, in one line and side by side."""
     from pinfer import Engine
 
     say(f"3/3 decoding {prompts} held-out prompts")
@@ -114,6 +116,20 @@ def compare(adapter: str, prompts: int) -> dict[str, Any]:
         "long": ratios(linear, parallel, base, least=LONG),
         "slower_share": slower(linear, parallel),
         "by_task": {t: by_task(t, linear, serial, parallel, base) for t in TASKS},
+        "marks": by_marks(base, records),
+    }
+
+
+def by_marks(base: Any, records: Sequence[Any]) -> dict[str, Any]:
+    """What can be had without an adapter; linear decoding gets the same prompt."""
+    linear, linear_seconds = decode(base, records, "linear", dialect="paper")
+    parallel, parallel_seconds = decode(base, records, "parallel", dialect="paper")
+    return {
+        "linear": summary(linear, linear_seconds),
+        "parallel": summary(parallel, parallel_seconds) | forking(parallel),
+        **ratios(linear, parallel, base, ideal_passes=marked_passes),
+        "long": ratios(linear, parallel, base, LONG, marked_passes),
+        "slower_share": slower(linear, parallel),
     }
 
 
@@ -157,16 +173,18 @@ def print_table(report: dict[str, Any]) -> None:
         table.add_column(name, justify="right")
     for task, row in found["by_task"].items():
         table.add_row(task, *cells(row), f"{row['forked']:.0%}", f"{row['slower_share']:.0%}")
-    whole = found["parallel"]["fork_rate"]
-    table.add_row("all", *cells(found), f"{whole:.0%}", f"{found['slower_share']:.0%}")
+    for name, row in (("all", found), ("all, by marks alone", found["marks"])):
+        rate = row["parallel"]["fork_rate"]
+        table.add_row(name, *cells(row), f"{rate:.0%}", f"{row['slower_share']:.0%}")
     Console(width=130).print(table)
-    parallel, long = found["parallel"], found["long"]
+    parallel, long, marks = found["parallel"], found["long"], found["marks"]["long"]
     print(
         f"format kept {parallel['format_rate']:.1%} · forked {parallel['fork_rate']:.1%} of "
         f"prompts that parallelise · left {parallel['no_fork_rate']:.1%} of the others linear · "
         f"{parallel['mean_branches']:.1f} branches\n"
         f"prompts of {LONG} steps and more: {long['passes_ratio']:.2f} times fewer passes "
-        f"(ideal {long['ideal_ratio']:.2f})\n"
+        f"(ideal {long['ideal_ratio']:.2f}); by marks alone, without the adapter "
+        f"{marks['passes_ratio']:.2f} (ideal {marks['ideal_ratio']:.2f})\n"
         f"seconds: linear {found['linear']['seconds']}, serial {found['serial']['seconds']}, "
         f"parallel {found['parallel']['seconds']}. With a model this small they measure the cost "
         "of calling kernels, not the method; passes are what carries over."
@@ -174,8 +192,9 @@ def print_table(report: dict[str, Any]) -> None:
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """Accuracies, passes and ratios of a row."""
-    numbers = [f"{row[mode]['accuracy']:.3f}" for mode in ("linear", "serial", "parallel")]
+    """Accuracies, passes and ratios of a row; a dash where there is none."""
+    modes = ("linear", "serial", "parallel")
+    numbers = [f"{row[mode]['accuracy']:.3f}" if mode in row else "–" for mode in modes]
     numbers += [f"{row[mode]['passes']:.0f}" for mode in ("linear", "parallel")]
     keys = ("passes_ratio", "ideal_ratio", "efficiency")
     return numbers + [f"{row[k]:.2f}" if k in row else "–" for k in keys]

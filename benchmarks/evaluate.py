@@ -3,7 +3,7 @@ for the model cards; every number is counted, none is taken from elsewhere."""
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,11 @@ from pdata.grade import grade
 from pdata.record import Record
 from pdata.rewrite_rules import rewrite
 from pdata.synth import make_record
+from pdata.tasks.marks import INSTRUCTIONS
 
 from pbranch.layout import critical_path
-from pbranch.tree import make_trace
+from pbranch.paper import CLOSE, GAP, MARK
+from pbranch.tree import make_trace, plain_text
 from pinfer import Engine, Generation, SamplingParams
 
 PARALLEL_TASKS = ("records", "sums", "cases")
@@ -52,13 +54,15 @@ def held_out(n: int, seed: int = 90_001) -> list[Record]:
 
 
 def decode(
-    engine: Engine, records: Sequence[Record], mode: str, grammar: str = "on"
+    engine: Engine, records: Sequence[Record], mode: str, **options: Any
 ) -> tuple[list[Answer], float]:
-    """Answers in order, and the seconds that the batch took."""
-    params = SamplingParams(max_new_tokens=1024, mode=mode, grammar=grammar)  # type: ignore[arg-type]
+    """Answers in order, and the seconds that the batch took; `options`: of SamplingParams."""
+    params = SamplingParams(max_new_tokens=1024, mode=mode, **options)  # type: ignore[arg-type]
     began = time.monotonic()
     print(f"decoding {len(records)} prompts, {mode} …", file=sys.stderr, flush=True)
-    generations = engine.generate([r.messages for r in records], params)
+    generations = engine.generate(
+        [r.messages for r in records], params, instruction=INSTRUCTIONS[0]
+    )
     answers = [Answer(r, g) for r, g in zip(records, generations, strict=True)]
     return answers, time.monotonic() - began
 
@@ -86,16 +90,21 @@ def forking(answers: Sequence[Answer]) -> dict[str, Any]:
 
 
 def ratios(
-    linear: Sequence[Answer], parallel: Sequence[Answer], engine: Engine, least: int = 2
+    linear: Sequence[Answer],
+    parallel: Sequence[Answer],
+    engine: Engine,
+    least: int = 2,
+    ideal_passes: Callable[[Record, Engine], tuple[int, int]] | None = None,
 ) -> dict[str, float]:
     """Passes of linear over parallel decoding on prompts that parallelise and have `least` steps,
-    the same of their reference traces, and the quotient of the two."""
+    the same of their reference traces by `ideal_passes` (default: `reference_passes`), and the
+    quotient of the two."""
     pairs = [
         (a, b)
         for a, b in zip(linear, parallel, strict=True)
         if a.record.meta["task"] in PARALLEL_TASKS and a.record.meta["steps"] >= least
     ]
-    ideals = [reference_passes(a.record, engine) for a, _ in pairs]
+    ideals = [(ideal_passes or reference_passes)(a.record, engine) for a, _ in pairs]
     found = sum(a.passes for a, _ in pairs) / sum(b.passes for _, b in pairs)
     ideal = sum(x for x, _ in ideals) / sum(y for _, y in ideals)
     return {"passes_ratio": found, "ideal_ratio": ideal, "efficiency": found / ideal}
@@ -106,6 +115,28 @@ def reference_passes(record: Record, engine: Engine) -> tuple[int, int]:
     linear = make_trace(record.completion)
     tree = rewrite(record.completion, record.messages[-1]["content"]).trace
     return critical_path(linear, engine.codec), critical_path(tree, engine.codec)
+
+
+def marked_passes(record: Record, engine: Engine) -> tuple[int, int]:
+    """Passes of a reference trace that marks its steps (`dialect="paper"`): in one line, and with
+    titles first, then all bodies side by side, then the rest."""
+    tree = rewrite(record.completion, record.messages[-1]["content"]).trace
+    (fork,) = tree.forks()
+    lead, tail = plain_text(tree).split(plain_text(make_trace(fork)))
+    bodies = [
+        # a marked step does not say its title again, see pdata.tasks.marks
+        " " + plain_text(branch).removeprefix(title).lstrip(":. ")
+        for title, branch in zip(fork.topics, fork.branches, strict=True)
+    ]
+
+    def count(*texts: str) -> int:
+        return sum(len(engine.codec.encode(text)) for text in texts)
+
+    titles = [f"{title}:" for title in fork.topics]
+    # the text's end takes a pass, and its first token, which the prefill draws, none
+    around = count(lead, MARK, CLOSE, f"\n{tail.lstrip()}")
+    steps = [count(body, GAP, MARK) for body in bodies]
+    return around + count(*titles) + sum(steps), around + count(*titles) + max(steps)
 
 
 def slower(linear: Sequence[Answer], parallel: Sequence[Answer]) -> float:

@@ -37,4 +37,7 @@ def test_the_demo_writes_its_report(tmp_path) -> None:
     rates = {"format_rate", "fork_rate", "no_fork_rate", "mean_branches"}
     assert rates <= set(found["parallel"])
     assert set(found["by_task"]) == {"records", "sums", "cases", "chain"}
-    assert "not the method" in done.stdout
+    marks = found["marks"]
+    assert {"passes_ratio", "ideal_ratio", "efficiency", "slower_share", "long"} <= set(marks)
+    assert {"accuracy", "passes", "fork_rate"} <= set(marks["parallel"])
+    assert "by marks alone" in done.stdout and "not the method" in done.stdout

@@ -173,7 +173,7 @@ def print_table(report: dict[str, Any]) -> None:
         table.add_column(name, justify="right")
     for task, row in found["by_task"].items():
         table.add_row(task, *cells(row), f"{row['forked']:.0%}", f"{row['slower_share']:.0%}")
-    for name, row in (("all", found), ("all, by marks alone", found["marks"])):
+    for name, row in (("all", found), ("marks only", found["marks"])):
         rate = row["parallel"]["fork_rate"]
         table.add_row(name, *cells(row), f"{rate:.0%}", f"{row['slower_share']:.0%}")
     Console(width=130).print(table)
@@ -183,7 +183,7 @@ def print_table(report: dict[str, Any]) -> None:
         f"prompts that parallelise · left {parallel['no_fork_rate']:.1%} of the others linear · "
         f"{parallel['mean_branches']:.1f} branches\n"
         f"prompts of {LONG} steps and more: {long['passes_ratio']:.2f} times fewer passes "
-        f"(ideal {long['ideal_ratio']:.2f}); by marks alone, without the adapter "
+        f"(ideal {long['ideal_ratio']:.2f}); marks only, without the adapter: "
         f"{marks['passes_ratio']:.2f} (ideal {marks['ideal_ratio']:.2f})\n"
         f"seconds: linear {found['linear']['seconds']}, serial {found['serial']['seconds']}, "
         f"parallel {found['parallel']['seconds']}. With a model this small they measure the cost "

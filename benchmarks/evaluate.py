@@ -11,7 +11,6 @@ from pdata.grade import grade
 from pdata.record import Record
 from pdata.rewrite_rules import rewrite
 from pdata.synth import make_record
-from pdata.tasks.marks import INSTRUCTIONS
 
 from pbranch.layout import critical_path
 from pbranch.paper import CLOSE, GAP, MARK
@@ -60,9 +59,7 @@ def decode(
     params = SamplingParams(max_new_tokens=1024, mode=mode, **options)  # type: ignore[arg-type]
     began = time.monotonic()
     print(f"decoding {len(records)} prompts, {mode} …", file=sys.stderr, flush=True)
-    generations = engine.generate(
-        [r.messages for r in records], params, instruction=INSTRUCTIONS[0]
-    )
+    generations = engine.generate([r.messages for r in records], params)
     answers = [Answer(r, g) for r, g in zip(records, generations, strict=True)]
     return answers, time.monotonic() - began
 

@@ -59,6 +59,8 @@ class Engine:
         table = legal_table(
             self.rules.markers, self.rules.end_of_text, size, min(size, len(loaded.tokenizer))
         )
+        own = getattr(loaded.model, "generation_config", None)
+        self._asks: str | None = getattr(own, "paper_instruction", None)
         self._paper: Paper | None = None  # the first request in the dialect makes it
         self._unclaimed: list[Request] = []  # finished while a stream was followed
         self.sampler = Sampler(torch.from_numpy(table).to(self.runner.device))
@@ -98,7 +100,8 @@ class Engine:
         """Queue a prompt: text, messages, or {"token_ids": […]} as it is. system, raw and
         template_args: see `render_prompt`. An adapter's switch follows from whether the request
         may fork. instruction: what asks for the marks of params.dialect, behind the prompt; None:
-        the shipped text in the prompt's language."""
+        the model's own (`paper_instruction` in its generation_config.json), else the shipped text
+        in the prompt's language."""
         if isinstance(prompt, Mapping):
             ids = list(prompt["token_ids"])
             rows = self.sampler.legal.shape[1]
@@ -106,7 +109,7 @@ class Engine:
                 raise RequestError(f"token id {wrong[0]}: the vocabulary has {rows} rows")
         else:
             if params.dialect == "paper":
-                prompt = instruct(prompt, instruction)
+                prompt = instruct(prompt, self._asks if instruction is None else instruction)
             form: Form = "parallel" if params.forks else "linear"
             switch = self.branch_config.switch.text(form) if self.branch_config else None
             ids = render_prompt(prompt, self.tokenizer, system, raw, template_args, switch)

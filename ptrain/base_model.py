@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from ptrain.base_recipe import ModelSection
+from pbranch.recipe import dump_recipe
+from ptrain.base_recipe import ModelSection, PretrainRecipe
 
 CARD = """---
 license: apache-2.0
@@ -25,12 +26,14 @@ tags: [parallel-branches]
 # Tiny base of parallel-branches
 
 A Qwen3 decoder of {parameters:,} parameters, trained from scratch on synthetic linear traces
-(`pdata synth mix`): which record fits, sums, cases, chains. It can do these tasks and nothing else,
-and knows no branches: `recipes/sft.yaml` teaches it those. Stored in bfloat16, computed in float32.
+(`pdata synth recall`): which record fits, sums, cases, chains. It can do these tasks and nothing
+else, and knows no markers: `recipes/sft.yaml` teaches it those. Asked for the marks of
+`--dialect paper` in one of four wordings (`pdata.tasks.marks`), it writes them. Stored in bfloat16,
+computed in float32.
 
 ## Training
 
-{tokens:,} tokens ({traces:,} traces, {steps:,} steps) in {seconds:,.0f} s on {device}
+{tokens:,} tokens ({traces:,} traces, {steps:,} steps{origin}) in {seconds:,.0f} s on {device}
 (torch {torch}); loss of the last steps {loss}, completions only.
 
 ```yaml
@@ -66,10 +69,10 @@ def save_base(
     model: Qwen3ForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
     out: Path,
-    recipe: str,
+    recipe: PretrainRecipe,
     facts: dict[str, Any],
 ) -> None:
-    """Write weights, configuration, tokenizer, recipe, `training.json` (`facts`) and the card."""
+    """Write weights, configurations, tokenizer, recipe, `training.json` (`facts`) and the card."""
     weights = {
         name: tensor.detach().to("cpu", torch.bfloat16).contiguous()
         for name, tensor in model.state_dict().items()
@@ -82,11 +85,12 @@ def save_base(
     config.dtype = "float32"
     config.save_pretrained(out)
     ends = [tokenizer.eos_token_id, tokenizer.pad_token_id]
+    asks = {"paper_instruction": recipe.instruction} if recipe.instruction else {}
     GenerationConfig(
-        eos_token_id=ends, pad_token_id=tokenizer.pad_token_id, do_sample=False
+        eos_token_id=ends, pad_token_id=tokenizer.pad_token_id, do_sample=False, **asks
     ).save_pretrained(out)
     tokenizer.save_pretrained(out)
-    (out / "recipe.yaml").write_text(recipe, encoding="utf-8")
+    (out / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
     (out / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     write_card(out)
 
@@ -100,7 +104,8 @@ def write_card(out: Path) -> None:
     recipe = (out / "recipe.yaml").read_text(encoding="utf-8")
     path = out / "scores.json"
     scores = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    card = CARD.format(recipe=recipe, scores=_write_table(scores), **facts)
+    origin = f", from the weights of `{facts['start']}`" if facts.get("start") else ""
+    card = CARD.format(recipe=recipe, scores=_write_table(scores), origin=origin, **facts)
     (out / "README.md").write_text(card, encoding="utf-8")
 
 

@@ -52,7 +52,8 @@ class TrainSection:
 class PretrainRecipe:
     """`data`, and `first_data` of the first `train.first_steps`: glob patterns of trace records;
     `tokenizer_traces`: how many of the first ones train the BPE; `start`: folder of a base whose
-    tokenizer and weights the first step has, in place of new ones."""
+    tokenizer and weights the first step has, in place of new ones; `instruction`: what asks this
+    model for the marks of `--dialect paper`, for its generation_config.json."""
 
     data: tuple[str, ...]
     out: str = "runs/tiny_base"
@@ -61,3 +62,4 @@ class PretrainRecipe:
     train: TrainSection = field(default_factory=TrainSection)
     first_data: tuple[str, ...] = ()
     start: str = ""
+    instruction: str = ""

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from pbranch import console
 from pbranch.errors import RecipeError
-from pbranch.recipe import dump_recipe, load_recipe
+from pbranch.recipe import load_recipe
 from ptrain.base_model import save_base
 from ptrain.base_recipe import PretrainRecipe, TrainSection
 from ptrain.base_trainer import log, processes, start_run, train_run
@@ -50,6 +50,7 @@ def pretrain(recipe: PretrainRecipe) -> Path:
     )
     train_run(run, recipe, corpora, device)
     facts = {
+        "start": recipe.start,
         "seconds": round(run.seconds, 1),
         "device": torch.cuda.get_device_name() if device == "cuda" else "CPU",
         "processes": world,
@@ -61,7 +62,7 @@ def pretrain(recipe: PretrainRecipe) -> Path:
         "steps": run.step,
         "loss": round(run.loss, 4),
     }
-    save_base(run.model, tokenizer, out, dump_recipe(recipe), facts)
+    save_base(run.model, tokenizer, out, recipe, facts)
     log(f"saved {out}")
     return out
 

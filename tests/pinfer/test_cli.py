@@ -6,11 +6,12 @@ import sys
 
 import pytest
 import torch
+from transformers import GenerationConfig
 
 from pbranch import parse, plain_text
 from pbranch.markers import MARKERS
 from pinfer import cli
-from tests.pinfer.folders import short
+from tests.pinfer.folders import copy_folder, short
 
 FIELDS = (
     "prompt prompt_token_ids text tagged_text token_ids forced finish_reason limits stats settings"
@@ -59,6 +60,11 @@ def test_a_dialect_that_a_model_does_not_write_says_so(pinfer, base, tmp_path):
     asked = ["--model", base, "--adapter", "none", "--mode", "linear"]
     _, plain, _ = pinfer("Check it.\n\nMark each step.", *short("--json", *asked), model=False)
     assert json.loads(plain)["prompt_token_ids"] == answer["prompt_token_ids"]
+    own = copy_folder(base, tmp_path / "own")  # a model may bring the same text
+    GenerationConfig(paper_instruction="Mark each step.").save_pretrained(own)
+    options = ["--model", own, "--adapter", "none", "--dialect", "paper"]
+    _, brought, _ = pinfer("Check it.", *short("--json", *options), model=False)
+    assert json.loads(brought)["prompt_token_ids"] == answer["prompt_token_ids"]
 
 
 def test_a_batch_comes_in_input_order_with_its_other_keys(pinfer, tmp_path):

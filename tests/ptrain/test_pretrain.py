@@ -11,6 +11,7 @@ import torch
 import yaml
 from pdata.record import write_jsonl
 from pdata.synth import make_record, synthesise
+from pdata.tasks.marks import INSTRUCTIONS
 from pdata.tasks.words import draw_names
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -204,6 +205,8 @@ def test_a_run_may_start_from_a_base(recipe: PretrainRecipe, tmp_path: Path) -> 
     later = replace(recipe, start=str(start), out=str(tmp_path / "later"), train=train)
     same = load_file(pretrain(later) / "model.safetensors")
     assert all(torch.equal(same[k], weights[k]) for k in weights)
+    for folder, said in ((start, False), (tmp_path / "later", True)):
+        assert (f"from the weights of `{start}`" in (folder / "README.md").read_text()) == said
     tokenizer = (start / "tokenizer.json").read_text()
     assert (tmp_path / "later" / "tokenizer.json").read_text() == tokenizer
     more = replace(later, out=str(tmp_path / "more"), train=replace(train, steps=2))
@@ -232,8 +235,9 @@ def test_a_start_that_does_not_fit_is_named(
 
 
 def test_folder_loads_generates_and_tells_its_scores(recipe: PretrainRecipe) -> None:
-    out = pretrain(recipe)
+    out = pretrain(replace(recipe, instruction="Mark them."))
     model = AutoModelForCausalLM.from_pretrained(out)
+    assert model.generation_config.paper_instruction == "Mark them."
     tokenizer = AutoTokenizer.from_pretrained(out)
     assert model.dtype == torch.float32
     assert load_file(out / "model.safetensors")["model.norm.weight"].dtype == torch.bfloat16
@@ -251,6 +255,8 @@ def test_folder_loads_generates_and_tells_its_scores(recipe: PretrainRecipe) -> 
 def test_shipped_recipe_is_yaml_and_python_and_names_real_keys() -> None:
     recipe = load_recipe(PretrainRecipe, RECIPE, ["train.steps=20"])
     assert recipe.train.steps == 20 and recipe.model == ModelSection()
+    shipped = json.loads((RECIPE.parents[1] / "data/tiny/base/generation_config.json").read_text())
+    assert recipe.instruction == shipped["paper_instruction"] == INSTRUCTIONS[0]
     compile(RECIPE.read_text(), str(RECIPE), "exec")
     assert next(iter(yaml.safe_load(RECIPE.read_text()))) == "ptrain"
 

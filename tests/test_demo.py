@@ -10,6 +10,24 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
+def test_the_ideal_of_marked_steps_is_what_such_an_answer_takes(monkeypatch) -> None:
+    """The passes that are saved; lead and tail may be worded otherwise than in the reference."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from evaluate import PARALLEL_TASKS, decode, held_out, marked_passes
+
+    from pinfer import Engine
+
+    engine = Engine.from_pretrained("tiny", "none", device="cpu")
+    records = [r for r in held_out(12) if r.meta["task"] in PARALLEL_TASKS]
+    linear, _ = decode(engine, records, "linear", dialect="paper")
+    parallel, _ = decode(engine, records, "parallel", dialect="paper")
+    ideals = [marked_passes(record, engine) for record in records]
+    saved = [a.passes - b.passes for a, b in zip(linear, parallel, strict=True)]
+    wanted = [a - b for a, b in ideals]
+    assert saved == pytest.approx(wanted, abs=3)
+    assert sum(x == y for x, y in zip(saved, wanted, strict=True)) > len(records) / 2
+
+
 @pytest.mark.slow
 def test_the_demo_writes_its_report(tmp_path) -> None:
     out = tmp_path / "demo"

@@ -51,11 +51,11 @@ class Canary:
     def __post_init__(self) -> None:
         self._block = torch.ones(self.size // 4)
         self._before, self._load = psutil.cpu_times(), os.getloadavg()[0]
-        self._block.sum()
         self.read()
 
     def read(self) -> None:
-        """One more measurement."""
+        """One more measurement, of memory just read: what lay idle may have been taken back."""
+        self._block.sum()
         begin = now()
         self._block.sum()
         self.rates.append(self.size / since(begin).cpu)

@@ -17,7 +17,7 @@ from pbranch import console
 from pbranch.errors import BranchError, DataError, RequestError
 from pbranch.lines import LineFile, read_objects
 from pinfer.engine import Engine
-from pinfer.events import Event, Finished, InOrder
+from pinfer.events import BranchStarted, Event, Finished, InOrder
 from pinfer.lane import Request
 from pinfer.params import SamplingParams
 from pinfer.result import Generation
@@ -88,7 +88,8 @@ def _show(events: Iterator[Event], out: TextIO) -> Generation:
     ) as live:
         for event in events:
             view.feed(event)
-            if time.monotonic() - shown > _SECONDS_A_FRAME:
+            # a branch is seen, be it shorter than a frame
+            if isinstance(event, BranchStarted) or time.monotonic() - shown > _SECONDS_A_FRAME:
                 live.refresh()
                 shown = time.monotonic()
     assert isinstance(event, Finished)

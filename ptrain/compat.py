@@ -58,3 +58,16 @@ def patch_head_gathering() -> None:
         return gather(*(p for p in parameters if hasattr(p, "ds_status")))
 
     utils.maybe_gather_lm_head_ctx = gather_stored
+
+
+def keep_four_bits(model: Any) -> None:
+    """Keep weights in 4 bit as they are stored, on a CPU with AVX512-bf16 too.
+
+    There bitsandbytes repacks them in the first pass in eval mode for its inference kernel: scales
+    rounded to bfloat16, no backward, and no return in train mode (no issue yet; seen in 0.50.2), so
+    that a held-out evaluation would end the training of the layers below. Without this flag a
+    layer takes the path of other CPUs.
+    """
+    for layer in model.modules():
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False

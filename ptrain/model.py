@@ -69,6 +69,7 @@ def load_base(
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as e:
         raise ModelError(f"model {name}: cannot load: {e}") from e
+    compat.keep_four_bits(model)
     if model._is_stateful:
         raise ModelError(f"model {name}: {config.model_type} keeps a recurrent state, no mask")
     embedding: Any = model.get_input_embeddings()

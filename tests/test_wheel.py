@@ -57,13 +57,13 @@ def test_help_does_not_import_torch(site, package) -> None:
 
 @pytest.mark.slow
 def test_generate_answers_with_the_shipped_model(site) -> None:
-    prompt = "Begin at 8 and follow the list.\nStep 1: add 30; Step 2: add 8\nWhat comes out?"
+    prompt = "Begin at 8 and follow the list.\nStep 1: add 13; Step 2: add 8\nWhat comes out?"
     code = "import sys, pinfer.cli as c; sys.argv[0] = 'pinfer'; c.main()"
     done = run(site, code, "generate", "--json", "--max-new-tokens", "200", prompt)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert "shipped" in done.stderr
-    assert answer["finish_reason"] == "stop" and answer["text"].endswith("answer: 46")
+    assert answer["finish_reason"] == "stop" and answer["text"].endswith("answer: 29")
 
 
 @pytest.mark.slow

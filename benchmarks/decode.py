@@ -2,15 +2,17 @@
 of transformers, and llama.cpp where it can be imported. Writes what it found as JSON.
 
     python benchmarks/decode.py [--shapes 0.5b,qwen3-0.6b] [--dtypes float32,bfloat16]
-        [--workloads W1,W2,W3,W4,W5,W6] [--rounds 9] [--minutes M] [--out runs/decode.json]
-        [--quick]     short prompts and branches, to try it
-W8 runs on the shape `host`, whatever the shapes.
+        [--workloads W1,W2,W3,W4,W5,W6] [--out runs/decode.json]
+        [--peers all|none|"HF generate,llama.cpp"] [--quick]    short prompts, to try it
+and the options of `pinfer bench` for lengths and rounds. W8 runs on the shape `host`, whatever the
+shapes. All peers over nine rounds take hours: --rounds 3 --warmups 1 --tokens 20 is a run of one.
 """
 
 import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ from batching import Batching
 from llama import make_llamas
 
 from pbranch import console
+from pbranch.errors import RequestError
 from pinfer.bench import report
+from pinfer.bench.peers import Arm
 from pinfer.bench.suite import Settings, Suite, check_names
 
 QUICK: dict[str, Any] = {
@@ -32,6 +36,10 @@ QUICK: dict[str, Any] = {
     "requests": 6,
     "warmups": 1,
 }
+NUMBERS = (
+    *("prompt", "long_prompt", "branches", "lengths", "tokens", "trunk", "requests"),
+    *("rounds", "warmups", "minutes", "seed"),
+)
 
 
 def main() -> None:
@@ -42,14 +50,14 @@ def main() -> None:
     console.quiet_libraries()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     runs = []
-    given = {"rounds": args.rounds, "minutes": args.minutes, "seed": args.seed}
-    given |= QUICK if args.quick else {}
+    given = QUICK if args.quick else {}
+    given = given | {name: getattr(args, name) for name in NUMBERS if hasattr(args, name)}
     for dtype in args.dtypes.split(","):
         work = [(shape, names, given) for shape in args.shapes.split(",")]
         if not args.no_host:
             work.append(("host", ["W8"], given | {"prompt": 64, "peers": False}))
         for shape, some, settings in work:
-            runs.append(measure(Settings(shape=shape, dtype=dtype, **settings), some))
+            runs.append(measure(Settings(shape=shape, dtype=dtype, **settings), some, args.peers))
             write(args.out, runs)
     refused = [f for run in runs for f in run["findings"] if f["check"]["refused"]]
     print(f"\n{args.out}: {len(runs)} runs, {len(refused)} speeds refused")
@@ -64,19 +72,29 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--shapes", default="0.5b,qwen3-0.6b")
     parser.add_argument("--dtypes", default="float32,bfloat16")
     parser.add_argument("--workloads", default="W1,W2,W3,W4,W5,W6")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--minutes", type=float, help="of a workload: begin no round later")
-    parser.add_argument("--seed", type=int, default=0)
+    for name in NUMBERS:
+        several = isinstance(getattr(Settings(), name), tuple)
+        kind = numbers if several else float if name == "minutes" else int
+        parser.add_argument("--" + name.replace("_", "-"), type=kind, default=argparse.SUPPRESS)
+    parser.add_argument("--peers", default="all")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--no-host", action="store_true", help="leave W8 out")
     parser.add_argument("--out", type=Path, default=Path("runs/decode.json"))
     return parser.parse_args()
 
 
-def measure(settings: Settings, names: list[str]) -> dict[str, Any]:
-    """One shape and dtype: its findings, printed as they come."""
+def numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers between commas."""
+    return tuple(int(part) for part in text.split(","))
+
+
+def measure(settings: Settings, names: list[str], peers: str = "all") -> dict[str, Any]:
+    """One shape and dtype beside the peers named: its findings, printed as they come."""
+    settings = replace(settings, peers=settings.peers and peers != "none")
     others = [Batching, *make_llamas(settings)] if settings.peers else []
     suite, found = Suite(settings, others), []
+    if peers not in ("all", "none"):
+        suite.peers = choose(suite.peers, peers.split(","))
     try:
         for name in names:
             for one in suite.run(name):
@@ -91,10 +109,18 @@ def measure(settings: Settings, names: list[str]) -> dict[str, Any]:
     return {"date": time.strftime("%Y-%m-%d"), "machine": machine, "findings": found}
 
 
+def choose(peers: list[Arm], names: list[str]) -> list[Arm]:
+    """Those of these names; RequestError at one that there is none of."""
+    known = {peer.name: peer for peer in peers}
+    if missing := [name for name in names if name not in known]:
+        raise RequestError(f"--peers {missing[0]!r}: expected {', '.join(known)}, all or none")
+    return [known[name] for name in names]
+
+
 def write(path: Path, runs: list[dict[str, Any]]) -> None:
     """All so far: a long run that is stopped leaves what it has."""
     path.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    console.run(main)

@@ -307,6 +307,17 @@ def test_every_weight_has_a_name_in_llama(suite, scripts):
     assert "blk.0.attn_q_norm.weight" in names  # the model is a Qwen3
 
 
+def test_decode_takes_the_options_of_bench(suite, scripts, monkeypatch):
+    """Those that are not given stay out, so that --quick has its own; peers are chosen by name."""
+    decode = scripts("decode")
+    monkeypatch.setattr(sys, "argv", "decode.py --quick --branches 4,8 --minutes 1.5".split())
+    args = decode.parse()
+    assert (args.branches, args.minutes, hasattr(args, "tokens")) == ((4, 8), 1.5, False)
+    assert [p.name for p in decode.choose(suite.peers, ["HF generate"])] == ["HF generate"]
+    with pytest.raises(RequestError, match="--peers 'vllm': expected HF generate, HF batch"):
+        decode.choose(suite.peers, ["vllm"])
+
+
 @pytest.fixture
 def bench(monkeypatch, capsys, base):
     """Runs `pinfer bench ARGS` on a tiny model."""

@@ -23,6 +23,7 @@ from llama import make_llamas
 from pbranch import console
 from pbranch.errors import RequestError
 from pinfer.bench import report
+from pinfer.bench.command import numbers
 from pinfer.bench.peers import Arm
 from pinfer.bench.suite import Settings, Suite, check_names
 
@@ -36,8 +37,9 @@ QUICK: dict[str, Any] = {
     "requests": 6,
     "warmups": 1,
 }
+SEVERAL = ("branches", "lengths")
 NUMBERS = (
-    *("prompt", "long_prompt", "branches", "lengths", "tokens", "trunk", "requests"),
+    *("prompt", "long_prompt", *SEVERAL, "tokens", "trunk", "requests"),
     *("rounds", "warmups", "minutes", "seed"),
 )
 
@@ -73,19 +75,17 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dtypes", default="float32,bfloat16")
     parser.add_argument("--workloads", default="W1,W2,W3,W4,W5,W6")
     for name in NUMBERS:
-        several = isinstance(getattr(Settings(), name), tuple)
-        kind = numbers if several else float if name == "minutes" else int
+        kind = str if name in SEVERAL else float if name == "minutes" else int
         parser.add_argument("--" + name.replace("_", "-"), type=kind, default=argparse.SUPPRESS)
     parser.add_argument("--peers", default="all")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--no-host", action="store_true", help="leave W8 out")
     parser.add_argument("--out", type=Path, default=Path("runs/decode.json"))
-    return parser.parse_args()
-
-
-def numbers(text: str) -> tuple[int, ...]:
-    """Whole numbers between commas."""
-    return tuple(int(part) for part in text.split(","))
+    args = parser.parse_args()
+    for name in SEVERAL:
+        if hasattr(args, name):
+            setattr(args, name, numbers(f"--{name}", getattr(args, name)))
+    return args
 
 
 def measure(settings: Settings, names: list[str], peers: str = "all") -> dict[str, Any]:
@@ -93,7 +93,7 @@ def measure(settings: Settings, names: list[str], peers: str = "all") -> dict[st
     settings = replace(settings, peers=settings.peers and peers != "none")
     others = [Batching, *make_llamas(settings)] if settings.peers else []
     suite, found = Suite(settings, others), []
-    if peers not in ("all", "none"):
+    if settings.peers and peers != "all":
         suite.peers = choose(suite.peers, peers.split(","))
     try:
         for name in names:

@@ -58,7 +58,7 @@ def bench(
             f"--plot {plot}: expected W1 among the workloads, and an existing folder"
         )
     counts = {"--branches": branches, "--lengths": lengths}
-    widths, sizes = (_numbers(name, text) for name, text in counts.items())
+    widths, sizes = (numbers(name, text) for name, text in counts.items())
     from pinfer.bench.suite import Settings, Suite, check_names
 
     check_names(names)
@@ -108,7 +108,8 @@ def publish(suite: "Suite", names: list[str], as_json: bool, plot: str | None = 
         raise ModelError(f"no speed for {', '.join(refused)}")
 
 
-def _numbers(name: str, text: str) -> tuple[int, ...]:
+def numbers(name: str, text: str) -> tuple[int, ...]:
+    """Of an option: whole numbers above 0 between commas, else RequestError."""
     try:
         found = tuple(int(part) for part in text.split(","))
     except ValueError as e:

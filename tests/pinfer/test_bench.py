@@ -6,6 +6,7 @@ import json
 import random
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -316,6 +317,18 @@ def test_decode_takes_the_options_of_bench(suite, scripts, monkeypatch):
     assert [p.name for p in decode.choose(suite.peers, ["HF generate"])] == ["HF generate"]
     with pytest.raises(RequestError, match="--peers 'vllm': expected HF generate, HF batch"):
         decode.choose(suite.peers, ["vllm"])
+    monkeypatch.setattr(sys, "argv", "decode.py --branches 4,x".split())
+    with pytest.raises(RequestError, match="--branches '4,x': expected numbers"):
+        decode.parse()
+
+
+def test_peers_by_name_leave_a_run_without_peers_alone(suite, scripts, monkeypatch):
+    """W8 on the shape `host` has none to choose from."""
+    decode = scripts("decode")
+    alone = replace(suite.settings, peers=False)
+    monkeypatch.setattr(suite, "peers", [])
+    monkeypatch.setattr(decode, "Suite", lambda settings, others: suite)
+    assert decode.measure(alone, [], "HF generate")["findings"] == []
 
 
 @pytest.fixture

@@ -5,6 +5,9 @@ import sys
 from importlib.util import find_spec
 
 import pytest
+import torch
+
+from ptrain.compat import keep_four_bits
 
 UNPATCHED = """
 from peft.utils.other import TrainableTokensWrapper
@@ -65,3 +68,22 @@ def test_peft_still_reads_rows_on_cuda_alone():
 def test_trl_still_takes_a_stored_head_only():
     done = subprocess.run([sys.executable, "-c", HEAD], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow  # and run there, for .ci/run has bitsandbytes by then
+def test_four_bits_are_still_repacked_in_eval_mode() -> None:
+    bnb = pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    if not bnb.functional.has_avx512bf16():
+        pytest.skip("a CPU without AVX512-bf16")
+
+    def repacked(layer) -> bool:
+        layer.eval()(torch.ones(1, 64))
+        return getattr(layer.weight.quant_state, "packing_format_for_cpu", False)
+
+    def quantised():
+        return bnb.nn.Linear4bit(64, 64, bias=False).requires_grad_(False).to("cpu")
+
+    assert repacked(quantised()), "bitsandbytes keeps its weights: remove the patch"
+    kept = quantised()
+    keep_four_bits(kept)
+    assert not repacked(kept)

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ptrain.checkpoint import find_damage, list_checkpoints
+from ptrain.checkpoint import find_damage, list_checkpoints, step_of
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,7 +87,7 @@ def kill(process):
 
 
 def last_step(out):
-    return max((int(c.name.split("-")[1]) for c in list_checkpoints(out)), default=0)
+    return max(map(step_of, list_checkpoints(out)), default=0)
 
 
 def kill_at_random(runs, name, seed, times=3):

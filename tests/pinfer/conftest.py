@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from pinfer import cli
+from pinfer.bench.clock import Canary
+from pinfer.bench.suite import Settings, Suite
 from tests.pinfer.folders import merge, save_adapter, save_base
 
 torch.set_num_threads(1)
@@ -38,6 +40,20 @@ def untied(tmp_path_factory: Any, byte_tokenizer: Any) -> Any:
     folder = tmp_path_factory.mktemp("llama")
     made = save_base(folder / "base", byte_tokenizer, "llama", seed=2)
     return made, save_adapter(folder / "adapter", made)
+
+
+@pytest.fixture(scope="session")
+def suite(base: Any) -> Suite:
+    """The benchmark with all its peers on `base`, in seconds."""
+    sizes: dict[str, Any] = {
+        "prompt": 12,
+        "long_prompt": 40,
+        "tokens": 5,
+        "trunk": 8,
+        "requests": 3,
+    }
+    sizes |= {"branches": (2, 3), "lengths": (6, 4, 2), "rounds": 1, "warmups": 0}
+    return Suite(Settings(shape=None, model=str(base), **sizes), canary=Canary(2**20))
 
 
 @pytest.fixture

@@ -1,26 +1,19 @@
 """The benchmark: its counts are exact, its scripts force what they say, its ratios are what they
 are called, and a wrong engine gets no speed."""
 
-import importlib
-import json
 import random
-import sys
 import xml.etree.ElementTree as ET
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
 from pbranch.errors import ModelError, RequestError
 from pbranch.markers import MarkerIds
-from pinfer import cli
 from pinfer.arena import Arena
 from pinfer.bench import chart, finding, report
-from pinfer.bench.clock import Canary, Span
+from pinfer.bench.clock import Span
 from pinfer.bench.own import Sample, Step, add_requests
 from pinfer.bench.rounds import FEWEST, each, interleave, quartiles
-from pinfer.bench.suite import Settings, Suite
 from pinfer.bench.workload import (
     Line,
     Vocabulary,
@@ -40,10 +33,7 @@ from pinfer.sampler import Sampler
 from pinfer.scheduler import Choice, Scheduler
 
 torch.set_num_threads(1)
-ROOT = Path(__file__).resolve().parents[2]
 WORDS = Vocabulary(16, MarkerIds(16, 17, 18, 19, 20, 21), 22)
-SMALL = {"prompt": 12, "long_prompt": 40, "branches": (2, 3), "lengths": (6, 4, 2), "tokens": 5}
-SMALL |= {"trunk": 8, "requests": 3, "rounds": 1, "warmups": 0}
 
 
 def random_line(rng, depth=0):
@@ -66,12 +56,6 @@ def decode(line, mode):
         widths.append(len(batch.lanes))
         scheduler.commit(batch, [Choice(scripts[x.path][x.drawn], True) for x in batch.lanes])
     return request, widths, scripts
-
-
-@pytest.fixture(scope="module")
-def suite(base):
-    """All peers on a tiny model."""
-    return Suite(Settings(shape=None, model=str(base), **SMALL), canary=Canary(2**20))
 
 
 def test_counts_are_those_of_the_engine():
@@ -273,132 +257,3 @@ def test_chart_is_an_svg():
     root = ET.fromstring(drawn)
     lines = [x for x in root if x.tag.endswith("polyline")]
     assert len(lines) == 2 and all(len(x.get("points").split()) == 2 for x in lines)
-
-
-@pytest.fixture
-def scripts(monkeypatch):
-    """The modules of benchmarks/ that decode.py is made of."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return importlib.import_module
-
-
-def test_continuous_batching_does_as_much(suite, scripts):
-    batching = scripts("batching").Batching(suite.plain, suite.settings)
-    work = equal(12, 3, 5, 8)
-    assert batching.refusal(staged(12)) == "no nested forks"
-    try:
-        sample = batching.run(work)
-    finally:
-        batching.stop()
-    assert len(sample.steps) == work.line.passes and sample.tokens == work.line.drawn
-    assert sample.decode.cpu > 0
-
-
-def test_llama_is_skipped_with_its_reason(suite, scripts, monkeypatch, capsys):
-    llama = scripts("llama")
-    monkeypatch.setattr(llama, "find_spec", lambda name: None)
-    assert llama.make_llamas(suite.settings) == []
-    assert "skipped, as xllamacpp and gguf cannot be imported" in capsys.readouterr().out
-
-
-def test_every_weight_has_a_name_in_llama(suite, scripts):
-    names = [scripts("llama").gguf_name(name) for name in suite.plain.state_dict()]
-    assert len(set(names)) == len(names)
-    assert {"token_embd.weight", "output_norm.weight", "blk.1.ffn_down.weight"} <= set(names)
-    assert "blk.0.attn_q_norm.weight" in names  # the model is a Qwen3
-
-
-def test_decode_takes_the_options_of_bench(suite, scripts, monkeypatch):
-    """Those that are not given stay out, so that --quick has its own; peers are chosen by name."""
-    decode = scripts("decode")
-    monkeypatch.setattr(sys, "argv", "decode.py --quick --branches 4,8 --minutes 1.5".split())
-    args = decode.parse()
-    assert (args.branches, args.minutes, hasattr(args, "tokens")) == ((4, 8), 1.5, False)
-    assert [p.name for p in decode.choose(suite.peers, ["HF generate"])] == ["HF generate"]
-    with pytest.raises(RequestError, match="--peers 'vllm': expected HF generate, HF batch"):
-        decode.choose(suite.peers, ["vllm"])
-    monkeypatch.setattr(sys, "argv", "decode.py --branches 4,x".split())
-    with pytest.raises(RequestError, match="--branches '4,x': expected numbers"):
-        decode.parse()
-
-
-def test_peers_by_name_leave_a_run_without_peers_alone(suite, scripts, monkeypatch):
-    """W8 on the shape `host` has none to choose from."""
-    decode = scripts("decode")
-    alone = replace(suite.settings, peers=False)
-    monkeypatch.setattr(suite, "peers", [])
-    monkeypatch.setattr(decode, "Suite", lambda settings, others: suite)
-    assert decode.measure(alone, [], "HF generate")["findings"] == []
-
-
-@pytest.fixture
-def bench(monkeypatch, capsys, base):
-    """Runs `pinfer bench ARGS` on a tiny model."""
-    small = "--model {} --prompt 12 --branches 2 --tokens 4 --trunk 7 --rounds 1 --warmups 0"
-
-    def run(*args):
-        argv = ["pinfer", "bench", *small.format(base).split(), *args]
-        monkeypatch.setattr(sys, "argv", argv)
-        monkeypatch.setattr("pinfer.bench.suite.Canary", lambda: Canary(2**20))
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as e:
-            code = e.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
-
-def test_json_of_the_command(bench, tmp_path):
-    plot = tmp_path / "t.svg"
-    code, out, err = bench("W1,w2", "--json", "--plot", str(plot))
-    assert code == 0, err
-    found = json.loads(out)
-    assert {"torch", "transformers", "gb_per_second", "load", "steal", "noisy", "threads"} <= set(
-        found["machine"]
-    )
-    assert [x["workload"] for x in found["findings"]] == ["W1", "W2"]
-    keys = "parallel_gain ideal efficiency branch_gain engine_gain total_gain peers best_peer"
-    assert set(f"{keys} roofline_share seconds check passes".split()) <= set(found["findings"][1])
-    ET.fromstring(plot.read_text(encoding="utf-8"))
-
-
-def test_text_of_the_command(bench):
-    code, out, err = bench("W2", "--no-peers")
-    assert code == 0, err
-    names = ("checked", "parallel_gain", "branch_gain", "roofline_share", "cache", "seconds")
-    places = [out.index(name) for name in names]
-    assert places == sorted(places) and "engine_gain" not in out
-    assert out.rstrip().endswith("median [quartiles]")
-
-
-@pytest.mark.parametrize(
-    "args, message",
-    [
-        (["W9"], "workload 'W9': expected W1, W2"),
-        (["W2", "--branches", "2,x"], "--branches '2,x': expected numbers"),
-        (["W2", "--dtype", "int8"], "dtype 'int8': expected float32 or bfloat16"),
-        (["W2", "--plot", "t.svg"], "--plot t.svg: expected W1 among the workloads"),
-        (["W2", "--trunk", "3"], "3 tokens: expected 6 or more"),
-    ],
-)
-def test_wrong_options(bench, args, message):
-    code, out, err = bench(*args)
-    assert code == 1 and message in err and err.count("\n") == 1 and out == ""
-
-
-def test_break_even_is_measured_and_stored(bench, monkeypatch, tmp_path):
-    """`generate --fork auto` finds it under the model's key."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    code, out, err = bench("--break-even", "--prompt", "9")
-    assert code == 0 and out.splitlines()[0].split()[:2] == ["rows", "ms"]
-    assert err.splitlines()[-1].startswith(f"stored in {tmp_path}")
-
-
-def test_refusals_end_the_command(bench, monkeypatch):
-    monkeypatch.setattr("pinfer.bench.oracle.EXACT", 0.0)
-    code, out, err = bench("W2", "--no-peers")
-    assert code == 1 and "no speed for W2" in err
-    assert "NO SPEED" in out and "parallel_gain" not in out

@@ -12,9 +12,9 @@ from pdata.record import Record
 from pdata.rewrite_rules import rewrite
 from pdata.synth import make_record
 
-from pbranch.layout import critical_path
-from pbranch.paper import CLOSE, GAP, MARK
-from pbranch.tree import make_trace, plain_text
+from pbranch.format.layout import critical_path
+from pbranch.format.paper_dialect import CLOSE, GAP, MARK
+from pbranch.format.tree import make_trace, plain_text
 from pinfer import Engine, Generation, SamplingParams
 
 PARALLEL_TASKS = ("records", "sums", "cases")

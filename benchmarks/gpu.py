@@ -238,8 +238,8 @@ def forced(
 ) -> tuple[Any, Any, dict[Any, Iterator[int]]]:
     """Rules, the grammar's table, and what each lane is made to draw: one fork, `length` tokens a
     branch, a word after the join, the end."""
-    from pbranch.markers import MarkerIds
-    from pbranch.stream import legal_table
+    from pbranch.format.grammar import legal_table
+    from pbranch.format.markers import MarkerIds
     from pinfer.rules import Rules
 
     markers = MarkerIds(fork=0, topic=1, spawn=2, branch=3, end=4, join=5)

@@ -33,9 +33,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, Qwen2Config
 from trl.trainer.utils import add_fused_lm_head
 
-from pbranch.layout import Layout, build_layout, concatenate
-from pbranch.markers import MarkerIds
-from pbranch.tree import Fork, Trace, make_trace
+from pbranch.format.layout import Layout, build_layout, concatenate
+from pbranch.format.markers import MarkerIds
+from pbranch.format.tree import Fork, Trace, make_trace
 from ptrain import attention
 from ptrain.batching import pack
 from ptrain.collator import collate

@@ -30,9 +30,9 @@ def show(
     tokenizer: Annotated[str | None, typer.Option(help="folder or Hub id; default: words")] = None,
 ) -> None:
     """Draw the tree of a trace, then one line a row: position, token, and what it sees."""
-    from pbranch.layout import LayoutOptions
-    from pbranch.show import show_trace
-    from pbranch.text import parse
+    from pbranch.format.layout import LayoutOptions
+    from pbranch.format.show import show_trace
+    from pbranch.format.tagged_text import parse
 
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")

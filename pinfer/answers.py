@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from pbranch import console
 from pbranch.errors import BranchError, DataError, RequestError
-from pbranch.lines import LineFile, read_objects
+from pbranch.files.jsonl import LineFile, read_objects
 from pinfer.engine import Engine
 from pinfer.events import BranchStarted, Event, Finished, InOrder
 from pinfer.lane import Request

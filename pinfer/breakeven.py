@@ -11,7 +11,7 @@ from operator import itemgetter
 import torch
 
 from pbranch.errors import RequestError
-from pbranch.markers import MarkerIds
+from pbranch.format.markers import MarkerIds
 from pinfer.bench.rounds import each, interleave
 from pinfer.cost import PassCost
 from pinfer.costfile import cost_key, save_cost

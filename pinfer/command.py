@@ -9,7 +9,7 @@ import typer
 
 from pbranch import console
 from pbranch.errors import RequestError
-from pbranch.lines import LineFile
+from pbranch.files.jsonl import LineFile
 from pinfer.prompts import read_instruction, read_prompts, read_template_args, read_text
 
 

@@ -7,8 +7,8 @@ block start is not decided here.
 
 from collections import deque
 
-from pbranch.markers import Role
-from pbranch.stream import LaneState, next_state
+from pbranch.format.grammar import LaneState, next_state
+from pbranch.format.markers import Role
 from pinfer.lane import Block, Lane, Logprob, Path, Request, Row, Script, Status
 from pinfer.limits import may_fork, outline_limit, promises_little
 from pinfer.params import SamplingParams

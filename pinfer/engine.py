@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from pbranch.codec import SegmentCodec
-from pbranch.config import Form
 from pbranch.errors import BranchError, RequestError
-from pbranch.prompt import Message, render_prompt
-from pbranch.stream import legal_table
+from pbranch.format.branch_config import Form
+from pbranch.format.grammar import legal_table
+from pbranch.hf.prompt import Message, render_prompt
+from pbranch.hf.segment_codec import SegmentCodec
 from pinfer.attention import get_backend
 from pinfer.costfile import cost_key, find_cost
 from pinfer.events import Event, Finished

@@ -25,8 +25,8 @@ def describe() -> dict[str, Any]:
     """Facts by name, in order; a package that is missing has the value None."""
     import torch
 
-    from pbranch.bases import shipped
-    from pbranch.markers import FORMAT_VERSION
+    from pbranch.format.markers import FORMAT_VERSION
+    from pbranch.hf.base_models import shipped
 
     facts: dict[str, Any] = {name: _version(name) for name in PACKAGES}
     facts |= {

@@ -5,7 +5,7 @@
 
 from dataclasses import dataclass, field
 
-from pbranch.tree import SEPARATOR
+from pbranch.format.tree import SEPARATOR
 from pinfer.lane import Path
 from pinfer.result import Generation
 

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 
 from pbranch.errors import RequestError
-from pbranch.prompt import Message
+from pbranch.hf.prompt import Message
 
 _IDEOGRAPH = re.compile("[\u3400-\u9fff]")
 

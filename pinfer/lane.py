@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
-from pbranch.stream import LaneState
+from pbranch.format.grammar import LaneState
 from pinfer.params import SamplingParams
 from pinfer.rules import Rules
 from pinfer.segment import StopWatch

@@ -1,7 +1,7 @@
 """What a lane may still do, and what keeps it from more. Decides; `commit.py` acts."""
 
-from pbranch.markers import Role
-from pbranch.stream import LaneState
+from pbranch.format.grammar import LaneState
+from pbranch.format.markers import Role
 from pinfer.lane import Block, Lane
 from pinfer.params import SamplingParams
 from pinfer.rules import Rules

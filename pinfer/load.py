@@ -10,14 +10,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pbranch.bases import SHIPPED, four_bit, load_config, locate, shipped
-from pbranch.config import FILE_NAME as BRANCH_CONFIG
-from pbranch.config import BranchConfig, fingerprint, load_branch_config
 from pbranch.errors import AdapterError, HubError, ModelError, RequestError
-from pbranch.hub import fetch_adapter, find_file
-from pbranch.layout import LayoutOptions
-from pbranch.markers import find_markers
-from pbranch.prompt import turn_end_id
+from pbranch.format.branch_config import FILE_NAME as BRANCH_CONFIG
+from pbranch.format.branch_config import BranchConfig, fingerprint, load_branch_config
+from pbranch.format.layout import LayoutOptions
+from pbranch.format.markers import find_markers
+from pbranch.hf.base_models import SHIPPED, four_bit, load_config, locate, shipped
+from pbranch.hf.hub import fetch_adapter, find_file
+from pbranch.hf.prompt import turn_end_id
 from pinfer.rules import Rules
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")

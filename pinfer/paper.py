@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pbranch.codec import SegmentCodec
-from pbranch.paper import CLOSE, GAP, MARK, OMITTED
-from pbranch.stream import LaneState
+from pbranch.format.grammar import LaneState
+from pbranch.format.paper_dialect import CLOSE, GAP, MARK, OMITTED
+from pbranch.hf.segment_codec import SegmentCodec
 from pinfer.lane import Lane, Logprob
 
 _DOTS = re.compile(r"\s*(?:\.\Z|\.\.|…|。。)")  # begins what stands for a body

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from pbranch.errors import RequestError
-from pbranch.layout import Outline
+from pbranch.format.layout import Outline
 from pinfer.cost import PassCost
 
 Mode = Literal["parallel", "serial", "linear"]

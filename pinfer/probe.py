@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pbranch.errors import ModelError, RequestError
-from pbranch.markers import MarkerIds
+from pbranch.format.markers import MarkerIds
 from pinfer.attention import Backend
 from pinfer.block import FAMILY, FastModel, drop_plain, is_family
 from pinfer.general import GeneralModel, lighten, restore

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from pbranch.layout import LayoutOptions
-from pbranch.markers import MarkerIds, Role
-from pbranch.stream import LaneState, legal_table, next_state
+from pbranch.format.grammar import LaneState, legal_table, next_state
+from pbranch.format.layout import LayoutOptions
+from pbranch.format.markers import MarkerIds, Role
 from pinfer.params import SamplingParams
 
 Path = tuple[tuple[int, int], ...]

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pbranch.codec import SegmentCodec
-from pbranch.markers import Role
-from pbranch.text import render
-from pbranch.tree import SEPARATOR, Fork, Trace, make_trace, plain_text
+from pbranch.format.markers import Role
+from pbranch.format.tagged_text import render
+from pbranch.format.tree import SEPARATOR, Fork, Trace, make_trace, plain_text
+from pbranch.hf.segment_codec import SegmentCodec
 from pinfer.lane import Block, Lane, Logprob, Request
 from pinfer.rules import Rules
 from pinfer.script import fallback

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from pbranch.layout import LayoutOptions
-from pbranch.markers import MarkerIds, Role
+from pbranch.format.layout import LayoutOptions
+from pbranch.format.markers import MarkerIds, Role
 from pinfer.cost import PassCost
 
 

@@ -17,7 +17,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from pbranch.stream import LaneState
+from pbranch.format.grammar import LaneState
 from pinfer.lane import Lane, Logprob
 from pinfer.scheduler import Choice
 

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pbranch.layout import Outline
-from pbranch.paper import CLOSE, COLONS, MARK
-from pbranch.stream import LaneState
+from pbranch.format.grammar import LaneState
+from pbranch.format.layout import Outline
+from pbranch.format.paper_dialect import CLOSE, COLONS, MARK
 from pinfer.commit import check_room, feed, finish, join_when_done, open_block
 from pinfer.lane import Block, Lane, Logprob, Request, Status
 from pinfer.limits import promises_little

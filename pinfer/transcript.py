@@ -7,9 +7,9 @@ bytes of a character that is not complete, are held back.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pbranch.codec import SegmentCodec
-from pbranch.markers import Role
-from pbranch.tree import SEPARATOR
+from pbranch.format.markers import Role
+from pbranch.format.tree import SEPARATOR
+from pbranch.hf.segment_codec import SegmentCodec
 from pinfer.events import BranchEnded, BranchStarted, Event, Joined, TokenEvent
 from pinfer.lane import Block, Lane, Path, Request, Status
 from pinfer.result import topic_of

@@ -10,10 +10,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from pbranch.bases import SHIPPED
-from pbranch.config import BranchConfig, load_branch_config
 from pbranch.errors import AdapterError
-from pbranch.recipe import load_recipe
+from pbranch.files.recipe import load_recipe
+from pbranch.format.branch_config import BranchConfig, load_branch_config
+from pbranch.hf.base_models import SHIPPED
 from ptrain.config import Recipe
 
 CARD, RECIPE, REPORT = "README.md", "recipe.yaml", "train_report.json"

@@ -20,7 +20,7 @@ from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_f
 from transformers.masking_utils import flex_attention_mask, sdpa_mask
 
 from pbranch.errors import RecipeError
-from pbranch.visibility import dense_mask, mask_mod
+from pbranch.format.visibility import dense_mask, mask_mod
 
 BRANCH = "ptrain_branch"  # dense mask, scaled_dot_product_attention
 BRANCH_BANDS = "ptrain_branch_bands"  # the same band by band, for a CPU

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from pbranch.recipe import dump_recipe
+from pbranch.files.recipe import dump_recipe
 from ptrain.base_recipe import ModelSection, PretrainRecipe
 
 CARD = """---

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pbranch.bases import SHIPPED
+from pbranch.hf.base_models import SHIPPED
 from ptrain.artefact import CARD, Artefact, read_artefact
 
 MEASURED = {

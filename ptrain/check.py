@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pbranch.layout import NO_TARGET, Kind, Layout
-from pbranch.show import draw_mask
+from pbranch.format.layout import NO_TARGET, Kind, Layout
+from pbranch.format.show import draw_mask
 from ptrain.batching import count_steps
 from ptrain.config import Recipe
 from ptrain.dataset import Encoder, Example, count, load_split

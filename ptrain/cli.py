@@ -34,7 +34,7 @@ def sft(recipe: RecipeFile, overrides: Overrides = None) -> None:
 @app.command()
 def check(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Validate RECIPE and its data; show one example with targets, positions and mask."""
-    from pbranch.recipe import load_recipe
+    from pbranch.files.recipe import load_recipe
     from ptrain.config import Recipe
     from ptrain.recipe import home_of
 
@@ -85,7 +85,7 @@ def publish(
 @app.command()
 def pretrain(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Train a tiny base from scratch by RECIPE (recipes/tiny_base.yaml)."""
-    from pbranch.recipe import load_recipe
+    from pbranch.files.recipe import load_recipe
     from ptrain.base_recipe import PretrainRecipe
 
     loaded = load_recipe(PretrainRecipe, recipe, overrides or [])

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pbranch.layout import NO_TARGET, Kind, Layout, concatenate
-from pbranch.visibility import layout_tensor
+from pbranch.format.layout import NO_TARGET, Kind, Layout, concatenate
+from pbranch.format.visibility import layout_tensor
 from ptrain.dataset import Example
 
 

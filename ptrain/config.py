@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pbranch.config import SwitchOptions
 from pbranch.errors import RecipeError
-from pbranch.layout import Join, LayoutOptions, Outline, Positions
+from pbranch.format.branch_config import SwitchOptions
+from pbranch.format.layout import Join, LayoutOptions, Outline, Positions
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pbranch.codec import SegmentCodec
-from pbranch.config import Form, SwitchOptions
 from pbranch.errors import BranchError, DataError
-from pbranch.layout import Kind, Layout, LayoutOptions, build_layout
-from pbranch.markers import MarkerIds
-from pbranch.prompt import Message, render_prompt, turn_end_id
-from pbranch.text import parse
-from pbranch.tree import Trace, make_trace, plain_text
+from pbranch.format.branch_config import Form, SwitchOptions
+from pbranch.format.layout import Kind, Layout, LayoutOptions, build_layout
+from pbranch.format.markers import MarkerIds
+from pbranch.format.tagged_text import parse
+from pbranch.format.tree import Trace, make_trace, plain_text
+from pbranch.hf.prompt import Message, render_prompt, turn_end_id
+from pbranch.hf.segment_codec import SegmentCodec
 from ptrain.config import Recipe
 
 log = logging.getLogger(__name__)

@@ -16,10 +16,10 @@ from accelerate.utils import gather_object
 from torch import Tensor
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
-from pbranch.config import BranchConfig
 from pbranch.errors import BranchError, RecipeError
-from pbranch.layout import Kind
-from pbranch.markers import MarkerIds, Role
+from pbranch.format.branch_config import BranchConfig
+from pbranch.format.layout import Kind
+from pbranch.format.markers import MarkerIds, Role
 from ptrain.config import Recipe
 from ptrain.dataset import Example
 from ptrain.progress import say

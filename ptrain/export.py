@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from pbranch.bases import four_bit
-from pbranch.config import BranchConfig, fingerprint
 from pbranch.errors import AdapterError, ModelError
-from pbranch.hub import fetch_adapter
+from pbranch.format.branch_config import BranchConfig, fingerprint
+from pbranch.hf.base_models import four_bit
+from pbranch.hf.hub import fetch_adapter
 from ptrain.artefact import RECIPE, REPORT, Artefact, matches, read_artefact
 from ptrain.card import write_card
 from ptrain.model import locate

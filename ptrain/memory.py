@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from pbranch.markers import MarkerIds
+from pbranch.format.markers import MarkerIds
 from ptrain import attention
 from ptrain.batching import make_rows
 from ptrain.config import Recipe

@@ -11,11 +11,11 @@ import torch
 from accelerate import PartialState
 from torch import Tensor
 
-from pbranch.bases import four_bit, load_config, locate
-from pbranch.codec import SegmentCodec
-from pbranch.config import fingerprint
 from pbranch.errors import ModelError
-from pbranch.markers import MarkerIds, Role, add_markers
+from pbranch.format.branch_config import fingerprint
+from pbranch.format.markers import MarkerIds, Role, add_markers
+from pbranch.hf.base_models import four_bit, load_config, locate
+from pbranch.hf.segment_codec import SegmentCodec
 from ptrain import attention, compat
 from ptrain.config import LoraOptions
 from ptrain.distributed import whole

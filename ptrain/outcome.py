@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from pbranch.config import BranchConfig
-from pbranch.recipe import dump_recipe
+from pbranch.files.recipe import dump_recipe
+from pbranch.format.branch_config import BranchConfig
 from ptrain.artefact import RECIPE, REPORT
 from ptrain.card import write_card
 from ptrain.config import Recipe

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from pbranch.layout import NO_TARGET, Layout
+from pbranch.format.layout import NO_TARGET, Layout
 from ptrain.batching import make_rows
 from ptrain.config import Recipe
 from ptrain.dataset import Example

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from pbranch import console
 from pbranch.errors import RecipeError
-from pbranch.recipe import load_recipe
+from pbranch.files.recipe import load_recipe
 from ptrain.base_model import save_base
 from ptrain.base_recipe import PretrainRecipe, TrainSection
 from ptrain.base_trainer import log, processes, start_run, train_run

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from pbranch.errors import ModelError
-from pbranch.layout import Layout, LayoutOptions, build_layout
-from pbranch.markers import MarkerIds
-from pbranch.tree import Fork, Trace, make_trace
-from pbranch.visibility import dense_mask, sees
+from pbranch.format.layout import Layout, LayoutOptions, build_layout
+from pbranch.format.markers import MarkerIds
+from pbranch.format.tree import Fork, Trace, make_trace
+from pbranch.format.visibility import dense_mask, sees
 from ptrain.attention import row_multiple
 from ptrain.collator import collate
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import yaml
 
-from pbranch.bases import SHIPPED
-from pbranch.config import FILE_NAME as BRANCH_CONFIG
 from pbranch.errors import AdapterError, HubError
-from pbranch.hub import LOG_IN, explain
+from pbranch.format.branch_config import FILE_NAME as BRANCH_CONFIG
+from pbranch.hf.base_models import SHIPPED
+from pbranch.hf.hub import LOG_IN, explain
 from ptrain.artefact import ADAPTER, CARD, RECIPE, Artefact, matches, read_artefact
 from ptrain.card import make_card
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pbranch import console
 from pbranch.errors import BranchError, TrainingError
-from pbranch.recipe import load_recipe
+from pbranch.files.recipe import load_recipe
 from ptrain.config import Recipe
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from accelerate.utils import DistributedType
 
 from pbranch.errors import RecipeError
-from pbranch.recipe import load_recipe
+from pbranch.files.recipe import load_recipe
 from ptrain.checkpoint import find_damage, list_checkpoints, read_facts, remove_leftovers
 from ptrain.config import Recipe
 from ptrain.progress import say

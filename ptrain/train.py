@@ -10,7 +10,7 @@ import torch
 import transformers
 from accelerate import PartialState
 
-from pbranch.recipe import dump_recipe
+from pbranch.files.recipe import dump_recipe
 from ptrain.arguments import check_reporter, use_cpu
 from ptrain.attention import refuse_context_parallelism
 from ptrain.checkpoint import replacing

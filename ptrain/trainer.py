@@ -12,7 +12,7 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PrinterCallback
 
-from pbranch.markers import find_markers
+from pbranch.format.markers import find_markers
 from ptrain.arguments import make_config
 from ptrain.attention import BRANCH_FLEX, choose_attention, row_multiple
 from ptrain.batching import count_steps, draw_forms, make_rows, run_order

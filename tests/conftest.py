@@ -129,7 +129,7 @@ def metaspace_tokenizer() -> Any:
 @pytest.fixture(scope="session")
 def marked_tokenizer(byte_tokenizer: Any) -> Any:
     """`byte_tokenizer` with the six markers."""
-    from pbranch.markers import add_markers
+    from pbranch.format.markers import add_markers
 
     tokenizer = copy.deepcopy(byte_tokenizer)
     add_markers(tokenizer)
@@ -139,7 +139,7 @@ def marked_tokenizer(byte_tokenizer: Any) -> Any:
 @pytest.fixture(scope="session")
 def marker_ids(marked_tokenizer: Any) -> Any:
     """Ids of the markers in `marked_tokenizer`."""
-    from pbranch.markers import find_markers
+    from pbranch.format.markers import find_markers
 
     return find_markers(marked_tokenizer)
 

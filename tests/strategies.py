@@ -2,8 +2,8 @@
 
 from hypothesis import strategies as st
 
-from pbranch.markers import MARKERS
-from pbranch.tree import Fork, Trace, make_trace
+from pbranch.format.markers import MARKERS
+from pbranch.format.tree import Fork, Trace, make_trace
 
 _SPELLED = list(MARKERS.values())
 _PREFIX, _SUFFIX = _SPELLED[0][:2], _SPELLED[0][-2:]

@@ -63,7 +63,7 @@ def test_imports_flow_one_way(item):
 
 @each_module()
 def test_markers_are_spelled_in_one_file(item):
-    if name_of(item) == "pbranch/markers.py":
+    if name_of(item) == "pbranch/format/markers.py":
         return
     lines = item[1].read_text(encoding="utf-8").splitlines()
     assert not [i for i, line in enumerate(lines, 1) if SPELLED.search(line)]

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from pbranch.errors import DataError
-from pbranch.lines import LineFile, read_objects
-from pbranch.text import parse
-from pbranch.tree import plain_text
+from pbranch.files.jsonl import LineFile, read_objects
+from pbranch.format.tagged_text import parse
+from pbranch.format.tree import plain_text
 from pdata.filters import TraceFilter, take_fingerprint
 from pdata.outcome import Job, Result, Rewriter, by_rules, process, remake
 from pdata.record import Record

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import count, groupby
 from typing import Any
 
-from pbranch.layout import build_layout
-from pbranch.tree import Fork, Segment, Trace, make_trace
-from pbranch.words import split_words
+from pbranch.format.layout import build_layout
+from pbranch.format.tree import Fork, Segment, Trace, make_trace
+from pbranch.format.words import split_words
 from pdata.stats import find_median, value_at
 
 WIDTH, HEIGHT = 480, 170
@@ -165,8 +165,8 @@ class Mask:
 
 def draw_mask(trace: Trace) -> Mask:
     """The mask of a trace with words as tokens, shortened until it has at most `ROWS` rows."""
-    from pbranch.show import WORD_MARKERS, WordCodec
-    from pbranch.visibility import sees
+    from pbranch.format.show import WORD_MARKERS, WordCodec
+    from pbranch.format.visibility import sees
 
     for branches, words in CUTS:
         codec, shown = WordCodec(), _shorten(trace, branches, words)

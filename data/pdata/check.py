@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pbranch.errors import DataError, FormatError
-from pbranch.text import parse
-from pbranch.tree import Fork
+from pbranch.format.tagged_text import parse
+from pbranch.format.tree import Fork
 from pdata.record import Record, read_records
 
 

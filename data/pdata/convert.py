@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pbranch.errors import DataError, FormatError
-from pbranch.lines import LineFile
-from pbranch.text import render, separators_of
-from pbranch.tree import plain_text
+from pbranch.files.jsonl import LineFile
+from pbranch.format.tagged_text import render, separators_of
+from pbranch.format.tree import plain_text
 from pdata.answers import judge_answer
 from pdata.build import rejected_path
 from pdata.check import check_record

@@ -1,4 +1,4 @@
-"""Reads other published forms of parallel traces: text of a dialect -> `pbranch.tree.Trace`.
+"""Reads other published forms of parallel traces: text of a dialect -> `pbranch.format.tree.Trace`.
 
 What the tree cannot hold, or the dialect does not allow, raises FormatError with its offset.
 Knows no files; the dialects are drawn at their readers.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from pbranch.errors import DataError, FormatError
-from pbranch.tree import Fork, Segment, Trace, make_trace
+from pbranch.format.tree import Fork, Segment, Trace, make_trace
 
 MAX_DEPTH = 32
 _PAPER = re.compile(r"(?:####)?%%%%|#{4,}")

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from pbranch.errors import DataError, FormatError
-from pbranch.lines import LineFile, read_objects
-from pbranch.text import parse, render
-from pbranch.tree import Fork, Segment, Trace, plain_text
+from pbranch.files.jsonl import LineFile, read_objects
+from pbranch.format.tagged_text import parse, render
+from pbranch.format.tree import Fork, Segment, Trace, plain_text
 from pdata.answers import find_closing, judge_answer
 from pdata.check import check_record
 from pdata.client import Client, Refused

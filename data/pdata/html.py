@@ -13,8 +13,8 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from pbranch.errors import DataError
-from pbranch.lines import read_objects
-from pbranch.tree import Fork, Trace, plain_text
+from pbranch.files.jsonl import read_objects
+from pbranch.format.tree import Fork, Trace, plain_text
 from pdata import charts
 from pdata.build import rejected_path
 from pdata.record import Record, open_writer

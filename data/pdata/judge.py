@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from pbranch.bases import load_config, locate
-from pbranch.codec import SegmentCodec
 from pbranch.errors import DataError, ModelError, RequestError
-from pbranch.layout import Layout
-from pbranch.prompt import render_prompt
-from pbranch.text import parse, render, separators_of
-from pbranch.tree import Fork, Segment, Trace, make_trace
-from pbranch.visibility import dense_mask, layout_tensor
+from pbranch.format.layout import Layout
+from pbranch.format.tagged_text import parse, render, separators_of
+from pbranch.format.tree import Fork, Segment, Trace, make_trace
+from pbranch.format.visibility import dense_mask, layout_tensor
+from pbranch.hf.base_models import load_config, locate
+from pbranch.hf.prompt import render_prompt
+from pbranch.hf.segment_codec import SegmentCodec
 from pdata.readings import Span, read, repeat_branches
 from pdata.record import Record
 

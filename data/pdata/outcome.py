@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pbranch.errors import DataError
-from pbranch.text import render, separators_of
-from pbranch.tree import plain_text
+from pbranch.format.tagged_text import render, separators_of
+from pbranch.format.tree import plain_text
 from pdata import rewrite_rules
 from pdata.answers import judge_answer
 from pdata.fields import FieldMap

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pbranch.tree import Fork, Segment, Trace, make_trace
+from pbranch.format.tree import Fork, Segment, Trace, make_trace
 from pdata.labels import MAX_WORDS, Kind, Label, Prompt, count_words, title_of
 from pdata.steps import Block, Step
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pbranch.errors import DataError
-from pbranch.hub import explain
-from pbranch.markers import MARKERS
+from pbranch.format.markers import MARKERS
+from pbranch.hf.hub import explain
 from pdata.check import find_problems
 from pdata.stats import ALL, collect_stats
 

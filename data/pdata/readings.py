@@ -7,9 +7,9 @@ the block as if no sibling had been written. Knows no model.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pbranch.codec import SegmentCodec
-from pbranch.layout import Layout
-from pbranch.tree import Fork, Segment, Trace
+from pbranch.format.layout import Layout
+from pbranch.format.tree import Fork, Segment, Trace
+from pbranch.hf.segment_codec import SegmentCodec
 
 
 @dataclass(frozen=True, slots=True)

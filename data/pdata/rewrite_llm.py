@@ -13,7 +13,7 @@ from itertools import pairwise
 from string import Template
 from typing import Any, TypeVar
 
-from pbranch.tree import Trace, make_trace, plain_text
+from pbranch.format.tree import Trace, make_trace, plain_text
 from pdata import rewrite_rules
 from pdata.answers import find_closing, judge_answer
 from pdata.client import Client, Refused

@@ -7,7 +7,7 @@ Knows no files.
 import re
 from dataclasses import dataclass, field
 
-from pbranch.tree import Fork, Segment, Trace, make_trace
+from pbranch.format.tree import Fork, Segment, Trace, make_trace
 from pdata.arithmetic import find_levels, is_worked
 from pdata.endings import drop_marks
 from pdata.independence import find_dependence, lists_all

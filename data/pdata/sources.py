@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from pbranch.errors import DataError, FormatError
-from pbranch.text import parse, separators_of
-from pbranch.tree import Trace, make_trace
+from pbranch.format.tagged_text import parse, separators_of
+from pbranch.format.tree import Trace, make_trace
 from pdata.fields import FieldMap, guess_fields, parse_overrides, read_conversation, read_gold
 from pdata.tables import HUB, parse_hub, read_hub, read_parquet
 

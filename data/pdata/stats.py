@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pbranch.errors import DataError, FormatError
-from pbranch.text import parse
-from pbranch.tree import Segment, Trace, plain_text
-from pbranch.words import count_words
+from pbranch.format.tagged_text import parse
+from pbranch.format.tree import Segment, Trace, plain_text
+from pbranch.format.words import count_words
 from pdata.record import Record, read_records
 
 ALL = "all"

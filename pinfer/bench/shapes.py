@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pbranch.bases import locate
 from pbranch.errors import ModelError, RequestError
-from pbranch.markers import MarkerIds
+from pbranch.format.markers import MarkerIds
+from pbranch.hf.base_models import locate
 from pinfer.bench.workload import Vocabulary
 from pinfer.load import load_base
 

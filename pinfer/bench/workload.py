@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from pbranch.errors import RequestError
-from pbranch.markers import MarkerIds
+from pbranch.format.markers import MarkerIds
 from pinfer.lane import Path
 
 

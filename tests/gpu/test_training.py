@@ -8,7 +8,7 @@ import json
 import pytest
 import torch
 
-from pbranch.layout import concatenate
+from pbranch.format.layout import concatenate
 from ptrain.attention import BRANCH_FLEX, dense_name, row_multiple
 from ptrain.collator import collate
 from ptrain.config import LoraOptions, Recipe, TrainOptions

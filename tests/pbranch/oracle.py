@@ -1,13 +1,13 @@
 """The format's layout, spelled a second time: rows with lane paths, by plain recursion.
 
-Shares nothing with `pbranch.layout` but the tree; the tests hold the two equal.
+Shares nothing with `pbranch.format.layout` but the tree; the tests hold the two equal.
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pbranch.markers import MarkerIds
-from pbranch.tree import Fork
+from pbranch.format.markers import MarkerIds
+from pbranch.format.tree import Fork
 
 MARKERS = MarkerIds(fork=1, topic=2, spawn=3, branch=4, end=5, join=6)
 

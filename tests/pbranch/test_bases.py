@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from pbranch.bases import load_config, locate, shipped
 from pbranch.errors import ModelError
+from pbranch.hf.base_models import load_config, locate, shipped
 
 
 def test_the_shipped_name_leads_to_the_shipped_base() -> None:

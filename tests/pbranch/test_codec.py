@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pbranch.codec import SegmentCodec, split_markers
 from pbranch.errors import ModelError
-from pbranch.markers import MARKER_PATTERN, MARKERS
+from pbranch.format.markers import MARKER_PATTERN, MARKERS
+from pbranch.hf.segment_codec import SegmentCodec, split_markers
 from tests.conftest import train_metaspace
 from tests.strategies import marker_soup, texts
 

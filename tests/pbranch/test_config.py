@@ -5,16 +5,16 @@ import json
 
 import pytest
 
-from pbranch.config import (
+from pbranch.errors import AdapterError
+from pbranch.format.branch_config import (
     FILE_NAME,
     BranchConfig,
     SwitchOptions,
     fingerprint,
     load_branch_config,
 )
-from pbranch.errors import AdapterError
-from pbranch.layout import LayoutOptions
-from pbranch.markers import FORMAT_VERSION, MARKERS
+from pbranch.format.layout import LayoutOptions
+from pbranch.format.markers import FORMAT_VERSION, MARKERS
 
 
 @pytest.fixture

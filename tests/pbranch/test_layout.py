@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbranch.codec import SegmentCodec
 from pbranch.errors import LayoutError
-from pbranch.layout import (
+from pbranch.format.layout import (
     NO_TARGET,
     Kind,
     LayoutOptions,
@@ -14,9 +13,10 @@ from pbranch.layout import (
     concatenate,
     critical_path,
 )
-from pbranch.markers import MARKERS as SPELLING
-from pbranch.text import parse, render
-from pbranch.tree import Fork, make_trace
+from pbranch.format.markers import MARKERS as SPELLING
+from pbranch.format.tagged_text import parse, render
+from pbranch.format.tree import Fork, make_trace
+from pbranch.hf.segment_codec import SegmentCodec
 from tests.pbranch.oracle import MARKERS, LetterCodec, Rows
 from tests.strategies import traces
 

@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from pbranch.errors import MarkerError
-from pbranch.markers import MARKERS, Role, add_markers, find_markers
+from pbranch.format.markers import MARKERS, Role, add_markers, find_markers
 
 
 @pytest.mark.parametrize("name", ["byte_tokenizer", "metaspace_tokenizer"])

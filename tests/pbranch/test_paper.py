@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pdata.dialects import read_dialect
 
-from pbranch.layout import LayoutOptions
-from pbranch.paper import GAP, paper_layout, write_paper
-from pbranch.show import SEEN, order_by_pass, show_trace
-from pbranch.tree import Fork, make_trace
-from pbranch.visibility import sees
+from pbranch.format.layout import LayoutOptions
+from pbranch.format.paper_dialect import GAP, paper_layout, write_paper
+from pbranch.format.show import SEEN, order_by_pass, show_trace
+from pbranch.format.tree import Fork, make_trace
+from pbranch.format.visibility import sees
 from tests.pbranch.oracle import LetterCodec
 
 CODEC = LetterCodec()

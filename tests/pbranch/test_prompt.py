@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pbranch.errors import RequestError
-from pbranch.markers import MARKERS, add_markers
-from pbranch.prompt import render_prompt, turn_end_id
-from pbranch.text import render
-from pbranch.tree import Fork, make_trace
+from pbranch.format.markers import MARKERS, add_markers
+from pbranch.format.tagged_text import render
+from pbranch.format.tree import Fork, make_trace
+from pbranch.hf.prompt import render_prompt, turn_end_id
 from tests.strategies import texts
 
 FORK = next(iter(MARKERS.values()))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pbranch.errors import RecipeError
-from pbranch.recipe import dump_recipe, load_recipe
+from pbranch.files.recipe import dump_recipe, load_recipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from typer.testing import CliRunner
 
 from pbranch.__main__ import app
 from pbranch.errors import BranchError, DataError, FormatError
-from pbranch.layout import LayoutOptions
-from pbranch.markers import MARKERS, Role
-from pbranch.show import WordCodec, draw_tree, show_trace
-from pbranch.text import render
-from pbranch.tree import Fork, make_trace
+from pbranch.format.layout import LayoutOptions
+from pbranch.format.markers import MARKERS, Role
+from pbranch.format.show import WordCodec, draw_tree, show_trace
+from pbranch.format.tagged_text import render
+from pbranch.format.tree import Fork, make_trace
 from tests.strategies import texts, traces
 
 INNER = Fork(("x",), (make_trace("x 1"),))

@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbranch.markers import MARKERS, MarkerIds, Role
-from pbranch.stream import LaneState, legal_table, next_state
-from pbranch.text import parse, render
+from pbranch.format.grammar import LaneState, legal_table, next_state
+from pbranch.format.markers import MARKERS, MarkerIds, Role
+from pbranch.format.tagged_text import parse, render
 
 IDS = MarkerIds(fork=10, topic=11, spawn=12, branch=13, end=14, join=15)
 EOS, TURN_END, KNOWN, SIZE = 8, 9, 16, 20

@@ -7,9 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pbranch.errors import BranchError, FormatError
-from pbranch.markers import MARKER_PATTERN, MARKERS, escape, unescape
-from pbranch.text import parse, render, separators_of
-from pbranch.tree import Fork, make_trace, plain_text
+from pbranch.format.markers import MARKER_PATTERN, MARKERS, escape, unescape
+from pbranch.format.tagged_text import parse, render, separators_of
+from pbranch.format.tree import Fork, make_trace, plain_text
 from tests.strategies import marker_soup, texts, traces
 
 F, T, S, B, E, J = MARKERS.values()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from pbranch.errors import FormatError
-from pbranch.tree import Fork, Segment, Trace, make_trace, plain_text
+from pbranch.format.tree import Fork, Segment, Trace, make_trace, plain_text
 from tests.strategies import texts, traces
 
 

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pbranch.codec import SegmentCodec
-from pbranch.layout import LayoutOptions, build_layout, concatenate
-from pbranch.tree import Fork, make_trace
-from pbranch.visibility import PADDING, dense_mask, layout_tensor, mask_mod, sees
+from pbranch.format.layout import LayoutOptions, build_layout, concatenate
+from pbranch.format.tree import Fork, make_trace
+from pbranch.format.visibility import PADDING, dense_mask, layout_tensor, mask_mod, sees
+from pbranch.hf.segment_codec import SegmentCodec
 from tests.pbranch.oracle import LetterCodec, Rows
 from tests.pbranch.test_layout import OPTIONS, PROMPT, TOY, rows_of
 from tests.strategies import traces

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 
-from pbranch.words import count_words, split_words
+from pbranch.format.words import count_words, split_words
 from tests.strategies import texts
 
 

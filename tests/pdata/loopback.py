@@ -21,8 +21,8 @@ from pdata.client import Client
 from pdata.pool import map_in_order
 from pdata.rewrite_llm import LLMRewriter
 
-from pbranch.lines import LineFile, read_objects
-from pbranch.text import render, separators_of
+from pbranch.files.jsonl import LineFile, read_objects
+from pbranch.format.tagged_text import render, separators_of
 
 Brain = Callable[[list[dict[str, str]]], str]
 TROUBLE = ("slow", "429", "500", "503", "cut", "malformed", "no choices", "hang up", "empty")

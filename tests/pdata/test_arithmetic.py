@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pdata.rewrite_rules import rewrite
 
-from pbranch.text import parse, render, separators_of
-from pbranch.tree import Trace, plain_text
+from pbranch.format.tagged_text import parse, render, separators_of
+from pbranch.format.tree import Trace, plain_text
 
 GSM8K = os.environ.get("GSM8K_TRAIN", "")  # train.jsonl of openai/grade-school-math
 SHOP = "Ada buys 3 lamps at 14 each and Ben buys 5 chairs at 22 each. How much is that in all?"

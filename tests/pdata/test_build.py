@@ -16,9 +16,9 @@ from pdata.synth import make_record
 from typer.testing import CliRunner
 
 from pbranch.errors import DataError
-from pbranch.markers import MARKERS, Role
-from pbranch.text import parse
-from pbranch.tree import plain_text
+from pbranch.format.markers import MARKERS, Role
+from pbranch.format.tagged_text import parse
+from pbranch.format.tree import plain_text
 
 NAMES = ("Ann Lee", "Bert Moor", "Cleo Dane")
 PROMPT = "Ann Lee has 3 plums, Bert Moor has 5 and Cleo Dane has 7. Who has the most?"

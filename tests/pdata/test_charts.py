@@ -9,7 +9,7 @@ from pdata import charts
 from pdata.charts import draw_histogram, draw_mask
 from pdata.stats import find_median, value_at
 
-from pbranch.tree import Fork, make_trace
+from pbranch.format.tree import Fork, make_trace
 from tests.strategies import traces
 
 NUMBERS = st.lists(st.integers(-300, 100_000) | st.integers(0, 12), min_size=1)

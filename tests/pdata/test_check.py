@@ -11,8 +11,8 @@ from pdata.stats import collect_stats, measure
 from typer.testing import CliRunner
 
 from pbranch.errors import DataError
-from pbranch.markers import MARKERS, Role
-from pbranch.text import parse
+from pbranch.format.markers import MARKERS, Role
+from pbranch.format.tagged_text import parse
 
 FORK, TOPIC, SPAWN, BRANCH, END, JOIN = (MARKERS[r] for r in Role)
 

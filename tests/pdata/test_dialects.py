@@ -11,8 +11,8 @@ from pdata.convert import convert
 from pdata.dialects import ASPD, DIALECTS, MULTIVERSE, THREADWEAVER, read_dialect
 
 from pbranch.errors import DataError, FormatError
-from pbranch.text import parse
-from pbranch.tree import Fork, Segment, Trace, make_trace, plain_text
+from pbranch.format.tagged_text import parse
+from pbranch.format.tree import Fork, Segment, Trace, make_trace, plain_text
 
 WORDS = [
     "so",

@@ -12,8 +12,8 @@ from pdata.mathematics import is_equal
 from pdata.record import Record, write_jsonl
 
 from pbranch.errors import DataError
-from pbranch.text import parse, render
-from pbranch.tree import Fork, Trace, make_trace, plain_text
+from pbranch.format.tagged_text import parse, render
+from pbranch.format.tree import Fork, Trace, make_trace, plain_text
 from tests.pdata.loopback import make_client, serving
 
 NAMES = ("Ann Lee", "Bert Moor", "Cleo Dane")

@@ -15,8 +15,8 @@ from pdata.html import EXAMPLES, write_html
 from pdata.stats import collect_stats
 
 from pbranch.errors import DataError
-from pbranch.text import render
-from pbranch.tree import Fork, Trace, make_trace
+from pbranch.format.tagged_text import render
+from pbranch.format.tree import Fork, Trace, make_trace
 from tests.pdata.test_charts import NESTED
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

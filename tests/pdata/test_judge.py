@@ -18,10 +18,10 @@ from pdata.rewrite_rules import rewrite
 from pdata.synth import make_record
 
 from pbranch.errors import ModelError
-from pbranch.layout import Layout
-from pbranch.text import parse, render, separators_of
-from pbranch.tree import Fork, Segment, Trace, make_trace, plain_text
-from pbranch.visibility import sees
+from pbranch.format.layout import Layout
+from pbranch.format.tagged_text import parse, render, separators_of
+from pbranch.format.tree import Fork, Segment, Trace, make_trace, plain_text
+from pbranch.format.visibility import sees
 from tests.conftest import MODEL_KINDS
 from tests.strategies import traces
 

@@ -14,7 +14,7 @@ from pdata.tasks import LEVELS, TASKS, Problem
 from pdata.tasks.marks import INSTRUCTIONS, write_marked, write_outline
 
 from pbranch.errors import FormatError
-from pbranch.tree import Fork, Trace, plain_text
+from pbranch.format.tree import Fork, Trace, plain_text
 
 INDEPENDENT = ("records", "sums", "cases")
 KINDS = ("marked", "outline", "late")

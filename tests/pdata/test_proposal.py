@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pdata.distance import relative_distance
 from pdata.proposal import Branch, Edit, Fault, build_trace, split_sentences
 
-from pbranch.tree import Fork, plain_text
+from pbranch.format.tree import Fork, plain_text
 from tests.pdata.test_build import distance
 
 TEXT = "First some words.\n\nCase 1: x is 3, so 3 + 4 = 7.\n\nCase 2: as in Case 1, it is 9.\nDone."

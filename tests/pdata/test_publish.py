@@ -17,7 +17,7 @@ from pdata.publish import make_card, push, size_category
 from pdata.synth import synthesise
 
 from pbranch.errors import DataError
-from pbranch.markers import MARKERS
+from pbranch.format.markers import MARKERS
 
 REPO = "me/traces"
 PUSH = "import sys, json; from pdata.publish import push; push(**json.loads(sys.argv[1]))"

@@ -15,8 +15,8 @@ import pytest
 from pdata.rewrite_llm import LLMRewriter
 
 from pbranch.errors import DataError
-from pbranch.text import parse
-from pbranch.tree import plain_text
+from pbranch.format.tagged_text import parse
+from pbranch.format.tree import plain_text
 from tests.pdata.loopback import make_client, run, serving
 
 ROOT = Path(__file__).resolve().parents[2]

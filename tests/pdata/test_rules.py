@@ -4,8 +4,8 @@ import pytest
 from pdata.rewrite_rules import Rewrite, rewrite
 from pdata.synth import make_record
 
-from pbranch.text import parse, render, separators_of
-from pbranch.tree import Fork, plain_text
+from pbranch.format.tagged_text import parse, render, separators_of
+from pbranch.format.tree import Fork, plain_text
 
 BASKETS = (
     "Ann Lee, Bert Moor and Cleo Dane each carry a basket. Ann Lee has 3 apples, Bert Moor has 5 "

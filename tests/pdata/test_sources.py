@@ -21,9 +21,9 @@ from pdata.sources import (
 )
 
 from pbranch.errors import DataError
-from pbranch.markers import MARKERS, Role
-from pbranch.text import parse, render
-from pbranch.tree import make_trace, plain_text
+from pbranch.format.markers import MARKERS, Role
+from pbranch.format.tagged_text import parse, render
+from pbranch.format.tree import make_trace, plain_text
 
 MARKUP = f"a {MARKERS[Role.FORK]} b {MARKERS[Role.END]} c"
 

@@ -13,7 +13,7 @@ import pytest
 from pdata.record import write_jsonl
 from pdata.synth import make_record
 
-from pbranch.markers import MARKERS, Role
+from pbranch.format.markers import MARKERS, Role
 from tests.pdata.loopback import serving
 from tests.pdata.test_distill import generation, load, model, prompts, write_rows
 from tests.pdata.test_judge import as_record, forced_fork

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pbranch.layout import LayoutOptions, build_layout
-from pbranch.stream import legal_table
-from pbranch.text import parse, render
-from pbranch.tree import Trace
+from pbranch.format.grammar import legal_table
+from pbranch.format.layout import LayoutOptions, build_layout
+from pbranch.format.tagged_text import parse, render
+from pbranch.format.tree import Trace
 from pinfer.lane import Lane, Request
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.result import lane_trace

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from pbranch.config import BranchConfig, fingerprint
-from pbranch.markers import add_markers
+from pbranch.format.branch_config import BranchConfig, fingerprint
+from pbranch.format.markers import add_markers
 from tests.conftest import build_model
 
 ROWS = 448  # of the vocabulary: the byte-level tokenizer of conftest, the markers, some to spare
@@ -62,7 +62,7 @@ def merge(folder: Path, base: Path, adapter: Path) -> Path:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from pbranch.config import load_branch_config
+    from pbranch.format.branch_config import load_branch_config
 
     model = AutoModelForCausalLM.from_pretrained(base)
     merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()

@@ -9,11 +9,11 @@ from unittest import mock
 
 import torch
 
-from pbranch.layout import Layout, LayoutOptions, build_layout
-from pbranch.markers import MarkerIds
-from pbranch.stream import legal_table
-from pbranch.tree import Trace
-from pbranch.visibility import dense_mask, layout_tensor
+from pbranch.format.grammar import legal_table
+from pbranch.format.layout import Layout, LayoutOptions, build_layout
+from pbranch.format.markers import MarkerIds
+from pbranch.format.tree import Trace
+from pbranch.format.visibility import dense_mask, layout_tensor
 from pinfer.attention import get_backend, sdpa
 from pinfer.block import FastModel, is_family
 from pinfer.general import GeneralModel

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from pbranch.codec import SegmentCodec
+from pbranch.hf.segment_codec import SegmentCodec
 from pinfer.engine import Engine
 from pinfer.load import Loaded, make_rules
 from pinfer.sampler import gumbel

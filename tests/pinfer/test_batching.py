@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pbranch.layout import LayoutOptions
+from pbranch.format.layout import LayoutOptions
 from pinfer.params import EngineLimits
 from tests.conftest import MODEL_KINDS
 from tests.pinfer.harness import (

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pbranch.errors import ModelError, RequestError
-from pbranch.markers import MarkerIds
+from pbranch.format.markers import MarkerIds
 from pinfer.arena import Arena
 from pinfer.bench import chart, finding, report
 from pinfer.bench.clock import Span

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pbranch.errors import ModelError, RequestError
-from pbranch.layout import LayoutOptions
+from pbranch.format.layout import LayoutOptions
 from pinfer import block, layers
 from pinfer.attention import get_backend
 from pinfer.block import FastModel, drop_plain, is_family
@@ -107,7 +107,7 @@ def test_weights_are_held_once():
 
 def probe_alone(fast):
     """Bytes a cached token takes, after a pass over what `fast` alone holds."""
-    from pbranch.markers import MarkerIds
+    from pbranch.format.markers import MarkerIds
     from pinfer.probe import _engine_logits
 
     markers = MarkerIds(fork=0, topic=1, spawn=2, branch=3, end=4, join=5)

@@ -9,7 +9,7 @@ import torch
 from transformers import GenerationConfig
 
 from pbranch import parse, plain_text
-from pbranch.markers import MARKERS
+from pbranch.format.markers import MARKERS
 from pinfer import cli
 from tests.pinfer.folders import copy_folder, short
 

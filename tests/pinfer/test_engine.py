@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pbranch import visibility
-from pbranch.layout import LayoutOptions
+from pbranch.format import visibility
+from pbranch.format.layout import LayoutOptions
 from pinfer import commit
 from pinfer.params import EngineLimits
 from tests.conftest import MODEL_KINDS

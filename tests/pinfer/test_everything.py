@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pbranch.layout import LayoutOptions
+from pbranch.format.layout import LayoutOptions
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.prefix import SMALLEST
 from tests.conftest import MODEL_KINDS

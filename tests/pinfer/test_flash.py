@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pbranch.errors import RequestError
-from pbranch.layout import LayoutOptions
+from pbranch.format.layout import LayoutOptions
 from pinfer.arena import Arena
 from pinfer.attention import dense, get_backend, sdpa, varlen
 from pinfer.attention.flash import FEW, Flash, Planner, Run, chunks, cut, find_merge, room

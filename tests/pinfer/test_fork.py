@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pbranch.errors import RequestError
-from pbranch.layout import LayoutOptions
+from pbranch.format.layout import LayoutOptions
 from pinfer import Engine, SamplingParams
 from pinfer.lane import Block, Status
 from tests.pinfer.driver import Drawer, decode

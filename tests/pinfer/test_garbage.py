@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pbranch.errors import RequestError
-from pbranch.layout import LayoutOptions
+from pbranch.format.layout import LayoutOptions
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.scheduler import kv_rows_at_most
 from tests.conftest import MODEL_KINDS

@@ -4,7 +4,7 @@ which the rows of a pass are fed moves nothing."""
 import pytest
 import torch
 
-from pbranch.layout import LayoutOptions
+from pbranch.format.layout import LayoutOptions
 from pinfer import commit, scheduler
 from pinfer.params import EngineLimits
 from tests.conftest import MODEL_KINDS

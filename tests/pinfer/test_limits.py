@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pbranch.errors import RequestError
-from pbranch.layout import LayoutOptions
+from pbranch.format.layout import LayoutOptions
 from pinfer import scheduler as scheduling
 from pinfer.lane import Block
 from pinfer.params import EngineLimits, SamplingParams

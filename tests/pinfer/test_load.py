@@ -7,8 +7,8 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pbranch.bases import refuse_unmaskable
 from pbranch.errors import AdapterError, BranchError, MarkerError, ModelError, RequestError
+from pbranch.hf.base_models import refuse_unmaskable
 from pinfer import Engine, SamplingParams
 from pinfer.load import load
 from tests.pinfer.folders import copy_folder, save_adapter, save_base

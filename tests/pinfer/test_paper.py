@@ -10,9 +10,9 @@ import pytest
 import torch
 from pdata.dialects import read_dialect
 
-from pbranch.codec import SegmentCodec
 from pbranch.errors import RequestError
-from pbranch.text import parse, render
+from pbranch.format.tagged_text import parse, render
+from pbranch.hf.segment_codec import SegmentCodec
 from pinfer.events import Finished, InOrder
 from pinfer.instruction import instruct
 from pinfer.lane import Status

@@ -5,8 +5,8 @@ import random
 import pytest
 import torch
 
-from pbranch.layout import LayoutOptions
-from pbranch.tree import Fork
+from pbranch.format.layout import LayoutOptions
+from pbranch.format.tree import Fork
 from pinfer.params import EngineLimits
 from pinfer.result import _stats
 from tests.conftest import MODEL_KINDS

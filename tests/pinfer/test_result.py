@@ -6,7 +6,7 @@ import json
 import pytest
 
 from pbranch import parse, plain_text, render
-from pbranch.markers import MARKERS, Role, escape
+from pbranch.format.markers import MARKERS, Role, escape
 from pinfer import Engine, SamplingParams
 from pinfer.result import Stats
 

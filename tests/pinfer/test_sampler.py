@@ -8,9 +8,9 @@ import torch
 from transformers import GenerationConfig
 
 from pbranch.errors import RequestError
-from pbranch.layout import LayoutOptions
-from pbranch.stream import LaneState, legal_table
-from pbranch.visibility import dense_mask, layout_tensor
+from pbranch.format.grammar import LaneState, legal_table
+from pbranch.format.layout import LayoutOptions
+from pbranch.format.visibility import dense_mask, layout_tensor
 from pinfer.commit import open_request
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.rules import Rules

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from pbranch.config import SwitchOptions
-from pbranch.layout import LayoutOptions
-from pbranch.prompt import render_prompt
+from pbranch.format.branch_config import SwitchOptions
+from pbranch.format.layout import LayoutOptions
+from pbranch.hf.prompt import render_prompt
 from pinfer import Engine, SamplingParams
 from ptrain.dataset import Encoder
 from tests.pinfer.folders import save_adapter, short

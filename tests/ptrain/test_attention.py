@@ -14,9 +14,9 @@ from transformers import Gemma2Config, LlamaConfig
 from transformers.integrations import flex_attention as flex_integration
 
 from pbranch.errors import RecipeError
-from pbranch.layout import NO_TARGET, build_layout, concatenate
-from pbranch.tree import make_trace
-from pbranch.visibility import dense_mask, layout_tensor
+from pbranch.format.layout import NO_TARGET, build_layout, concatenate
+from pbranch.format.tree import make_trace
+from pbranch.format.visibility import dense_mask, layout_tensor
 from ptrain import attention
 from ptrain.attention import BRANCH, BRANCH_BANDS, BRANCH_EAGER, BRANCH_FLEX, choose_attention
 from ptrain.collator import BranchCollator, collate

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from pbranch.markers import MARKERS, Role
+from pbranch.format.markers import MARKERS, Role
 from ptrain import recipe as runner
 from tests.ptrain.conftest import make_records, write_records
 

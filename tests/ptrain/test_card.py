@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pbranch.bases import shipped
-from pbranch.config import BranchConfig
+from pbranch.format.branch_config import BranchConfig
+from pbranch.hf.base_models import shipped
 from ptrain.artefact import Artefact, read_artefact
 from ptrain.card import make_card
 from ptrain.config import Recipe, SwitchOptions

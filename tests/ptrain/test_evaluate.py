@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pbranch.config import BranchConfig
 from pbranch.errors import RecipeError
-from pbranch.layout import Kind, LayoutOptions
-from pbranch.markers import Role
+from pbranch.format.branch_config import BranchConfig
+from pbranch.format.layout import Kind, LayoutOptions
+from pbranch.format.markers import Role
 from pinfer import Engine, SamplingParams
 from ptrain.artefact import REPORT
 from ptrain.collator import collate

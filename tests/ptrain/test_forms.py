@@ -9,15 +9,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pbranch.codec import SegmentCodec
-from pbranch.config import SwitchOptions, load_branch_config
 from pbranch.errors import RecipeError
-from pbranch.layout import Kind, LayoutOptions
-from pbranch.markers import add_markers
-from pbranch.prompt import render_prompt, turn_end_id
-from pbranch.recipe import load_recipe
-from pbranch.text import parse
-from pbranch.tree import plain_text
+from pbranch.files.recipe import load_recipe
+from pbranch.format.branch_config import SwitchOptions, load_branch_config
+from pbranch.format.layout import Kind, LayoutOptions
+from pbranch.format.markers import add_markers
+from pbranch.format.tagged_text import parse
+from pbranch.format.tree import plain_text
+from pbranch.hf.prompt import render_prompt, turn_end_id
+from pbranch.hf.segment_codec import SegmentCodec
 from ptrain.batching import draw_forms
 from ptrain.collator import BranchCollator
 from ptrain.config import LoraOptions, Recipe, TrainOptions

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 
 from pbranch import Fork, make_trace
-from pbranch.layout import NO_TARGET, LayoutOptions, build_layout
-from pbranch.visibility import dense_mask, layout_tensor
+from pbranch.format.layout import NO_TARGET, LayoutOptions, build_layout
+from pbranch.format.visibility import dense_mask, layout_tensor
 from ptrain.collator import collate
 from ptrain.config import Recipe, TrainOptions
 from ptrain.dataset import Example

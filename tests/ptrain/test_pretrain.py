@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pbranch.errors import DataError, RecipeError
-from pbranch.prompt import render_prompt, turn_end_id
-from pbranch.recipe import load_recipe
+from pbranch.files.recipe import load_recipe
+from pbranch.hf.prompt import render_prompt, turn_end_id
 from ptrain import base_trainer
 from ptrain.base_model import write_card
 from ptrain.base_recipe import ModelSection, PretrainRecipe, TrainSection

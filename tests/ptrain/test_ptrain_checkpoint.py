@@ -6,7 +6,7 @@ import os
 import pytest
 
 from pbranch.errors import RecipeError
-from pbranch.recipe import dump_recipe
+from pbranch.files.recipe import dump_recipe
 from ptrain import checkpoint
 from ptrain.config import Recipe
 from ptrain.resume import check_processes, find_checkpoint

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pbranch.recipe import load_recipe
+from pbranch.files.recipe import load_recipe
 from ptrain.config import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]

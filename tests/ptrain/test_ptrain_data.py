@@ -9,9 +9,9 @@ from collections import Counter
 import pytest
 
 from pbranch.errors import DataError
-from pbranch.layout import LayoutOptions
-from pbranch.markers import MARKERS, Role, add_markers
-from pbranch.prompt import render_prompt
+from pbranch.format.layout import LayoutOptions
+from pbranch.format.markers import MARKERS, Role, add_markers
+from pbranch.hf.prompt import render_prompt
 from ptrain.batching import pack, run_order
 from ptrain.dataset import Encoder, Traces, find_files, hold_out, read_traces
 from tests.ptrain.conftest import make_records, make_tokenizer, write_records

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pbranch import Fork, make_trace
-from pbranch.layout import Kind, LayoutOptions, build_layout, concatenate
-from pbranch.visibility import dense_mask
+from pbranch.format.layout import Kind, LayoutOptions, build_layout, concatenate
+from pbranch.format.visibility import dense_mask
 from ptrain.collator import collate
 from ptrain.config import LoraOptions
 from ptrain.dataset import Encoder

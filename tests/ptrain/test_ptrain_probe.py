@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pbranch.errors import MarkerError, ModelError
-from pbranch.layout import LayoutOptions
-from pbranch.markers import add_markers
+from pbranch.format.layout import LayoutOptions
+from pbranch.format.markers import add_markers
 from ptrain import attention
 from ptrain.config import LoraOptions
 from ptrain.model import add_lora, load_base, load_config

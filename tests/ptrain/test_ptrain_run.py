@@ -10,9 +10,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pbranch.config import load_branch_config
 from pbranch.errors import AdapterError, RecipeError
-from pbranch.recipe import dump_recipe, load_recipe
+from pbranch.files.recipe import dump_recipe, load_recipe
+from pbranch.format.branch_config import load_branch_config
 from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.export import merge
 from ptrain.model import load_base

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pbranch.config import load_branch_config
+from pbranch.format.branch_config import load_branch_config
 from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.train import train
 from tests.hub import Hub, serving
@@ -174,7 +174,7 @@ def test_the_same_again_changes_nothing_and_the_card_is_of_this_run(hub, adapter
 def test_a_private_repository_is_private(hub, adapter, tmp_path):
     assert send(hub, tmp_path, adapter, "--private").returncode == 0
     assert hub.repos["me/x"].private
-    fetch = ("-c", "from pbranch.hub import fetch_adapter; print(fetch_adapter('me/x'))")
+    fetch = ("-c", "from pbranch.hf.hub import fetch_adapter; print(fetch_adapter('me/x'))")
     assert hub.run(tmp_path / "a", *fetch, token="hf_read").returncode == 0
     done = hub.run(tmp_path / "b", *fetch, token=None)
     assert "no such repository, or a private one: log in by" in done.stderr

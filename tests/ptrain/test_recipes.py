@@ -10,8 +10,8 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
 from transformers import LlamaConfig, Qwen2Config, Qwen3Config
 
-from pbranch.config import load_branch_config
-from pbranch.recipe import load_recipe
+from pbranch.files.recipe import load_recipe
+from pbranch.format.branch_config import load_branch_config
 from ptrain.base_recipe import PretrainRecipe
 from ptrain.config import Recipe
 from ptrain.train import train

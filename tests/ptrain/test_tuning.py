@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 import ptrain.train
-from pbranch.config import load_branch_config
 from pbranch.errors import ModelError, RecipeError
-from pbranch.recipe import load_recipe
+from pbranch.files.recipe import load_recipe
+from pbranch.format.branch_config import load_branch_config
 from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.distributed import refuse_unfit
 from ptrain.lora import fit_original, starting_point

@@ -6,7 +6,7 @@ and answers that begin late hold what a model meets there. Knows no one task.
 
 import re
 
-from pbranch.paper import CLOSE, GAP, MARK, OMITTED
+from pbranch.format.paper_dialect import CLOSE, GAP, MARK, OMITTED
 from pdata.tasks.problem import Problem, Step
 
 _BEGUN = re.compile(f"[^#]*{MARK}[^:]+:(?:{re.escape(OMITTED)}{GAP})?")

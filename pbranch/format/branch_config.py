@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pbranch.errors import AdapterError
-from pbranch.layout import Join, LayoutOptions, Outline, Positions
-from pbranch.markers import FORMAT_VERSION, MARKERS, MarkerIds
+from pbranch.format.layout import Join, LayoutOptions, Outline, Positions
+from pbranch.format.markers import FORMAT_VERSION, MARKERS, MarkerIds
 
 FILE_NAME = "branch_config.json"
 Form = Literal["parallel", "linear"]  # of one trace: with its blocks, or flattened to plain text

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from pbranch.layout import Layout
+from pbranch.format.layout import Layout
 
 PADDING = -1  # doc of padding rows, which see themselves alone
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal
 
-from pbranch.codec import SegmentCodec
 from pbranch.errors import LayoutError
-from pbranch.markers import MarkerIds
-from pbranch.tree import Fork, Segment, Trace
+from pbranch.format.markers import MarkerIds
+from pbranch.format.tree import Fork, Segment, Trace
+from pbranch.hf.segment_codec import SegmentCodec
 
 Positions = Literal["max", "flat"]
 Outline = Literal["all", "own"]

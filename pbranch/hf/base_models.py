@@ -16,7 +16,7 @@ MOVING_ROPE = {"dynamic", "longrope"}  # frequencies that change with the batch
 def shipped(name: str) -> Path:
     """Folder of the shipped `base` or `adapter`: in a checkout below data/tiny, in an installed
     wheel below pbranch/tiny."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parents[1]
     for root in (here.parent / "data" / "tiny", here / "tiny"):
         if any((root / name / file).is_file() for file in ("config.json", "adapter_config.json")):
             return root / name

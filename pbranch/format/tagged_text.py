@@ -7,8 +7,8 @@ in the order of `Trace.all_forks`, and default to a newline.
 from collections.abc import Iterator, Sequence
 
 from pbranch.errors import FormatError
-from pbranch.markers import MARKER_PATTERN, MARKERS, Role, escape, unescape
-from pbranch.tree import Fork, Segment, Trace
+from pbranch.format.markers import MARKER_PATTERN, MARKERS, Role, escape, unescape
+from pbranch.format.tree import Fork, Segment, Trace
 
 DEFAULT_SEPARATOR = "\n"
 

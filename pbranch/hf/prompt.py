@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pbranch.codec import SegmentCodec, split_markers
 from pbranch.errors import FormatError, RequestError, did_you_mean
-from pbranch.text import parse
-from pbranch.tree import plain_text
+from pbranch.format.tagged_text import parse
+from pbranch.format.tree import plain_text
+from pbranch.hf.segment_codec import SegmentCodec, split_markers
 
 Message = Mapping[str, Any]
 _FIELDS = ("role", "content")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pbranch.errors import ModelError
-from pbranch.markers import MARKER_PATTERN
+from pbranch.format.markers import MARKER_PATTERN
 
 # Text in front of a segment, so that no tokenizer takes it for the start of a text; the others are
 # for tokenizers that merge the first one with what follows.

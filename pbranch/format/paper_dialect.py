@@ -7,9 +7,9 @@ another, then the same text again in one line. `pdata.dialects` reads the dialec
 
 from collections.abc import Sequence
 
-from pbranch.codec import SegmentCodec
-from pbranch.layout import Builder, Layout, LayoutOptions
-from pbranch.tree import Segment, Trace, plain_text
+from pbranch.format.layout import Builder, Layout, LayoutOptions
+from pbranch.format.tree import Segment, Trace, plain_text
+from pbranch.hf.segment_codec import SegmentCodec
 
 MARK = "####"  # opens a step
 CLOSE = "%%%%"  # behind a mark: no step follows

@@ -7,12 +7,12 @@ stand for tokens.
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from pbranch.layout import Layout, LayoutOptions, build_layout
-from pbranch.markers import MARKERS, MarkerIds, Role
-from pbranch.paper import paper_layout
-from pbranch.tree import Segment, Trace
-from pbranch.visibility import sees
-from pbranch.words import split_words
+from pbranch.format.layout import Layout, LayoutOptions, build_layout
+from pbranch.format.markers import MARKERS, MarkerIds, Role
+from pbranch.format.paper_dialect import paper_layout
+from pbranch.format.tree import Segment, Trace
+from pbranch.format.visibility import sees
+from pbranch.format.words import split_words
 
 SEEN, HIDDEN, FUTURE = "█", "·", " "
 
@@ -74,8 +74,8 @@ def show_trace(
 ) -> str:
     """Tree, then rows with positions and mask. dialect: native, or `paper`, whose layout has no
     options; by_pass: rows in the order of decoding."""
-    from pbranch.codec import SegmentCodec
-    from pbranch.markers import find_markers
+    from pbranch.format.markers import find_markers
+    from pbranch.hf.segment_codec import SegmentCodec
 
     codec = SegmentCodec(tokenizer) if tokenizer is not None else WordCodec()
     ids = find_markers(tokenizer) if tokenizer is not None else WORD_MARKERS

@@ -9,7 +9,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from pbranch.markers import MarkerIds, Role
+from pbranch.format.markers import MarkerIds, Role
 
 
 class LaneState(IntEnum):

@@ -1,0 +1,1 @@
+"""Files: recipes, JSONL, atomic writes."""

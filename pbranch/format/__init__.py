@@ -1,0 +1,1 @@
+"""The branch format: markers, tree, tagged text, grammar, layout, visibility."""

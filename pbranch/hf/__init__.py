@@ -1,0 +1,1 @@
+"""What touches Hugging Face models: bases, hub, prompts, tokenising, loading, merging, masks."""

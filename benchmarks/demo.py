@@ -60,8 +60,8 @@ def main() -> None:
 
 def build_data(out: Path, traces: int) -> dict[str, int]:
     """Linear traces of every task, rewritten by rules into branch-tagged ones."""
-    from pdata.build import build
-    from pdata.synth import synthesise
+    from pdata.build.pipeline import build
+    from pdata.synthetic.generator import synthesise
 
     say(f"1/3 data: {traces} linear traces → {out / 'branches.jsonl'}")
     linear = out / "linear"

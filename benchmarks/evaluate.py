@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pdata.grade import grade
+from pdata.grading.closing_form import grade
 from pdata.record import Record
-from pdata.rewrite_rules import rewrite
-from pdata.synth import make_record
+from pdata.rules.rewriter import rewrite
+from pdata.synthetic.generator import make_record
 
 from pbranch.format.layout import critical_path
 from pbranch.format.paper_dialect import CLOSE, GAP, MARK
@@ -121,7 +121,7 @@ def marked_passes(record: Record, engine: Engine) -> tuple[int, int]:
     (fork,) = tree.forks()
     lead, tail = plain_text(tree).split(plain_text(make_trace(fork)))
     bodies = [
-        # a marked step does not say its title again, see pdata.tasks.marks
+        # a marked step does not say its title again, see pdata.synthetic.marked_answers
         " " + plain_text(branch).removeprefix(title).lstrip(":. ")
         for title, branch in zip(fork.topics, fork.branches, strict=True)
     ]

@@ -18,7 +18,7 @@ from pathlib import Path
 RUN = """
 import resource, sys
 from pathlib import Path
-from pdata.build import build
+from pdata.build.pipeline import build
 if __name__ == "__main__":
     build(sys.argv[1], Path(sys.argv[2]), workers=int(sys.argv[3]))
     for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):

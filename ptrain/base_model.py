@@ -28,8 +28,8 @@ tags: [parallel-branches]
 A Qwen3 decoder of {parameters:,} parameters, trained from scratch on synthetic linear traces
 (`pdata synth recall`): which record fits, sums, cases, chains. It can do these tasks and nothing
 else, and knows no markers: `recipes/sft.yaml` teaches it those. Asked for the marks of
-`--dialect paper` in one of four wordings (`pdata.tasks.marks`), it writes them. Stored in bfloat16,
-computed in float32.
+`--dialect paper` in one of four wordings (`pdata.synthetic.marked_answers`), it writes them. Stored
+in bfloat16, computed in float32.
 
 ## Training
 

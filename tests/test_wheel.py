@@ -69,8 +69,9 @@ def test_generate_answers_with_the_shipped_model(site) -> None:
 @pytest.mark.slow
 def test_report_is_written_from_the_wheel(site) -> None:
     code = (
-        "import sys; from pdata.synth import make_record; from pdata.record import write_jsonl\n"
-        "from pdata.html import write_html\n"
+        "import sys; from pdata.synthetic.generator import make_record\n"
+        "from pdata.record import write_jsonl\n"
+        "from pdata.report.html import write_html\n"
         "write_jsonl('a.jsonl', [make_record('records', 3, 0, 4, 'train')])\n"
         "write_html('a.jsonl', 'a.html')"
     )

@@ -1,3 +1,1 @@
 """Builds training data: linear traces in, branch-tagged traces out. Knows no model and no torch."""
-
-__all__ = ["cli", "grade", "record", "synth", "tasks"]

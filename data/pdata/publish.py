@@ -11,8 +11,8 @@ from typing import Any
 from pbranch.errors import DataError
 from pbranch.format.markers import MARKERS
 from pbranch.hf.hub import explain
-from pdata.check import find_problems
-from pdata.stats import ALL, collect_stats
+from pdata.report.statistics import ALL, collect_stats
+from pdata.validate import find_problems
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 FIGURES = {

@@ -150,3 +150,8 @@ def _parse_line(line: str, where: str) -> Record | DataError:
         return DataError(f"{where}: not JSON: {e.msg} (column {e.colno})")
     except DataError as e:
         return DataError(f"{where}: {e}")
+
+
+def rejected_path(out: Path) -> Path:
+    """FILE.jsonl -> FILE.rejected.jsonl."""
+    return out.with_name(out.name.removesuffix(".jsonl") + ".rejected.jsonl")

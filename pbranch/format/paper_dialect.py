@@ -2,7 +2,7 @@
 independent step as `####title: body` and to close the last one by `####%%%%`.
 
 Spells them, writes a trace in them, and lays one out as it is decoded: branches that do not see one
-another, then the same text again in one line. `pdata.dialects` reads the dialect back.
+another, then the same text again in one line. `pdata.sources.dialects` reads the dialect back.
 """
 
 from collections.abc import Sequence

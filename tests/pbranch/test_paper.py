@@ -4,7 +4,7 @@ import re
 
 from hypothesis import given
 from hypothesis import strategies as st
-from pdata.dialects import read_dialect
+from pdata.sources.dialects import read_dialect
 
 from pbranch.format.layout import LayoutOptions
 from pbranch.format.paper_dialect import GAP, paper_layout, write_paper

@@ -17,9 +17,9 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
-from pdata.client import Client
-from pdata.pool import map_in_order
-from pdata.rewrite_llm import LLMRewriter
+from pdata.llm.chat_client import Client
+from pdata.llm.ordered_threads import map_in_order
+from pdata.llm.rewriter import LLMRewriter
 
 from pbranch.files.jsonl import LineFile, read_objects
 from pbranch.format.tagged_text import render, separators_of

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from pdata.rewrite_rules import rewrite
+from pdata.rules.rewriter import rewrite
 
 from pbranch.format.tagged_text import parse, render, separators_of
 from pbranch.format.tree import Trace, plain_text

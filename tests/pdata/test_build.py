@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pdata.answers import judge_answer
-from pdata.build import build, rejected_path
-from pdata.check import find_problems
+from pdata.build.pipeline import build
 from pdata.cli import app
-from pdata.synth import make_record
+from pdata.grading.answer_match import judge_answer
+from pdata.record import rejected_path
+from pdata.synthetic.generator import make_record
+from pdata.validate import find_problems
 from typer.testing import CliRunner
 
 from pbranch.errors import DataError

@@ -5,9 +5,9 @@ from statistics import median
 
 from hypothesis import given
 from hypothesis import strategies as st
-from pdata import charts
-from pdata.charts import draw_histogram, draw_mask
-from pdata.stats import find_median, value_at
+from pdata.report import charts
+from pdata.report.charts import draw_histogram, draw_mask
+from pdata.report.statistics import find_median, value_at
 
 from pbranch.format.tree import Fork, make_trace
 from tests.strategies import traces

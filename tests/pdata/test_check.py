@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pdata.check import find_problems
 from pdata.cli import app
-from pdata.stats import collect_stats, measure
+from pdata.report.statistics import collect_stats, measure
+from pdata.validate import find_problems
 from typer.testing import CliRunner
 
 from pbranch.errors import DataError

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 
 import pytest
-from pdata.client import Client, Refused, _read_retry_after
-from pdata.pool import map_in_order
+from pdata.llm.chat_client import Client, Refused, _read_retry_after
+from pdata.llm.ordered_threads import map_in_order
 
 from pbranch.errors import DataError
 from tests.pdata.loopback import TROUBLE, make_client, serving

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pdata.check import find_problems
-from pdata.convert import convert
-from pdata.dialects import ASPD, DIALECTS, MULTIVERSE, THREADWEAVER, read_dialect
+from pdata.build.convert import convert
+from pdata.sources.dialects import ASPD, DIALECTS, MULTIVERSE, THREADWEAVER, read_dialect
+from pdata.validate import find_problems
 
 from pbranch.errors import DataError, FormatError
 from pbranch.format.tagged_text import parse

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pdata.check import find_problems
-from pdata.distill import Rules, ask, distill
-from pdata.mathematics import is_equal
+from pdata.build.distill import Rules, ask, distill
+from pdata.grading.math_equal import is_equal
 from pdata.record import Record, write_jsonl
+from pdata.validate import find_problems
 
 from pbranch.errors import DataError
 from pbranch.format.tagged_text import parse, render

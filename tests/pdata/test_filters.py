@@ -7,8 +7,8 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pdata.filters import Drop, Fingerprint, TraceFilter, simhash, take_fingerprint
-from pdata.synth import make_record
+from pdata.build.filters import Drop, Fingerprint, TraceFilter, simhash, take_fingerprint
+from pdata.synthetic.generator import make_record
 
 PROMPT = (
     "A farmer near Bergen keeps 12 goats and twice as many sheep on a meadow by the sea. In spring "
@@ -84,7 +84,7 @@ def test_templates_of_synthetic_tasks_are_no_duplicates() -> None:
 
 
 def test_prints_are_the_same_in_every_process() -> None:
-    code = "from pdata.filters import *; print(take_fingerprint(*input().split('|')))"
+    code = "from pdata.build.filters import *; print(take_fingerprint(*input().split('|')))"
     done = subprocess.run(
         [sys.executable, "-c", code], input=f"{PROMPT}|{TEXT}", capture_output=True, text=True
     )

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pdata.html import EXAMPLES, write_html
-from pdata.stats import collect_stats
+from pdata.report.html import EXAMPLES, write_html
+from pdata.report.statistics import collect_stats
 
 from pbranch.errors import DataError
 from pbranch.format.tagged_text import render

@@ -10,12 +10,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pdata import judge as judge_module
-from pdata.judge import THRESHOLD, Judge, measure, straighten
-from pdata.readings import read
+from pdata.judge import judge as judge_module
+from pdata.judge.judge import THRESHOLD, Judge, measure, straighten
+from pdata.judge.rows import read
 from pdata.record import Record
-from pdata.rewrite_rules import rewrite
-from pdata.synth import make_record
+from pdata.rules.rewriter import rewrite
+from pdata.synthetic.generator import make_record
 
 from pbranch.errors import ModelError
 from pbranch.format.layout import Layout

@@ -6,12 +6,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from pdata.dialects import read_paper
-from pdata.grade import grade
+from pdata.grading.closing_form import grade
 from pdata.record import Record
-from pdata.synth import make_record
-from pdata.tasks import LEVELS, TASKS, Problem
-from pdata.tasks.marks import INSTRUCTIONS, write_marked, write_outline
+from pdata.sources.dialects import read_paper
+from pdata.synthetic.generator import make_record
+from pdata.synthetic.marked_answers import INSTRUCTIONS, write_marked, write_outline
+from pdata.synthetic.tasks import LEVELS, TASKS, Problem
 
 from pbranch.errors import FormatError
 from pbranch.format.tree import Fork, Trace, plain_text

@@ -4,7 +4,7 @@ opinion on every fork of worked arithmetic."""
 from collections import Counter
 
 import pytest
-from pdata.rewrite_rules import rewrite
+from pdata.rules.rewriter import rewrite
 
 from tests.pdata.lists import DEPENDENT, INDEPENDENT, draw
 

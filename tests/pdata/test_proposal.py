@@ -6,8 +6,8 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pdata.distance import relative_distance
-from pdata.proposal import Branch, Edit, Fault, build_trace, split_sentences
+from pdata.llm.edit_distance import relative_distance
+from pdata.llm.proposal import Branch, Edit, Fault, build_trace, split_sentences
 
 from pbranch.format.tree import Fork, plain_text
 from tests.pdata.test_build import distance

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from pdata.publish import make_card, push, size_category
-from pdata.synth import synthesise
+from pdata.synthetic.generator import synthesise
 
 from pbranch.errors import DataError
 from pbranch.format.markers import MARKERS
@@ -102,7 +102,7 @@ def hub() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Records, built."""
-    from pdata.build import build
+    from pdata.build.pipeline import build
 
     folder = tmp_path_factory.mktemp("traces")
     synthesise("records", 30, 1, folder / "linear.jsonl")

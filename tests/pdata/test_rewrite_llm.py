@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pdata.rewrite_llm import LLMRewriter
+from pdata.llm.rewriter import LLMRewriter
 
 from pbranch.errors import DataError
 from pbranch.format.tagged_text import parse

@@ -1,8 +1,8 @@
 """The rules rewriter: synthetic tasks, forms of real traces in texts of our own, dependence."""
 
 import pytest
-from pdata.rewrite_rules import Rewrite, rewrite
-from pdata.synth import make_record
+from pdata.rules.rewriter import Rewrite, rewrite
+from pdata.synthetic.generator import make_record
 
 from pbranch.format.tagged_text import parse, render, separators_of
 from pbranch.format.tree import Fork, plain_text

@@ -7,8 +7,8 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from pdata.build import build
-from pdata.sources import (
+from pdata.build.pipeline import build
+from pdata.sources.reader import (
     RawLine,
     Source,
     guess_fields,

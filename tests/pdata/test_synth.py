@@ -8,11 +8,11 @@ import statistics
 
 import pytest
 from pdata.cli import app
-from pdata.grade import extract_answer, grade
+from pdata.grading.closing_form import extract_answer, grade
 from pdata.record import Record, read_records, write_jsonl
-from pdata.synth import MIXES, make_record, synthesise
-from pdata.tasks import TASKS
-from pdata.tasks.words import split_of
+from pdata.synthetic.generator import MIXES, make_record, synthesise
+from pdata.synthetic.tasks import TASKS
+from pdata.synthetic.wording import split_of
 from typer.testing import CliRunner
 
 from pbranch.errors import DataError

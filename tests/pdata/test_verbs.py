@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from pdata.record import write_jsonl
-from pdata.synth import make_record
+from pdata.synthetic.generator import make_record
 
 from pbranch.format.markers import MARKERS, Role
 from tests.pdata.loopback import serving

@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 import torch
-from pdata.dialects import read_dialect
+from pdata.sources.dialects import read_dialect
 
 from pbranch.errors import RequestError
 from pbranch.format.tagged_text import parse, render

@@ -10,9 +10,9 @@ import pytest
 import torch
 import yaml
 from pdata.record import write_jsonl
-from pdata.synth import make_record, synthesise
-from pdata.tasks.marks import INSTRUCTIONS
-from pdata.tasks.words import draw_names
+from pdata.synthetic.generator import make_record, synthesise
+from pdata.synthetic.marked_answers import INSTRUCTIONS
+from pdata.synthetic.wording import draw_names
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 

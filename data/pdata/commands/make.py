@@ -1,0 +1,101 @@
+"""Verbs of `pdata` beside building: making, converting and distilling traces. Thin, as cli.py."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+class Split(StrEnum):
+    """Held-out problems share no name and no numbers of an item with training ones."""
+
+    train = "train"
+    heldout = "heldout"
+
+
+def synth(
+    task: Annotated[
+        str, typer.Argument(help="records, sums, cases, chain, or mix (all, for a base)")
+    ],
+    n: Annotated[int, typer.Option("--n", min=0, help="Number of records.")],
+    seed: Annotated[int, typer.Option(help="Same seed, same file.")],
+    out: Annotated[Path, typer.Option(help="JSON lines; gzip if it ends in .gz; - is stdout.")],
+    level: Annotated[
+        int | None, typer.Option(min=2, max=12, help="Steps; drawn from 2 to 12 if not given.")
+    ] = None,
+    split: Annotated[
+        Split, typer.Option(help="Which names and numbers to draw from.")
+    ] = Split.train,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; the result is the same.")] = 1,
+) -> None:
+    """Write linear traces of a synthetic TASK, with answers."""
+    from pdata.synthetic.generator import synthesise
+
+    synthesise(task, n, seed, out, level=level, split=split.value, workers=workers)
+
+
+def convert(
+    file: Annotated[str, typer.Argument(help="A file, a folder, hf:DATASET[:SPLIT], or -.")],
+    dialect: Annotated[
+        str, typer.Option("--from", help="multiverse, threadweaver, aspd or paper.")
+    ],
+    out: Annotated[Path, typer.Option(help="FILE.jsonl; FILE.rejected.jsonl goes beside it.")],
+    fields: Annotated[list[str] | None, typer.Option("--map", help="role=key.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Turn traces of another DIALECT into branch-tagged records."""
+    from pdata.build.convert import convert as run_convert
+
+    show(run_convert(file, out, dialect, overrides=fields or ()), as_json)
+
+
+def distill(
+    source: Annotated[
+        Path, typer.Argument(help="Lines of `pinfer generate --json`; with --base-url, records.")
+    ],
+    out: Annotated[Path, typer.Option(help="FILE.jsonl; FILE.rejected.jsonl goes beside it.")],
+    base_url: Annotated[str, typer.Option(help="An OpenAI-compatible server to ask.")] = "",
+    model: Annotated[str, typer.Option(help="The server's model.")] = "",
+    n: Annotated[int, typer.Option("-n", min=1, help="Generations a prompt.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 8,
+    linear_too: Annotated[bool, typer.Option("--linear-too", help="Keep unforked ones.")] = False,
+    keep_unknown: Annotated[
+        bool, typer.Option("--keep-unknown", help="Keep what cannot be graded.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run stopped.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Keep the right ones among your own model's generations as training data."""
+    from pdata.build.distill import Rules, ask
+    from pdata.build.distill import distill as run_distill
+    from pdata.llm.chat_client import Client
+
+    if bool(base_url) != bool(model):
+        raise typer.BadParameter("--base-url goes with --model")
+    if base_url:
+        asked, source = source, out.with_suffix(".generations.jsonl")
+        # servers drop the markers from the text unless they are told otherwise
+        options = {"skip_special_tokens": False}
+        with Client(base_url, model, cache=out.with_suffix(".replies"), options=options) as client:
+            ask(asked, source, client, n=n, workers=workers, resume=resume)
+    rules = Rules(forked=not linear_too, unknown=keep_unknown)
+    show(run_distill(source, out, rules=rules, resume=resume), as_json)
+
+
+def show(counts: dict[str, Any], as_json: bool) -> None:
+    """Counts for people, and for machines where asked for."""
+    from pdata.report.console_tables import print_counts
+
+    print_counts(counts)
+    if as_json:
+        typer.echo(json.dumps(counts))
+
+
+def send(file: Path, repo_id: str, private: bool) -> None:
+    """Publish a data set."""
+    from pdata.publish import push
+
+    for name in push(file, repo_id, private=private):
+        typer.echo(f"{repo_id}: {name}", err=True)

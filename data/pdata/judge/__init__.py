@@ -1,0 +1,1 @@
+"""Independence measured with a causal LM."""

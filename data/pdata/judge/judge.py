@@ -1,0 +1,217 @@
+"""Measured independence: by how much a causal LM finds a branch harder without its siblings.
+
+The model reads plain text. One pass holds both readings: the text as it stands, and then every
+branch once more where its first sibling starts, so that it follows on what precedes the block and
+on nothing else. Knows no files; a score is a function of the trace alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from pbranch.errors import DataError, ModelError, RequestError
+from pbranch.format.layout import Layout
+from pbranch.format.tagged_text import parse, render, separators_of
+from pbranch.format.tree import Fork, Segment, Trace, make_trace
+from pbranch.format.visibility import dense_mask, layout_tensor
+from pbranch.hf.base_models import load_config, locate
+from pbranch.hf.prompt import render_prompt
+from pbranch.hf.segment_codec import SegmentCodec
+from pdata.judge.rows import Span, read, repeat_branches
+from pdata.record import Record
+
+THRESHOLD = 0.2  # nats per token; chosen on the shipped base, every model has its own scale
+LONGEST = 8192  # tokens of a prompt and its trace: a mask grows with their square
+EXACT = {torch.float32: 1e-4}  # of the largest logit: how far a masked pass may be from a plain one
+EXACT_HALF = 5e-2
+
+Scores = list[list[float]]  # by fork in the order of Trace.all_forks, by branch
+
+
+class Judge:
+    """Scores branches with a causal LM: a folder, a Hub id, or tiny for the shipped base.
+
+    A block is dependent where a branch scores above `threshold`. Raises ModelError on a model that
+    cannot be loaded or masked.
+    """
+
+    def __init__(self, model: str, threshold: float = THRESHOLD, device: str = "auto") -> None:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.threshold = threshold
+        self.model, self.tokenizer = _load(model, device)
+        self.codec = SegmentCodec(self.tokenizer)
+        config = self.model.config.get_text_config()
+        self.context = min(LONGEST, getattr(config, "max_position_embeddings", None) or LONGEST)
+        _check_hiding(self, model)
+
+    def score(self, messages: Sequence[dict[str, str]], trace: Trace) -> Scores:
+        """By fork and branch: the mean over its tokens after the topic of
+        log p(token | siblings in sight) - log p(token | siblings hidden), in nats.
+
+        A first branch scores 0. Inner blocks stay in sight when a branch is scored, and are scored
+        on their own. Raises DataError on a text that is too long, RequestError on messages that
+        the model's chat template refuses.
+        """
+        if not any(trace.forks()):
+            return []
+        reading = read(self._prompt(messages), trace, self.codec)
+        longest = max(reading.layout.position_ids) + 1
+        if longest > self.context:
+            raise DataError(f"{longest} tokens, the judge reads at most {self.context}")
+        found = self.log_probs(reading.layout)
+        return [[_mean(found[a] - found[b]) for a, b in fork] for fork in reading.pairs]
+
+    def find_dependence(self, scores: Sequence[float]) -> str | None:
+        """Which branch of one fork needs its siblings; None where none does."""
+        for number, score in enumerate(scores, 1):
+            if not score <= self.threshold:
+                return (
+                    f"step {number} loses {score:.2f} nats a token without the steps before it, "
+                    f"expected at most {self.threshold:g}"
+                )
+        return None
+
+    def _prompt(self, messages: Sequence[dict[str, str]]) -> list[int]:
+        if self.tokenizer.chat_template:
+            return render_prompt(messages, self.tokenizer)
+        return render_prompt("".join(m["content"] + "\n\n" for m in messages), self.tokenizer)
+
+    def log_probs(self, layout: Layout) -> Tensor:
+        """(L - 1): log p that each row but the last gives to the token of the next row."""
+        logits = self.logits(layout)[:-1]
+        targets = torch.tensor(layout.token_ids[1:], device=logits.device)
+        parts = zip(logits.split(512), targets.split(512), strict=True)
+        return -torch.cat([cross_entropy(a.float(), b, reduction="none") for a, b in parts]).cpu()
+
+    @torch.inference_mode()
+    def logits(self, layout: Layout) -> Tensor:
+        """(L, V) of the rows of a layout."""
+        tensor = layout_tensor([layout]).to(self.model.device)
+        out = self.model(
+            input_ids=torch.tensor([layout.token_ids], device=tensor.device),
+            position_ids=tensor[:, 1].long(),
+            attention_mask=self._masks(tensor),
+            use_cache=False,
+        )
+        return out.logits[0]
+
+    def _masks(self, tensor: Tensor) -> Tensor | dict[str, Tensor]:
+        """The layout's mask as transformers takes it ready-made: one, or one a kind of layer.
+
+        Nothing is added to a ready-made mask, so a sliding window has to be in it.
+        """
+        config = self.model.config.get_text_config()
+        window = getattr(config, "sliding_window", None)
+        kinds = set(getattr(config, "layer_types", None) or ())
+        kinds = kinds or {"full_attention" if window is None else "sliding_attention"}
+        masks = {
+            kind: self._additive(dense_mask(tensor, window if kind.startswith("sliding") else None))
+            for kind in kinds
+        }
+        return masks if len(masks) > 1 else masks.popitem()[1]
+
+    def _additive(self, seen: Tensor) -> Tensor:
+        mask = torch.zeros(seen.shape, dtype=self.model.dtype, device=seen.device)
+        return mask.masked_fill_(~seen, torch.finfo(mask.dtype).min)
+
+
+def measure(record: Record, judge: Judge) -> Record:
+    """The record with `meta.independence`, the worst score of each of its blocks; blocks that
+    depend on their order are linear again, and so are all where nothing could be measured."""
+    trace = parse(record.completion, record.meta.get("separators"))
+    forks = sum(1 for _ in trace.all_forks())
+    if not forks:
+        return record
+    meta = dict(record.meta)
+    found: list[str | None]
+    try:
+        scores = judge.score(record.messages, trace)
+    except (DataError, RequestError) as e:
+        reason, found = "not measured", [str(e)] * forks
+    else:
+        meta["independence"] = [round(max(branches), 3) for branches in scores]
+        reason, found = "dependent steps", [judge.find_dependence(s) for s in scores]
+    if not any(found):
+        return replace(record, meta=meta)
+    trace = straighten(trace, [bool(f) for f in found])
+    meta["linear_because"] = next(f for f in found if f)
+    if not any(trace.forks()):
+        meta |= {"form": "linear", "linear": reason}
+        meta.pop("steps_found_by", None)
+    meta.pop("separators", None)
+    if separators := separators_of(trace):
+        meta["separators"] = separators
+    return replace(record, completion=render(trace), meta=meta)
+
+
+def straighten(trace: Trace, chosen: Sequence[bool]) -> Trace:
+    """The trace with the chosen forks (in the order of `all_forks`) as plain text; a fork inside a
+    chosen one stays unless it is chosen too."""
+    marks = iter(chosen)
+
+    def walk(trace: Trace) -> Trace:
+        parts: list[str | Segment | Fork] = []
+        for part in trace.parts:
+            if isinstance(part, Segment):
+                parts.append(part)
+                continue
+            straight = next(marks)
+            branches = tuple(map(walk, part.branches))
+            if not straight:
+                parts.append(replace(part, branches=branches))
+                continue
+            for i, branch in enumerate(branches):
+                parts += [part.separator if i else "", *branch.parts]
+        return make_trace(*parts)
+
+    return walk(trace)
+
+
+def _mean(values: Tensor) -> float:
+    return values.mean().item() if len(values) else 0.0
+
+
+def _load(name: str, device: str) -> tuple[Any, Any]:
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path = locate(name)
+    load_config(path)
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    model: Any
+    try:
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as e:
+        first = (str(e).strip().splitlines() or [type(e).__name__])[0]
+        raise ModelError(f"judge {name}: cannot be loaded ({first})") from e
+    return model.to(device).eval(), tokenizer
+
+
+@torch.inference_mode()
+def _check_hiding(judge: Judge, name: str) -> None:
+    """Refuse a model on which hiding rows is not the same as leaving them out."""
+    prompt, first, second = [5, 9, 4], [7, 3, 8, 6], [3, 7, 9, 5, 4]
+    spans = [Span(3, 4, 7), Span(7, 8, 12)]
+    try:
+        ours = judge.logits(repeat_branches([*prompt, *first, *second], [spans]).layout).float()
+        texts = ([*prompt, *first, *second], [*prompt, *second])
+        theirs = [
+            judge.model(input_ids=torch.tensor([text], device=ours.device)).logits[0]
+            for text in texts
+        ]
+    except (TypeError, AttributeError, RuntimeError, IndexError, KeyError) as e:
+        raise ModelError(f"judge {name}: cannot run with a branch mask ({e})") from e
+    wanted = torch.cat([theirs[0], theirs[1][len(prompt) :]]).float()
+    error = ((ours - wanted).abs().max() / wanted.abs().max()).item()
+    allowed = EXACT.get(judge.model.dtype, EXACT_HALF)
+    if not error <= allowed:
+        raise ModelError(
+            f"judge {name}: hiding a branch is not the same as leaving it out ({error:.1e} of the "
+            f"largest logit, expected at most {allowed:.0e})"
+        )

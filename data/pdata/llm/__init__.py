@@ -1,0 +1,1 @@
+"""The rewriter by a language model behind an OpenAI-compatible server."""

@@ -1,0 +1,262 @@
+"""Asks a model on any OpenAI-compatible server: retries what may pass, caches, counts tokens.
+
+Knows no prompts and no traces. Thread-safe; how many ask at once is the caller's.
+"""
+
+import hashlib
+import json
+import os
+import random
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from threading import Event, Lock
+from typing import Any
+
+import httpx2
+
+from pbranch.errors import DataError
+from pdata.llm.reply_cache import Reply, ReplyCache
+
+Messages = Sequence[Mapping[str, str]]
+KEY_VARIABLE = "OPENAI_API_KEY"
+LONGEST_WAIT = 600.0  # seconds; a server that asks for more ends the run
+_PING: Messages = ({"role": "user", "content": "Answer with the word ok."},)
+_ADVICE = {
+    401: f"set {KEY_VARIABLE} to a key that this server knows",
+    402: "the account has no credit",
+    403: f"the key in {KEY_VARIABLE} may not use this model",
+    404: "no such address or model; expected a base URL that ends in /v1 and a model it serves",
+}
+_OTHER_ADVICE = "expected an OpenAI-compatible server"
+_REFUSALS = (400, 413, 422, 501)
+
+
+class Refused(DataError):
+    """The server is up, but this one request gets no answer from it. Says why, not where: it goes
+    into files, which are the same wherever the server stands."""
+
+
+class _Again(Exception):
+    """What went wrong may pass; `after`: seconds that the server asked to wait."""
+
+    def __init__(self, why: str, after: float | None = None) -> None:
+        super().__init__(why)
+        self.after = after
+
+
+class _GaveUp(DataError):
+    """The last try went wrong as well."""
+
+
+@dataclass(slots=True)
+class Usage:
+    """Counts of this process; tokens are those of replies that came from the server."""
+
+    requests: int = 0
+    retries: int = 0
+    cache_hits: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def cost(self, prompt_price: float, completion_price: float) -> float:
+        """What the tokens cost; prices are per million tokens, in any currency."""
+        paid = self.prompt_tokens * prompt_price + self.completion_tokens * completion_price
+        return paid / 1e6
+
+
+class Client:
+    """One model of one server.
+
+    base_url: ends before /chat/completions; api_key: else the environment's OPENAI_API_KEY, if
+    any; cache: a file of replies; options: further keys of every request (temperature, …);
+    timeout: seconds for one whole reply; tries: of each request; pause: seconds before the second
+    try, doubled before each further one. Raises DataError on a URL or key that cannot be used.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        api_key: str | None = None,
+        cache: Path | None = None,
+        options: Mapping[str, Any] | None = None,
+        timeout: float = 600.0,
+        tries: int = 6,
+        pause: float = 1.0,
+    ) -> None:
+        if not base_url.startswith(("http://", "https://")):
+            raise DataError(f"base URL {base_url!r}: expected http://… or https://…")
+        key = (api_key or os.environ.get(KEY_VARIABLE, "")).strip()
+        if not (key.isascii() and key.isprintable()):
+            raise DataError("the API key holds a character that no HTTP header can")
+        self.url = base_url.rstrip("/") + "/chat/completions"
+        self.model, self.options = model, dict(options or {})
+        self.timeout, self.tries, self.pause = timeout, tries, pause
+        self.usage = Usage()
+        self._takes_schema = True
+        self._answered = False
+        self._cache = ReplyCache(cache)
+        self._closed = Event()
+        self._lock = Lock()
+        self._http = httpx2.Client(
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx2.Timeout(timeout, connect=min(timeout, 30.0), pool=None),
+            limits=httpx2.Limits(max_connections=None),
+        )
+
+    def ask(
+        self, messages: Messages, *, schema: Mapping[str, Any] | None = None, sample: int = 0
+    ) -> Reply:
+        """The model's reply, from the cache where it was asked before.
+
+        schema: JSON schema that the reply has to follow, where the server can enforce it; sample:
+        which of several replies to the same messages. Raises Refused where this request alone has
+        no answer, DataError where the server has none for any.
+        """
+        question = self._hash(messages, schema, sample)
+        known = self._cache.find(question)
+        if known is not None:
+            self._count(cache_hits=1)
+            return known
+        body = {"model": self.model, "messages": list(messages), **self.options}
+        try:
+            reply = self._send_with(schema, body)
+        except _GaveUp as e:
+            self._ping(e)
+            raise Refused(str(e)) from e
+        except Refused as e:
+            if not self._answered:  # it may refuse whatever is asked
+                self._ping(e)
+            raise
+        return self._cache.store(question, reply)
+
+    def close(self) -> None:
+        """Ends the pauses of other threads; their requests fail."""
+        self._closed.set()
+        self._http.close()
+        self._cache.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _hash(self, messages: Messages, schema: Mapping[str, Any] | None, sample: int) -> str:
+        asked = [self.model, list(messages), self.options, schema, sample]
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+    def _count(self, **more: int) -> None:
+        with self._lock:
+            for name, n in more.items():
+                setattr(self.usage, name, getattr(self.usage, name) + n)
+
+    def _send_with(self, schema: Mapping[str, Any] | None, body: dict[str, Any]) -> Reply:
+        """Without the schema where the server refuses it, and from then on."""
+        if schema is None or not self._takes_schema:
+            return self._send(body)
+        named = {"name": schema.get("title", "reply"), "strict": True, "schema": schema}
+        try:
+            return self._send({**body, "response_format": {"type": "json_schema",
+                                                           "json_schema": named}})  # fmt: skip
+        except Refused:
+            reply = self._send(body)
+            self._takes_schema = False
+            return reply
+
+    def _send(self, body: dict[str, Any]) -> Reply:
+        for attempt in range(1, self.tries + 1):
+            try:
+                reply = self._post(body)
+                break
+            except _Again as e:
+                if attempt == self.tries:
+                    raise _GaveUp(f"{e} ({attempt} tries)") from e
+                self._count(retries=1)
+                self._wait(attempt, e.after)
+        self._answered = True
+        self._count(prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
+        return reply
+
+    def _wait(self, attempt: int, after: float | None) -> None:
+        """Back off exponentially, jittered so that threads do not come back all at once."""
+        if after is not None and after > LONGEST_WAIT:
+            raise DataError(f"{self.url}: asks to wait {after:.0f} s; go on later with --resume")
+        backoff = min(self.pause * 2 ** (attempt - 1), 60.0) * random.uniform(0.5, 1.0)
+        if self._closed.wait(max(backoff, after or 0.0)):
+            raise DataError(f"{self.url}: the run ended before an answer came")
+
+    def _post(self, body: dict[str, Any]) -> Reply:
+        """One request. Raises _Again on what may pass, Refused, and DataError on what will not."""
+        self._count(requests=1)
+        deadline = time.monotonic() + self.timeout
+        data = bytearray()
+        try:
+            with self._http.stream("POST", self.url, json=body) as response:
+                for chunk in response.iter_bytes():
+                    data += chunk
+                    if time.monotonic() > deadline:
+                        raise _Again(f"no whole reply in {self.timeout:g} s")
+        except httpx2.TimeoutException as e:
+            raise _Again(f"no reply in {self.timeout:g} s") from e
+        except (httpx2.TransportError, httpx2.DecodingError) as e:
+            raise _Again(str(e) or type(e).__name__) from e
+        except httpx2.InvalidURL as e:
+            raise DataError(f"{self.url}: not a URL ({e})") from e
+        if response.status_code == 200:
+            return _read_reply(bytes(data))
+        said = f"{response.status_code} {response.reason_phrase} {_shorten(data)}".strip()
+        if response.status_code in _REFUSALS:
+            raise Refused(said)
+        if response.status_code in (408, 409, 425, 429) or response.status_code >= 500:
+            raise _Again(said, _read_retry_after(response.headers.get("retry-after", "")))
+        advice = _ADVICE.get(response.status_code, _OTHER_ADVICE)
+        raise DataError(f"{self.url}: {said}; {advice}")
+
+    def _ping(self, failure: DataError) -> None:
+        """Raises DataError unless the server answers a request that nothing is wrong with."""
+        try:
+            self._send({"model": self.model, "messages": list(_PING), **self.options})
+        except DataError as e:
+            raise DataError(
+                f"{self.url}: {failure}; it answers nothing else either. Once it does, --resume "
+                "goes on from what is written"
+            ) from e
+
+
+def _read_reply(data: bytes) -> Reply:
+    """Raises _Again where `data` is no chat completion."""
+    try:
+        body = json.loads(data)
+        choice, usage = body["choices"][0], body.get("usage") or {}
+        content = choice["message"].get("content")
+        content = "" if content is None else content
+        content.encode("utf-8")  # half of a surrogate pair is no text
+        return Reply(
+            content,
+            str(choice.get("finish_reason") or ""),
+            int(usage.get("prompt_tokens") or 0),
+            int(usage.get("completion_tokens") or 0),
+        )
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as e:
+        raise _Again(f"not a chat completion: {_shorten(data)}") from e
+
+
+def _read_retry_after(value: str) -> float | None:
+    """Seconds, from seconds or a date; None where it is neither."""
+    with suppress(ValueError):
+        return max(0.0, float(value))
+    with suppress(ValueError, TypeError):
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    return None
+
+
+def _shorten(data: bytes | bytearray) -> str:
+    """The start of a reply's text, on one line."""
+    return " ".join(bytes(data[:1000]).decode("utf-8", "replace").split())[:200]

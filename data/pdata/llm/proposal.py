@@ -1,0 +1,206 @@
+"""What a model proposes for a trace: spans of its sentences as branches, and a few small edits.
+
+The model names sentences by number and never copies them, so nothing can get lost. Builds the
+tree and checks the form; whether the branches are independent is judged elsewhere.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from pbranch.format.tree import Fork, Segment, Trace, make_trace
+from pdata.rules.labels import MAX_WORDS, Kind, Label, Prompt, count_words, title_of
+from pdata.rules.steps import Block, Step
+
+MAX_TOPIC = 80  # characters, for scripts that put no spaces between words
+# a line break and the indent of the next line, or the space after a sentence
+_BREAK = re.compile(
+    r"\n\s*|(?<=[a-z)\]}$\"”*][.!?])[ \t]+(?=[A-Z\d(\[\"“*$])|(?<=[。！？])[ \t]*(?=[^\s”’」』）])"
+)
+_NUMBER = re.compile(r"(?:(?<![\w)\]])[-−])?\d+(?:[.,]\d+)*")
+_SIGN = re.compile(r"[+*/×÷·=≠<>≤≥≈^%√]|(?<=[\w)\]])\s*[-−]\s*(?=[\d(])")
+_BULLET = re.compile(r"(?:[-*•+][ \t]+)?(?:\d{1,3}[.)][ \t]+)?")
+
+
+class Fault(Exception):
+    """A proposal that cannot be used. `reason` is a few fixed words, `detail` says what exactly."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason, self.detail = reason, detail
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """`source`, which stands once in a branch, becomes `replacement`."""
+
+    source: str
+    replacement: str
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Sentences `first` to `last`, counted from 1, under a topic."""
+
+    topic: str
+    first: int
+    last: int
+    edits: tuple[Edit, ...] = ()
+
+
+def split_sentences(text: str) -> list[str]:
+    """Sentences and lines with the space that follows each; joined they are `text` again."""
+    cuts = [0, *(m.end() for m in _BREAK.finditer(text, len(text) - len(text.lstrip()))), len(text)]
+    return [text[a:b] for a, b in pairwise(cuts) if b > a]
+
+
+def number_sentences(sentences: Sequence[str]) -> str:
+    """What the model reads: one sentence a line, counted from 1."""
+    return "\n".join(f"{i}| {' '.join(s.split())}" for i, s in enumerate(sentences, 1))
+
+
+def build_trace(
+    sentences: Sequence[str], proposal: Sequence[Sequence[Branch]], prompt: str
+) -> tuple[Trace, list[Block]]:
+    """The tree of a proposal, and each of its blocks with the whole text before and after it.
+
+    Raises Fault where spans overlap or leave sentences out, an edit does not fit or changes a
+    number, or a topic does not announce its branch.
+    """
+    for branches in proposal:
+        if len(branches) < 2:
+            raise Fault("one branch", "a block needs at least two branches")
+    _check_spans(proposal, len(sentences))
+    text = "".join(sentences)
+    margin = text[: len(text) - len(text.lstrip())]  # branches begin with their topic
+    parts: list[str | Segment | Fork] = [margin if proposal and proposal[0][0].first == 1 else ""]
+    blocks: list[Block] = []
+    at, gap = 0, ""  # sentences that are in the tree, space that is still to come
+    for branches in proposal:
+        parts.append(gap + "".join(sentences[at : branches[0].first - 1]))
+        block, gap = _build_block(sentences, branches, prompt)
+        blocks.append(block)
+        topics = tuple(step.label.text for step in block.steps)
+        bodies = tuple(make_trace(step.text) for step in block.steps)
+        parts.append(Fork(topics, bodies, block.separator))
+        at = branches[-1].last
+    parts.append(gap + "".join(sentences[at:]))
+    return make_trace(*parts), blocks
+
+
+def _check_spans(proposal: Sequence[Sequence[Branch]], n: int) -> None:
+    """Raises Fault unless spans are in order, and without a gap within a block."""
+    end = 0
+    for branches in proposal:
+        for k, branch in enumerate(branches):
+            span = f"branch {branch.topic!r} ({branch.first} to {branch.last})"
+            if not 1 <= branch.first <= branch.last <= n:
+                raise Fault("wrong span", f"{span}: expected sentences of 1 to {n}")
+            if branch.first <= end:
+                raise Fault("overlapping spans", f"{span} begins before {end + 1}")
+            if k and branch.first > end + 1:
+                raise Fault("sentences left out", f"{span} does not begin at {end + 1}, where the "
+                            "branch before it ends")  # fmt: skip
+            end = branch.last
+
+
+def _build_block(
+    sentences: Sequence[str], branches: Sequence[Branch], prompt: str
+) -> tuple[Block, str]:
+    """The block, and the space after its last branch."""
+    lead = "".join(sentences[: branches[0].first - 1])
+    tail = "".join(sentences[branches[-1].last :])
+    raw = ["".join(sentences[b.first - 1 : b.last]).lstrip() for b in branches]
+    bodies = [text.rstrip() for text in raw]
+    gaps = [text[len(body) :] for text, body in zip(raw, bodies, strict=True)]
+    known = set(_NUMBER.findall(f"{prompt}\n{lead}"))
+    _check_topics([b.topic for b in branches], known)
+    steps = []
+    for i, (branch, body) in enumerate(zip(branches, bodies, strict=True)):
+        siblings = [b.topic for b in branches if b is not branch]
+        edited = _edit(body, branch, known | {str(i + 1)}, siblings)
+        topic, edited = _place_topic(branch.topic, edited)
+        if not re.search(r"\w", edited[len(topic) :]):
+            raise Fault("empty body", f"branch {branch.topic!r} says nothing after its topic")
+        if re.search(r"</?think>", edited) or edited.count("```") % 2:
+            raise Fault("wrong span", f"branch {branch.topic!r} cuts a think or code block in two")
+        subject = title_of(branch.topic, Prompt(prompt)).subject
+        steps.append(Step(Label(topic, subject), edited))
+    topics = [step.label.text for step in steps]
+    if len({_fold(t) for t in topics}) < len(topics):
+        raise Fault("equal topics", f"topics {', '.join(map(repr, topics))} are not distinct")
+    separator = Counter(gaps[:-1]).most_common(1)[0][0]
+    return Block(Kind.titled, lead, tuple(steps), separator, gaps[-1] + tail), gaps[-1]
+
+
+def _fold(topic: str) -> str:
+    return " ".join(re.findall(r"\w+", topic.casefold())) or topic
+
+
+def _check_topics(topics: Sequence[str], known: set[str]) -> None:
+    """Raises Fault at a topic that is no short title, or holds a number that is not known yet."""
+    firsts = [_NUMBER.search(topic) for topic in topics]
+    counting = [int(m[0]) if m and m[0].isascii() and m[0].isdigit() else None for m in firsts]
+    steady = all(a is not None and b == a + 1 for a, b in pairwise(counting))
+    for topic, count in zip(topics, counting, strict=True):
+        words = count_words(topic)
+        if not words or words > MAX_WORDS or len(topic) > MAX_TOPIC or "\n" in topic:
+            raise Fault("unfit topic", f"topic {topic!r:.100}: expected 1 to {MAX_WORDS} words")
+        counted = {str(count)} if steady else {str(n + 1) for n in range(len(topics))}
+        if told := [n for n in _NUMBER.findall(topic) if n not in known | counted]:
+            raise Fault(
+                "unfit topic", f"topic {topic!r} tells {told[0]}, which nobody knows before"
+            )
+
+
+def _place_topic(topic: str, body: str) -> tuple[str, str]:
+    """(topic, body) where the body begins with the topic, which is put there if need be.
+
+    What stands before it becomes a part of it: a bullet, a number, or the words of its title.
+    """
+    at = body.find(topic)
+    before, after = body[: max(at, 0)], body[at + len(topic) :]
+    titled = re.match(r"(?:\*\*)?\s*[:：]", after) and not re.search(r"[\d:：\n]", before)
+    listed = not re.search(r"[^\W\d_]|\n", before)
+    if at >= 0 and (listed or (titled and count_words(before + topic) <= MAX_WORDS)):
+        bold = re.match(r"[:：]?\*\*", after) if (before + topic).count("**") % 2 else None
+        return before + topic + (bold[0] if bold else ""), body
+    bullet = _BULLET.match(body)[0]  # type: ignore[index]
+    return f"{bullet}{topic}", f"{bullet}{topic}: {body[len(bullet) :]}"
+
+
+def _edit(body: str, branch: Branch, known: set[str], siblings: Sequence[str]) -> str:
+    """`body` with the branch's edits. Numbers stay, save in siblings' topics; new ones are known.
+
+    Which words mean the same is beyond this check; numbers and signs of calculations are not.
+    """
+    if not branch.edits:
+        return body
+    edited = body
+    for edit in branch.edits:
+        found = edited.count(edit.source) if edit.source else 0
+        if found != 1:
+            raise Fault("edit does not fit", f"source {edit.source!r:.80} stands {found} times in "
+                        f"branch {branch.topic!r}, expected once")  # fmt: skip
+        edited = edited.replace(edit.source, edit.replacement)
+    kept, found_now = (_NUMBER.findall(_without(text, siblings)) for text in (body, edited))
+    rest = iter(found_now)
+    wrong = [*(n for n in found_now if n not in kept and n not in known),
+             *(n for n in kept if n not in rest)]  # fmt: skip
+    if wrong or _signs(body) != _signs(edited):
+        what = wrong[0] if wrong else "a sign of a calculation"
+        raise Fault("edit changes a number", f"the edits of branch {branch.topic!r} change {what}")
+    return edited
+
+
+def _without(text: str, topics: Sequence[str]) -> str:
+    for topic in topics:
+        if re.search(r"[^\W\d_]", topic):
+            text = re.sub(rf"(?<!\w){re.escape(topic)}(?!\w)", "", text)
+    return text
+
+
+def _signs(text: str) -> list[str]:
+    return [sign.strip() for sign in _SIGN.findall(text)]

@@ -1,0 +1,255 @@
+"""The `llm` rewriter: a model says which sentences of a trace are branches, and is checked.
+
+Three questions a trace: outline and groups, spans with small edits, and votes on independence. A
+trace that the model cannot handle goes to the rules; one that it finds dependent stays linear.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from importlib.resources import files
+from itertools import pairwise
+from string import Template
+from typing import Any, TypeVar
+
+from pbranch.format.tree import Trace, make_trace, plain_text
+from pdata.grading.answer_match import find_closing, judge_answer
+from pdata.llm.chat_client import Client, Refused
+from pdata.llm.edit_distance import relative_distance
+from pdata.llm.proposal import Branch, Edit, Fault, build_trace, number_sentences, split_sentences
+from pdata.rules import rewriter
+from pdata.rules.independence import find_dependence
+from pdata.rules.labels import Prompt
+from pdata.rules.rewriter import Rewrite
+from pdata.rules.steps import Block
+
+T = TypeVar("T")
+NO_STEPS, DEPENDENT = "no steps", "dependent steps"
+
+
+def _schema(title: str, **properties: Any) -> dict[str, Any]:
+    return {"title": title, "type": "object", "properties": properties,
+            "required": list(properties), "additionalProperties": False}  # fmt: skip
+
+
+def _list(items: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
+_INT, _TEXT, _BOOL = ({"type": kind} for kind in ("integer", "string", "boolean"))
+OUTLINE = _schema(
+    "outline",
+    steps=_list(_schema("step", first=_INT, last=_INT, about=_TEXT)),
+    groups=_list(_list(_INT)),
+)
+_EDIT = _schema("edit", source=_TEXT, replacement=_TEXT)
+_BRANCH = _schema("branch", topic=_TEXT, first=_INT, last=_INT, edits=_list(_EDIT))
+PROPOSAL = _schema("proposal", blocks=_list(_schema("block", branches=_list(_BRANCH))))
+VOTE = _schema("vote", reason=_TEXT, independent=_BOOL, same_content=_BOOL)
+
+
+class LLMRewriter:
+    """Rewrites traces with the model of a client. Thread-safe.
+
+    votes: how many are asked whether the branches are independent. All must agree (as ASPD has
+    it): a wrong fork teaches a model to guess, a missed one costs a few passes. attempts: of each
+    question, with the reason why the last reply could not be used; max_distance: characters that
+    may change, as a share of the text (Multiverse's 0.2).
+    """
+
+    def __init__(
+        self, client: Client, *, votes: int = 3, attempts: int = 3, max_distance: float = 0.2
+    ) -> None:
+        self.client, self.votes, self.attempts = client, votes, attempts
+        self.max_distance = max_distance
+
+    def rewrite(self, text: str, prompt: str, answer: str | None = None) -> Rewrite:
+        """The trace of a linear text; `answer` is the gold one where it is known.
+
+        Forked by the model: no reason, no block. Linear since the model finds no independent steps
+        or they turn out dependent: the reason. Where the model's replies cannot be used, what the
+        rules make of the text, and in `detail` why. Raises DataError when the server is gone.
+        """
+        try:
+            return Rewrite(self._fork(text, prompt, answer))
+        except (Fault, Refused) as e:
+            reason = e.reason if isinstance(e, Fault) else "request refused"
+            detail = e.detail if isinstance(e, Fault) else str(e)
+        if reason in (NO_STEPS, DEPENDENT):
+            return Rewrite(make_trace(text), reason, detail)
+        found = rewriter.rewrite(text, prompt)
+        why = f"by rules, since the model's reply had: {reason} ({detail})"
+        return replace(found, detail="; ".join(filter(None, (found.detail, why))))
+
+    def _fork(self, text: str, prompt: str, answer: str | None) -> Trace:
+        sentences = split_sentences(text)
+        if len(sentences) < 2:
+            raise Fault(NO_STEPS)
+
+        def read(reply: dict[str, Any]) -> Trace:
+            trace, blocks = build_trace(sentences, _read_proposal(reply), prompt)
+            if not blocks:
+                raise Fault(NO_STEPS)
+            self._check(text, prompt, answer, trace, blocks)
+            self._vote(prompt, text, trace, blocks)
+            return trace
+
+        lines = number_sentences(sentences)
+        talk = [_say("outline", problem=prompt, lines=lines)]
+        if not self._converse(talk, OUTLINE, lambda reply: _read_groups(reply, len(sentences))):
+            raise Fault(NO_STEPS)
+        talk.append(_say("rewrite"))
+        return self._converse(talk, PROPOSAL, read)
+
+    def _converse(
+        self,
+        talk: list[dict[str, str]],
+        schema: dict[str, Any],
+        read: Callable[[dict[str, Any]], T],
+        sample: int = 0,
+    ) -> T:
+        """What `read` makes of the reply, which joins `talk`; its Fault goes back to the model.
+
+        A proposal that was once found dependent counts as dependent, whatever came of it later.
+        """
+        doubt: Fault | None = None
+        fault: Fault | Refused = Fault("no attempt")
+        for _ in range(self.attempts):
+            try:
+                reply = self.client.ask(talk, schema=schema, sample=sample)
+            except Refused as e:
+                fault = e
+                break
+            found = _find_json(reply.content)
+            talk.append({"role": "assistant", "content": found or "{}"})
+            try:
+                return read(_parse(found, reply.finish_reason))
+            except (Fault, Refused) as e:
+                fault = e
+            if isinstance(fault, Refused) or fault.reason == NO_STEPS:
+                break
+            doubt = fault if fault.reason == DEPENDENT else doubt
+            talk.append(_say("retry", reason=str(fault)))
+        raise doubt or fault
+
+    def _check(
+        self, text: str, prompt: str, answer: str | None, trace: Trace, blocks: list[Block]
+    ) -> None:
+        """Raises Fault where the text changed too much, or its answer, or words say dependent."""
+        plain = plain_text(trace)
+        if relative_distance(text, plain) > self.max_distance:
+            raise Fault("too many edits", f"more than {self.max_distance:.0%} of the text changed")
+        closing = find_closing(text)
+        if find_closing(plain) != closing:
+            raise Fault("answer changed", f"it was {closing!r}, it is {find_closing(plain)!r}")
+        if closing is not None and find_closing(blocks[-1].tail) != closing:
+            raise Fault("answer in a branch", "the final answer belongs after the last block")
+        if answer is not None:
+            before, after = (judge_answer(t, answer)[0] for t in (text, plain))
+            if before is not after:
+                raise Fault("answer changed", f"expected {answer!r}")
+        for block in blocks:
+            if dependence := find_dependence(block, Prompt(prompt)):
+                raise Fault(DEPENDENT, dependence)
+
+    def _vote(self, prompt: str, text: str, trace: Trace, blocks: list[Block]) -> None:
+        """Raises Fault at the first vote that is not in favour, or cannot be read."""
+        changed = plain_text(trace) != text
+        originals = f"\nThe original text:\n<original>\n{text}\n</original>\n" if changed else ""
+        solution = _draw(blocks, len(text))
+        ballot = _say("vote", problem=prompt, solution=solution, originals=originals)
+        for sample in range(self.votes):
+            try:
+                independent, same, reason = self._converse([ballot], VOTE, _read_vote, sample)
+            except Fault as e:
+                raise Fault(DEPENDENT, f"vote {sample + 1} cannot be read: {e}") from e
+            if not independent:
+                raise Fault(DEPENDENT, reason)
+            if not same:
+                raise Fault("content changed", reason)
+
+
+def _say(name: str, **values: str) -> dict[str, str]:
+    """A message of the user: a page of prompts/ with `values` in it."""
+    return {"role": "user", "content": Template(_read_page(name)).substitute(values)}
+
+
+@cache
+def _read_page(name: str) -> str:
+    return (files("pdata.llm") / "prompts" / f"{name}.txt").read_text(encoding="utf-8")
+
+
+def _draw(blocks: list[Block], size: int) -> str:
+    """What voters read of a text of `size` characters: branches, numbered, and what is around."""
+    drawn, done = [], 0  # characters of the original that are drawn
+    for n, block in enumerate(blocks, 1):
+        drawn.append(block.lead[done:])
+        for k, step in enumerate(block.steps, 1):
+            drawn.append(f'\n<block {n}, branch {k}: "{step.label.text}">\n{step.text}\n</branch>')
+        drawn.append("\n")
+        done = size - len(block.tail)
+    return "".join(drawn) + blocks[-1].tail
+
+
+def _find_json(content: str) -> str:
+    """The JSON object in a reply, without the thinking before it and the fence around it."""
+    direct = content.lstrip().startswith(("{", "```"))
+    said = content if direct else content.rpartition("</think>")[2]
+    return said[said.find("{") : said.rfind("}") + 1]
+
+
+def _parse(found: str, finish_reason: str) -> dict[str, Any]:
+    cut = "the reply was cut off; " if finish_reason == "length" else ""
+    try:
+        row = json.loads(found)
+        json.dumps(row, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError) as e:
+        raise Fault("not JSON", f"{cut}{e}") from e
+    if not isinstance(row, dict):
+        raise Fault("not JSON", f"{cut}expected an object")
+    return row
+
+
+def _read(row: Any, key: str, kind: type[T]) -> T:
+    value = row.get(key) if isinstance(row, dict) else None
+    if type(value) is not kind:
+        raise Fault("wrong schema", f"{key!r}: expected {kind.__name__}, found {value!r:.60}")
+    return value
+
+
+def _read_groups(row: dict[str, Any], n: int) -> list[Any]:
+    steps, groups = _read(row, "steps", list), _read(row, "groups", list)
+    for step in steps:
+        if not 1 <= _read(step, "first", int) <= _read(step, "last", int) <= n:
+            raise Fault("wrong span", f"step {step}: expected sentences of 1 to {n}")
+    for group in groups:
+        whole = isinstance(group, list) and all(type(k) is int for k in group) and len(group) > 1
+        if not whole or not 1 <= group[0] <= group[-1] <= len(steps):
+            raise Fault("wrong schema", f"group {group!r:.60}: expected the numbers of steps")
+        if any(b != a + 1 for a, b in pairwise(group)):
+            raise Fault("wrong schema", f"group {group}: its steps do not follow one another")
+    return groups
+
+
+def _read_proposal(row: dict[str, Any]) -> list[list[Branch]]:
+    return [
+        [
+            Branch(
+                _read(branch, "topic", str).strip().rstrip(":："),
+                _read(branch, "first", int),
+                _read(branch, "last", int),
+                tuple(
+                    Edit(_read(edit, "source", str), _read(edit, "replacement", str))
+                    for edit in _read(branch, "edits", list)
+                ),
+            )
+            for branch in _read(block, "branches", list)
+        ]
+        for block in _read(row, "blocks", list)
+    ]
+
+
+def _read_vote(row: dict[str, Any]) -> tuple[bool, bool, str]:
+    reason = _read(row, "reason", str)
+    return _read(row, "independent", bool), _read(row, "same_content", bool), reason

@@ -1,0 +1,1 @@
+"""Statistics of a trace file: figures, console tables, the HTML report."""

@@ -1,0 +1,135 @@
+"""`pdata stats --html`: one page about a trace file that needs no network and runs no script.
+
+Reads the file once and keeps counts and a handful of traces, so memory does not grow with it.
+Knows what the page says; `charts.py` knows where its lines are, `report.html` how it looks.
+"""
+
+import random
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+from pbranch.errors import DataError
+from pbranch.files.jsonl import read_objects
+from pbranch.format.tree import Fork, Trace, plain_text
+from pdata.record import Record, open_writer, rejected_path
+from pdata.report import charts
+from pdata.report.console_tables import STATS
+from pdata.report.statistics import ALL, Size, Tally, add_trace, measure, read_traces, summarise
+
+EXAMPLES = 4
+LONGEST = 1500  # words of an example
+SHOWN = 30  # rows of a table
+LARGEST = 1e6  # more than a score can be
+ANSWERS = {True: "right", False: "wrong", None: "unknown"}
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A trace to be shown."""
+
+    record: Record
+    trace: Trace
+    size: Size
+
+    @property
+    def text(self) -> str:
+        return plain_text(self.trace)
+
+
+@dataclass(slots=True)
+class Findings:
+    """What one pass over a file keeps."""
+
+    groups: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
+    linear: Counter[str] = field(default_factory=Counter)  # traces without a fork, by reason
+    scores: Counter[int] = field(default_factory=Counter)  # meta.independence in hundredths, cut
+    examples: list[Example] = field(default_factory=list)
+    candidates: int = 0
+    masked: Example | None = None  # the deepest, then the shortest
+    draw: random.Random = field(default_factory=lambda: random.Random(0))
+
+    def add(self, record: Record, trace: Trace) -> None:
+        example = Example(record, trace, measure(trace))
+        add_trace(self.groups, record, example.size)
+        scores = record.meta.get("independence")
+        for score in scores if isinstance(scores, list) else ():
+            if type(score) in (int, float) and -LARGEST < score < LARGEST:  # not nan
+                self.scores[round(score * 1000) // 10] += 1
+        if not example.size.widths:
+            reason = record.meta.get("linear")
+            self.linear[reason if isinstance(reason, str) and reason else "not recorded"] += 1
+            return
+        if self.masked is None or _mask_order(example) < _mask_order(self.masked):
+            self.masked = example
+        if example.size.linear <= LONGEST:
+            self._sample(example)
+
+    def _sample(self, example: Example) -> None:
+        """Each candidate is shown with the same chance; the same file shows the same ones."""
+        self.candidates += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(example)
+        elif (place := self.draw.randrange(self.candidates)) < EXAMPLES:
+            self.examples[place] = example
+
+
+def _mask_order(example: Example) -> tuple[int, int]:
+    return -example.trace.depth, example.size.serial
+
+
+def write_html(path_in: str | Path, path_out: str | Path) -> None:
+    """Write the page about a trace file; `-` is stdin or stdout. Raises DataError.
+
+    Reads `FILE.rejected.jsonl` too, where it lies beside FILE.
+    """
+    if str(path_in) != "-" and Path(path_in).resolve() == Path(path_out).resolve():
+        raise DataError(f"{path_out}: is the trace file itself; give another file for the page")
+    found = Findings()
+    for record, trace in read_traces(path_in):
+        found.add(record, trace)
+    page = _render(found, Path(path_in)).lstrip()
+    with open_writer(path_out) as out:
+        # a lone surrogate is legal in JSON, but no file can hold it
+        out.write(page.encode("utf-8", "replace").decode("utf-8"))
+
+
+def _count_rejected(path: Path) -> Counter[str]:
+    return Counter(str(row.get("reason")) for row in read_objects(path))
+
+
+def _render(found: Findings, path: Path) -> str:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.tests["fork"] = lambda part: isinstance(part, Fork)
+    template = environment.from_string(
+        files("pdata.report").joinpath("report.html").read_text("utf-8")
+    )
+    tally, rejected = found.groups[ALL], rejected_path(path)
+    figures = summarise(found.groups)
+    return template.render(
+        name="stdin" if str(path) == "-" else path.name,
+        charts=charts,
+        zip=zip,
+        figures=figures[ALL],
+        branches=tally.lengths.total(),
+        widths=charts.draw_histogram(tally.widths),
+        lengths=charts.draw_histogram(tally.lengths),
+        ratios=charts.draw_histogram(tally.ratios, 100),
+        scores=charts.draw_histogram(found.scores, 100),
+        answers=[(word, tally.answers[ok]) for ok, word in ANSWERS.items()],
+        linear=found.linear.most_common(),
+        rejected_name=rejected.name,
+        rejected=_count_rejected(rejected).most_common() if rejected.exists() else None,
+        columns=STATS,
+        tasks=list(figures.items()),
+        shown=SHOWN,
+        examples=found.examples,
+        longest=LONGEST,
+        masked=found.masked,
+        mask=charts.draw_mask(found.masked.trace) if found.masked else None,
+    )

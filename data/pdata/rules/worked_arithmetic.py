@@ -1,0 +1,99 @@
+"""Worked arithmetic, a line an equation: which neighbouring lines use none of each other's results.
+
+A dependency is any number that a line shares with what an earlier line works out or brings in,
+and any phrase that points back. In doubt lines depend.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+from pdata.rules.independence import OPENERS, POINTERS, SYMBOL, all_numbers, results_of, undefined
+from pdata.rules.labels import Kind, Label, Prompt
+from pdata.rules.steps import Block, Step
+from pdata.rules.topics import first_words, make_topics
+
+_EQUATION = re.compile(r"\d[^\n=]*=\s*[^\s=]*\d")
+_WORDS = {w: str(n) for n, w in enumerate(
+    "zero one two three four five six seven eight nine ten eleven twelve".split())}  # fmt: skip
+_CLOSING = re.compile(r"####|\s*(?:answer|name):|.*\\boxed|\s*(?:the )?(?:final )?answer\b", re.I)
+_REFERS = re.compile(
+    r"\b(?:total|altogether|combined|both|all (?:of )?(?:the|these|those|them)|together|sum|"
+    r"remain(?:s|ing|der)?|left|rest|difference|more than that|that|this|those|these|other|another|"
+    r"again|instead|new|now|same|each of them|average)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line and where it stands, without its line break."""
+
+    start: int
+    text: str
+
+    @cached_property
+    def results(self) -> frozenset[str]:
+        return results_of(self.text)
+
+    @cached_property
+    def numbers(self) -> frozenset[str]:
+        return frozenset(all_numbers(self.text))
+
+    @property
+    def is_step(self) -> bool:
+        return bool(_EQUATION.search(self.text)) and not _CLOSING.match(self.text)
+
+
+def is_worked(text: str) -> bool:
+    """Whether most lines of `text` are equations."""
+    lines = [x for x in _lines(text) if x.text.strip() and not _CLOSING.match(x.text)]
+    return len(lines) > 1 and 2 * sum(x.is_step for x in lines) > len(lines)
+
+
+def find_levels(text: str, prompt: Prompt) -> list[Block]:
+    """Runs of neighbouring lines of which none needs another, the longest from each start."""
+    blocks: list[Block] = []
+    given = frozenset(all_numbers(prompt.text)) | {_WORDS[w] for w in prompt.words & _WORDS.keys()}
+    lines, known = _lines(text), given
+    run: list[Line] = []
+    for line in [*lines, None]:
+        if line and line.is_step and first_words(line.text) and _joins(run, line, known):
+            run.append(line)
+            continue
+        if block := _block(text, run):
+            blocks.append(block)
+        known = known.union(*(x.numbers for x in run))
+        run = [line] if line and line.is_step and first_words(line.text) else []
+        if line and not run:
+            known |= line.numbers
+    return blocks
+
+
+def _joins(run: list[Line], line: Line, known: frozenset[str]) -> bool:
+    """Whether a line needs none of a run's lines; `known`: numbers from before the run."""
+    if not run:
+        return True
+    if POINTERS.search(line.text) or OPENERS.match(line.text) or _REFERS.search(line.text):
+        return False
+    if undefined(line.text) & {s for x in run for s in SYMBOL.findall(x.text)}:
+        return False
+    earlier = frozenset().union(*(x.results for x in run))
+    brought_in = frozenset().union(*(x.numbers for x in run)) - known
+    return not line.numbers & (earlier | brought_in)
+
+
+def _block(text: str, run: list[Line]) -> Block | None:
+    """The lines as a block; its flaw tells where topics do not tell them apart."""
+    if len(run) < 2:
+        return None
+    topics = make_topics([line.text for line in run])
+    steps = tuple(Step(Label(t), x.text) for t, x in zip(topics, run, strict=True))
+    spans = tuple((x.start, x.start + len(x.text)) for x in run)
+    gap = max((text[a:b] for (_, a), (b, _) in pairwise(spans)), key=len)
+    return Block(Kind.worked, text[: spans[0][0]], steps, gap, text[spans[-1][1] :], spans)
+
+
+def _lines(text: str) -> list[Line]:
+    return [Line(m.start(), m[0].rstrip()) for m in re.finditer(r"[^\n]+", text)]

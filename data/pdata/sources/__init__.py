@@ -1,0 +1,1 @@
+"""Source files and data sets, whatever their keys, as a stream of traces."""

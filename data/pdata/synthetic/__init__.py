@@ -1,0 +1,1 @@
+"""Endless seeded traces of synthetic tasks."""

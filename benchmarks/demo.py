@@ -80,7 +80,7 @@ def build_data(out: Path, traces: int) -> dict[str, int]:
 def train_adapter(out: Path, steps: int | None) -> dict[str, Any]:
     """LoRA on the shipped base, by the shipped recipe."""
     from pbranch.files.recipe import load_recipe
-    from ptrain.artefact import REPORT
+    from ptrain.artifacts.artifact import REPORT
     from ptrain.config import Recipe
     from ptrain.train import train
 

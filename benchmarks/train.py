@@ -36,12 +36,12 @@ from trl.trainer.utils import add_fused_lm_head
 from pbranch.format.layout import Layout, build_layout, concatenate
 from pbranch.format.markers import MarkerIds
 from pbranch.format.tree import Fork, Trace, make_trace
-from ptrain import attention
-from ptrain.batching import pack
-from ptrain.collator import collate
 from ptrain.config import LoraOptions
-from ptrain.model import Base, add_lora
-from ptrain.paths import split_paths
+from ptrain.data.batching import pack
+from ptrain.data.collator import collate
+from ptrain.data.path_rows import split_paths
+from ptrain.model import attention
+from ptrain.model.base import Base, add_lora
 
 MARKERS = MarkerIds(fork=1, topic=2, spawn=3, branch=4, end=5, join=6)
 PROMPT, INTRO, TOPIC, TAIL = 256, 32, 8, 64  # tokens

@@ -10,12 +10,12 @@ from typing import Any
 
 from pbranch.format.layout import NO_TARGET, Kind, Layout
 from pbranch.format.show import draw_mask
-from ptrain.batching import count_steps
 from ptrain.config import Recipe
-from ptrain.dataset import Encoder, Example, count, load_split
-from ptrain.memory import describe, estimate, longest_row
-from ptrain.model import load_config, load_tokenizer, locate
-from ptrain.paths import count_rows
+from ptrain.data.batching import count_steps, longest_row
+from ptrain.data.dataset import Encoder, Example, count, load_split
+from ptrain.data.path_rows import count_rows
+from ptrain.model.base import load_config, load_tokenizer, locate
+from ptrain.model.memory_estimate import describe, estimate
 
 ROWS_SHOWN = 120
 

@@ -56,9 +56,9 @@ def merge(
     """Merge ADAPTER into its base: a plain model folder."""
     console.quiet_libraries()
     with redirect_stdout(sys.stderr):  # deepspeed, where it is installed, logs to stdout
-        from ptrain import export
+        from ptrain.artifacts import merge
 
-        folder = export.merge(adapter, out, force, dtype)
+        folder = merge.merge(adapter, out, force, dtype)
     print(folder)
 
 
@@ -74,7 +74,7 @@ def publish(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
     """Send an adapter or a model, with its card, to the Hugging Face Hub."""
-    from ptrain import publish as publisher
+    from ptrain.artifacts import publish as publisher
 
     done = publisher.publish(
         folder, repo_id, base=base, license=license, private=private, force=force, dry_run=dry_run
@@ -86,10 +86,10 @@ def publish(
 def pretrain(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Train a tiny base from scratch by RECIPE (recipes/tiny_base.yaml)."""
     from pbranch.files.recipe import load_recipe
-    from ptrain.base_recipe import PretrainRecipe
+    from ptrain.pretrain.config import PretrainRecipe
 
     loaded = load_recipe(PretrainRecipe, recipe, overrides or [])
-    from ptrain import pretrain as trainer
+    from ptrain.pretrain import run as trainer
 
     print(trainer.pretrain(loaded))
 

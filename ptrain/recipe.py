@@ -20,8 +20,8 @@ def run(path: str | Path, overrides: Sequence[str]) -> None:
     """Train, or raise a BranchError; with several processes the first speaks for all."""
     try:
         recipe = load_recipe(Recipe, path, overrides)
-        from ptrain.guard import naming_memory
         from ptrain.train import train
+        from ptrain.trainer.guard import naming_memory
 
         with naming_memory(recipe, "outside a forward pass"):
             train(recipe, home_of(path))

@@ -10,23 +10,24 @@ import torch
 import transformers
 from accelerate import PartialState
 
+from pbranch.console import say
 from pbranch.files.recipe import dump_recipe
-from ptrain.arguments import check_reporter, use_cpu
-from ptrain.attention import refuse_context_parallelism
-from ptrain.checkpoint import replacing
+from ptrain.artifacts.run_report import Report, describe, naming_files, save_rest
+from ptrain.checkpoints.resume import check_processes, find_checkpoint
+from ptrain.checkpoints.storage import replacing
 from ptrain.config import Recipe
-from ptrain.dataset import Encoder, count, load_split, mean_branch_tokens
-from ptrain.distributed import SPLIT_WEIGHTS, kind_of_split, loading_in_parts, refuse_unfit
-from ptrain.evaluate import make_generations
-from ptrain.guard import signals
-from ptrain.lora import fit_original, starting_point
-from ptrain.model import Base, add_lora, choose_dtype, load_base
-from ptrain.outcome import Report, describe, naming_files, save_rest
-from ptrain.paths import count_rows
-from ptrain.probe import probe
-from ptrain.progress import AtStart, say
-from ptrain.resume import check_processes, find_checkpoint
-from ptrain.trainer import make_trainer
+from ptrain.data.dataset import Encoder, count, load_split, mean_branch_tokens
+from ptrain.data.path_rows import count_rows
+from ptrain.model.attention import refuse_context_parallelism
+from ptrain.model.base import Base, add_lora, choose_dtype, load_base
+from ptrain.model.leak_probe import probe
+from ptrain.model.lora import fit_original, starting_point
+from ptrain.model.sharding import SPLIT_WEIGHTS, kind_of_split, loading_in_parts, refuse_unfit
+from ptrain.trainer.branch_trainer import make_trainer
+from ptrain.trainer.evaluate import make_generations
+from ptrain.trainer.guard import signals
+from ptrain.trainer.progress import AtStart
+from ptrain.trainer.trl_config import check_reporter, use_cpu
 
 
 def train(recipe: Recipe, home: Path | None = None) -> Path:

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "pinfer": {"pbranch"},
     "ptrain": {"pbranch"},
 }
-EXCEPTIONS = {"ptrain/evaluate.py": {"pinfer"}}  # generations during training
+EXCEPTIONS = {"ptrain/trainer/evaluate.py": {"pinfer"}}  # generations during training
 HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 # the spelling of a marker, put together so that this file does not spell one
 SPELLED = re.compile(r"<\\?\|\\*" + "pb_")

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from pbranch.format.layout import concatenate
-from ptrain.attention import BRANCH_FLEX, dense_name, row_multiple
-from ptrain.collator import collate
 from ptrain.config import LoraOptions, Recipe, TrainOptions
-from ptrain.model import add_lora, load_base
-from ptrain.probe import probe
+from ptrain.data.collator import collate
+from ptrain.model.attention import BRANCH_FLEX, dense_name, row_multiple
+from ptrain.model.base import add_lora, load_base
+from ptrain.model.leak_probe import probe
 from ptrain.train import train
 from tests.ptrain.conftest import make_base, make_records, write_records
 from tests.ptrain.test_ptrain_loss import encoder, losses

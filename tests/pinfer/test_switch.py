@@ -8,7 +8,7 @@ from pbranch.format.branch_config import SwitchOptions
 from pbranch.format.layout import LayoutOptions
 from pbranch.hf.prompt import render_prompt
 from pinfer import Engine, SamplingParams
-from ptrain.dataset import Encoder
+from ptrain.data.dataset import Encoder
 from tests.pinfer.folders import save_adapter, short
 
 SWITCH = SwitchOptions(parallel="Fork where you can.", linear="In one line.")

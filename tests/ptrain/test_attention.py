@@ -17,12 +17,12 @@ from pbranch.errors import RecipeError
 from pbranch.format.layout import NO_TARGET, build_layout, concatenate
 from pbranch.format.tree import make_trace
 from pbranch.format.visibility import dense_mask, layout_tensor
-from ptrain import attention
-from ptrain.attention import BRANCH, BRANCH_BANDS, BRANCH_EAGER, BRANCH_FLEX, choose_attention
-from ptrain.collator import BranchCollator, collate
 from ptrain.config import LoraOptions, Recipe, TrainOptions
-from ptrain.dataset import Example
-from ptrain.model import load_base
+from ptrain.data.collator import BranchCollator, collate
+from ptrain.data.dataset import Example
+from ptrain.model import attention
+from ptrain.model.attention import BRANCH, BRANCH_BANDS, BRANCH_EAGER, BRANCH_FLEX, choose_attention
+from ptrain.model.base import load_base
 from ptrain.train import train
 from tests.pbranch.test_layout import OPTIONS, TOY, rows_of
 from tests.ptrain.conftest import random_trace

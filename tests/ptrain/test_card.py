@@ -8,8 +8,8 @@ import yaml
 
 from pbranch.format.branch_config import BranchConfig
 from pbranch.hf.base_models import shipped
-from ptrain.artefact import Artefact, read_artefact
-from ptrain.card import make_card
+from ptrain.artifacts.artifact import Artefact, read_artefact
+from ptrain.artifacts.model_card import make_card
 from ptrain.config import Recipe, SwitchOptions
 
 REPORT = {

@@ -132,7 +132,7 @@ def test_split_runs_go_on_where_they_were_stopped(place, alone, way):
 LOAD = """
 import sys, torch
 from ptrain.config import Recipe
-from ptrain.distributed import kind_of_split
+from ptrain.model.sharding import kind_of_split
 from ptrain.train import load_model
 
 split = kind_of_split(cpu=True)

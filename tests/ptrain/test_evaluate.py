@@ -17,14 +17,14 @@ from pbranch.format.branch_config import BranchConfig
 from pbranch.format.layout import Kind, LayoutOptions
 from pbranch.format.markers import Role
 from pinfer import Engine, SamplingParams
-from ptrain.artefact import REPORT
-from ptrain.collator import collate
+from ptrain.artifacts.artifact import REPORT
 from ptrain.config import EvaluationOptions, LoraOptions, Recipe, TrainOptions
-from ptrain.dataset import Encoder, Example
-from ptrain.evaluate import Answer, Generations, driving, make_generations, rate
-from ptrain.model import add_lora, load_base
+from ptrain.data.collator import collate
+from ptrain.data.dataset import Encoder, Example
+from ptrain.model.base import add_lora, load_base
 from ptrain.train import train
-from ptrain.trainer import make_trainer
+from ptrain.trainer.branch_trainer import make_trainer
+from ptrain.trainer.evaluate import Answer, Generations, driving, make_generations, rate
 from tests.ptrain.conftest import make_records
 
 

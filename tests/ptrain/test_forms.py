@@ -18,13 +18,13 @@ from pbranch.format.tagged_text import parse
 from pbranch.format.tree import plain_text
 from pbranch.hf.prompt import render_prompt, turn_end_id
 from pbranch.hf.segment_codec import SegmentCodec
-from ptrain.batching import draw_forms
-from ptrain.collator import BranchCollator
 from ptrain.config import LoraOptions, Recipe, TrainOptions
-from ptrain.dataset import Encoder, load_split, read_traces
-from ptrain.model import add_lora, load_base
+from ptrain.data.batching import draw_forms
+from ptrain.data.collator import BranchCollator
+from ptrain.data.dataset import Encoder, load_split, read_traces
+from ptrain.model.base import add_lora, load_base
 from ptrain.train import train
-from ptrain.trainer import make_trainer
+from ptrain.trainer.branch_trainer import make_trainer
 from tests.ptrain.conftest import make_records, make_tokenizer
 
 SWITCH = SwitchOptions(parallel="Fork.", linear="Go one by one.")

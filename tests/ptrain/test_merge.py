@@ -9,9 +9,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pbranch.errors import AdapterError
-from ptrain.artefact import read_artefact
+from ptrain.artifacts.artifact import read_artefact
+from ptrain.artifacts.merge import load_base_of, merge
 from ptrain.config import LoraOptions, Recipe, TrainOptions
-from ptrain.export import load_base_of, merge
 from ptrain.train import train
 
 
@@ -87,7 +87,7 @@ def test_a_merge_that_fails_leaves_nothing_in_its_place(adapter, tmp_path, monke
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError):
-        patch.setattr("ptrain.export.write_card", fail)
+        patch.setattr("ptrain.artifacts.merge.write_card", fail)
         merge(adapter, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     merge(adapter, tmp_path / "out")  # over what the first has left beside it
@@ -141,7 +141,7 @@ def test_an_adapter_of_a_4_bit_base_is_merged_into_what_it_was_trained_on(
     config = json.loads((folder / "branch_config.json").read_text()) | {"quantization": "nf4"}
     (folder / "branch_config.json").write_text(json.dumps(config))
     with monkeypatch.context() as patch, pytest.raises(AdapterError, match="install bitsandbytes"):
-        patch.setattr("ptrain.export.find_spec", lambda name: None)
+        patch.setattr("ptrain.artifacts.merge.find_spec", lambda name: None)
         merge(folder, tmp_path / "out")
     pytest.importorskip("bitsandbytes")
     source = read_artefact(folder)

@@ -2,7 +2,7 @@
 
 import torch
 
-from ptrain.muon import Muon, orthogonalise
+from ptrain.pretrain.muon import Muon, orthogonalise
 
 
 def test_singular_values_are_driven_towards_one() -> None:

@@ -9,11 +9,11 @@ from hypothesis import given
 from pbranch import Fork, make_trace
 from pbranch.format.layout import NO_TARGET, LayoutOptions, build_layout
 from pbranch.format.visibility import dense_mask, layout_tensor
-from ptrain.collator import collate
 from ptrain.config import Recipe, TrainOptions
-from ptrain.dataset import Example
-from ptrain.model import load_base
-from ptrain.paths import count_path_tokens, count_rows, split_paths
+from ptrain.data.collator import collate
+from ptrain.data.dataset import Example
+from ptrain.data.path_rows import count_path_tokens, count_rows, split_paths
+from ptrain.model.base import load_base
 from tests.pbranch.test_layout import OPTIONS, TOY, rows_of
 from tests.ptrain.conftest import FAMILIES, random_trace
 from tests.ptrain.test_ptrain_loss import encoder, losses

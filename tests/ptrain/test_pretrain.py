@@ -19,12 +19,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from pbranch.errors import DataError, RecipeError
 from pbranch.files.recipe import load_recipe
 from pbranch.hf.prompt import render_prompt, turn_end_id
-from ptrain import base_trainer
-from ptrain.base_model import write_card
-from ptrain.base_recipe import ModelSection, PretrainRecipe, TrainSection
-from ptrain.corpus import list_files, load_corpus, read_texts
-from ptrain.pretrain import pretrain
-from ptrain.tokenizer import train_tokenizer
+from ptrain.pretrain import loop
+from ptrain.pretrain.config import ModelSection, PretrainRecipe, TrainSection
+from ptrain.pretrain.corpus import list_files, load_corpus, read_texts
+from ptrain.pretrain.model import write_card
+from ptrain.pretrain.run import pretrain
+from ptrain.pretrain.tokenizer import train_tokenizer
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "tiny_base.yaml"
 
@@ -151,11 +151,11 @@ def test_groups_are_of_like_length_and_start_with_the_short(
 
 
 def test_rows_are_plainly_causal(recipe: PretrainRecipe, tokenizer) -> None:
-    run = base_trainer.start_run(recipe, tokenizer, "cpu")
+    run = loop.start_run(recipe, tokenizer, "cpu")
     ids = torch.randint(3, 500, (2, 20))
     with torch.no_grad():
         plain = run.model(input_ids=ids).logits
-        ours = run.model(input_ids=ids, attention_mask=base_trainer.PLAIN_CAUSAL).logits
+        ours = run.model(input_ids=ids, attention_mask=loop.PLAIN_CAUSAL).logits
     assert torch.equal(plain, ours)
 
 
@@ -170,7 +170,7 @@ def test_resume_equals_an_undisturbed_run(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(base_trainer, "log", interrupt)
+        patch.setattr(loop, "log", interrupt)
         with pytest.raises(KeyboardInterrupt):
             pretrain(broken)
     assert not (tmp_path / "broken" / "model.safetensors").exists()

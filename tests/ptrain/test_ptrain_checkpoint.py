@@ -7,21 +7,21 @@ import pytest
 
 from pbranch.errors import RecipeError
 from pbranch.files.recipe import dump_recipe
-from ptrain import checkpoint
+from ptrain.checkpoints import storage
+from ptrain.checkpoints.resume import check_processes, find_checkpoint
 from ptrain.config import Recipe
-from ptrain.resume import check_processes, find_checkpoint
 
 ONE = {"processes": 1, "sharding": "no"}
 
 
 def write(out, step, keep=2, facts=ONE):
     """A checkpoint as the processes leave it in the staging folder, and its name."""
-    folder = checkpoint.staging(out) / f"checkpoint-{step}"
+    folder = storage.staging(out) / f"checkpoint-{step}"
     (folder / "global_step").mkdir(parents=True)
     (folder / "optimizer.pt").write_bytes(b"x" * 100)
     (folder / "global_step" / "shard_0.pt").write_bytes(b"y" * 50)
     (folder / "trainer_state.json").write_text(json.dumps({"global_step": step}))
-    checkpoint.settle(out, step, keep, facts)
+    storage.settle(out, step, keep, facts)
     return out / f"checkpoint-{step}"
 
 
@@ -39,8 +39,8 @@ def test_a_whole_checkpoint_is_found_and_old_ones_go_last(run):
     assert find_checkpoint(recipe) == out / "checkpoint-4"
     write(out, 6)
     names = ["checkpoint-4", "checkpoint-6"]
-    assert [p.name for p in checkpoint.list_checkpoints(out)] == names
-    assert not checkpoint.staging(out).exists()
+    assert [p.name for p in storage.list_checkpoints(out)] == names
+    assert not storage.staging(out).exists()
 
 
 @pytest.mark.parametrize("at", ["rename", "fsync", "unlink"])
@@ -66,9 +66,9 @@ def test_a_stop_at_any_moment_leaves_the_one_before(run, monkeypatch, at):
         except KeyboardInterrupt:
             done = False
         monkeypatch.setattr(os, at, original)
-        found = checkpoint.list_checkpoints(out)
-        assert len(found) >= 2 and not any(map(checkpoint.find_damage, found))
-        assert find_checkpoint(recipe) == found[-1] and not checkpoint.staging(out).exists()
+        found = storage.list_checkpoints(out)
+        assert len(found) >= 2 and not any(map(storage.find_damage, found))
+        assert find_checkpoint(recipe) == found[-1] and not storage.staging(out).exists()
         if done:
             break
     assert done and allowed
@@ -118,22 +118,22 @@ def test_old_ones_are_counted_up_to_the_new_one(run):
 
 def test_leftovers_are_removed_by_the_main_process_alone(run, capsys):
     recipe, out = run
-    (checkpoint.staging(out) / "checkpoint-6").mkdir(parents=True)
+    (storage.staging(out) / "checkpoint-6").mkdir(parents=True)
     (out / "checkpoint-old").mkdir()  # not ours
     find_checkpoint(recipe, main=False)
-    assert checkpoint.staging(out).exists() and capsys.readouterr().err == ""
+    assert storage.staging(out).exists() and capsys.readouterr().err == ""
     assert find_checkpoint(recipe) == out / "checkpoint-4"
-    assert not checkpoint.staging(out).exists()
-    assert capsys.readouterr().err.startswith(f"removing {checkpoint.staging(out)}")
+    assert not storage.staging(out).exists()
+    assert capsys.readouterr().err.startswith(f"removing {storage.staging(out)}")
 
 
 def test_files_are_replaced_together_or_not_at_all(tmp_path):
     (tmp_path / "a.json").write_text("old")
-    with pytest.raises(OSError), checkpoint.replacing(tmp_path) as folder:
+    with pytest.raises(OSError), storage.replacing(tmp_path) as folder:
         (folder / "a.json").write_text("new")
         raise OSError
     assert (tmp_path / "a.json").read_text() == "old"
-    with checkpoint.replacing(tmp_path) as folder:
+    with storage.replacing(tmp_path) as folder:
         (folder / "a.json").write_text("new")
         (folder / "more").mkdir()
         (folder / "more" / "b").write_text("b")

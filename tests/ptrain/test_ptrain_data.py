@@ -12,8 +12,8 @@ from pbranch.errors import DataError
 from pbranch.format.layout import LayoutOptions
 from pbranch.format.markers import MARKERS, Role, add_markers
 from pbranch.hf.prompt import render_prompt
-from ptrain.batching import pack, run_order
-from ptrain.dataset import Encoder, Traces, find_files, hold_out, read_traces
+from ptrain.data.batching import pack, run_order
+from ptrain.data.dataset import Encoder, Traces, find_files, hold_out, read_traces
 from tests.ptrain.conftest import make_records, make_tokenizer, write_records
 
 

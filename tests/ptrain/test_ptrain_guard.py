@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import load_file
 
 from pbranch.errors import TrainingError
-from ptrain.checkpoint import find_damage, list_checkpoints
+from ptrain.checkpoints.storage import find_damage, list_checkpoints
 from ptrain.config import LoraOptions, Recipe, TrainOptions
-from ptrain.guard import Guard, is_out_of_memory, naming_memory, what_to_lower
 from ptrain.train import train
-from ptrain.trainer import BranchSFTTrainer
+from ptrain.trainer.branch_trainer import BranchSFTTrainer
+from ptrain.trainer.guard import Guard, is_out_of_memory, naming_memory, what_to_lower
 
 STEPS = 6
 

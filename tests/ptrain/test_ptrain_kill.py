@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ptrain.checkpoint import find_damage, list_checkpoints, step_of
+from ptrain.checkpoints.storage import find_damage, list_checkpoints, step_of
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,10 +8,10 @@ import torch
 from pbranch import Fork, make_trace
 from pbranch.format.layout import Kind, LayoutOptions, build_layout, concatenate
 from pbranch.format.visibility import dense_mask
-from ptrain.collator import collate
 from ptrain.config import LoraOptions
-from ptrain.dataset import Encoder
-from ptrain.model import add_lora, load_base
+from ptrain.data.collator import collate
+from ptrain.data.dataset import Encoder
+from ptrain.model.base import add_lora, load_base
 from tests.ptrain.conftest import FAMILIES, random_trace
 
 families = pytest.mark.parametrize("family", FAMILIES)

@@ -8,11 +8,12 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForCausalLM, Qwen3Config
 from trl.trainer.utils import add_fused_lm_head
 
-from ptrain.collator import collate
 from ptrain.config import LoraOptions, Recipe, TrainOptions
-from ptrain.dataset import Encoder
-from ptrain.memory import build_empty, describe, estimate, longest_row
-from ptrain.model import add_lora, load_base, load_config, load_tokenizer
+from ptrain.data.batching import longest_row
+from ptrain.data.collator import collate
+from ptrain.data.dataset import Encoder
+from ptrain.model.base import add_lora, load_base, load_config, load_tokenizer
+from ptrain.model.memory_estimate import build_empty, describe, estimate
 from tests.ptrain.conftest import make_records, make_tokenizer
 
 FACTOR = 1.25  # how far the estimate of a peak may be off, either way

@@ -13,10 +13,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from pbranch.errors import AdapterError, RecipeError
 from pbranch.files.recipe import dump_recipe, load_recipe
 from pbranch.format.branch_config import load_branch_config
+from ptrain.artifacts.merge import merge
+from ptrain.artifacts.run_report import naming_files
 from ptrain.config import LoraOptions, Recipe, TrainOptions
-from ptrain.export import merge
-from ptrain.model import load_base
-from ptrain.outcome import naming_files
+from ptrain.model.base import load_base
 from ptrain.train import train
 from tests.ptrain.conftest import make_base
 

@@ -321,7 +321,7 @@ BROKEN = {
 @pytest.mark.parametrize("spoil, said", BROKEN.values(), ids=BROKEN)
 def test_a_folder_that_cannot_be_sent_is_refused(adapter, tmp_path, spoil, said):
     from pbranch.errors import AdapterError
-    from ptrain.publish import publish
+    from ptrain.artifacts.publish import publish
 
     folder = Path(shutil.copytree(adapter, tmp_path / "a"))
     spoil(folder)
@@ -332,7 +332,7 @@ def test_a_folder_that_cannot_be_sent_is_refused(adapter, tmp_path, spoil, said)
 
 def test_of_a_model_in_parts_all_parts_are_sent_and_nothing_else(adapter, tmp_path):
     from pbranch.errors import AdapterError
-    from ptrain.publish import publish
+    from ptrain.artifacts.publish import publish
 
     folder = Path(shutil.copytree(adapter, tmp_path / "a"))
     for name in ("adapter_config.json", "adapter_model.safetensors"):
@@ -354,7 +354,7 @@ def test_of_a_model_in_parts_all_parts_are_sent_and_nothing_else(adapter, tmp_pa
 
 def test_names_that_the_hub_would_not_take_are_refused(adapter):
     from pbranch.errors import HubError
-    from ptrain.publish import publish
+    from ptrain.artifacts.publish import publish
 
     for repo_id, base in (("me/x/y", None), ("me/x", "/a/folder"), ("x", "me/base")):
         with pytest.raises(HubError, match=r"not a name .*; expected owner/name"):

@@ -12,8 +12,8 @@ from transformers import LlamaConfig, Qwen2Config, Qwen3Config
 
 from pbranch.files.recipe import load_recipe
 from pbranch.format.branch_config import load_branch_config
-from ptrain.base_recipe import PretrainRecipe
 from ptrain.config import Recipe
+from ptrain.pretrain.config import PretrainRecipe
 from ptrain.train import train
 from tests.ptrain.conftest import CONFIGS, SHAPE, make_base
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ptrain.attention import BRANCH_BANDS
+from ptrain.model.attention import BRANCH_BANDS
 
 PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "train.py"
 

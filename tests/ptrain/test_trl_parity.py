@@ -6,9 +6,9 @@ from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from ptrain.config import LoraOptions, Recipe, TrainOptions
-from ptrain.dataset import Example
-from ptrain.model import add_lora, load_base
-from ptrain.trainer import make_trainer
+from ptrain.data.dataset import Example
+from ptrain.model.base import add_lora, load_base
+from ptrain.trainer.branch_trainer import make_trainer
 from tests.ptrain.conftest import make_records
 from tests.ptrain.test_ptrain_loss import encoder
 

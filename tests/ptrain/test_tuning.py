@@ -15,10 +15,10 @@ from pbranch.errors import ModelError, RecipeError
 from pbranch.files.recipe import load_recipe
 from pbranch.format.branch_config import load_branch_config
 from ptrain.config import LoraOptions, Recipe, TrainOptions
-from ptrain.distributed import refuse_unfit
-from ptrain.lora import fit_original, starting_point
-from ptrain.model import add_lora, load_base
-from ptrain.trainer import make_trainer
+from ptrain.model.base import add_lora, load_base
+from ptrain.model.lora import fit_original, starting_point
+from ptrain.model.sharding import refuse_unfit
+from ptrain.trainer.branch_trainer import make_trainer
 from tests.ptrain.conftest import make_base
 
 INITS = ["gaussian", "orthogonal", "mica", "olora", "pissa", "pissa_niter_4"]
@@ -134,7 +134,7 @@ def test_combinations_that_cannot_be_are_refused(bases, monkeypatch, tmp_path):
     with pytest.raises(RecipeError, match=r"lora\.init: pissa is computed from whole weights"):
         refuse_unfit(Recipe(data="x", lora=LoraOptions(init="pissa")), "zero3")
     refuse_unfit(Recipe(**four), "zero2")
-    monkeypatch.setattr("ptrain.model.find_spec", lambda name: None)
+    monkeypatch.setattr("ptrain.model.base.find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"nf4 needs bitsandbytes, .* parallel-branches\[qlora\]"):
         load_base(str(bases["qwen3"]), quantization="nf4")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pbranch.hf.base_models import SHIPPED
-from ptrain.artefact import CARD, Artefact, read_artefact
+from ptrain.artifacts.artifact import CARD, Artefact, read_artefact
 
 MEASURED = {
     "eval_loss": "loss, all targets",

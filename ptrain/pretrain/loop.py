@@ -8,7 +8,6 @@ import contextlib
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -22,11 +21,12 @@ from torch import distributed
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
+from pbranch.console import say
 from pbranch.errors import RecipeError
-from ptrain.base_model import build_config
-from ptrain.base_recipe import PretrainRecipe, TrainSection
-from ptrain.corpus import Corpus
-from ptrain.muon import Muon
+from ptrain.pretrain.config import PretrainRecipe, TrainSection
+from ptrain.pretrain.corpus import Corpus
+from ptrain.pretrain.model import build_config
+from ptrain.pretrain.muon import Muon
 
 # Masks already made, namely none: attention is causal over the whole row (its documents are
 # unrelated, no harm done), and transformers does not look for packed ones, which waits for the GPU.
@@ -105,7 +105,7 @@ def train_run(run: Run, recipe: PretrainRecipe, corpora: Sequence[Corpus], devic
             if not math.isfinite(run.loss):
                 raise RecipeError(f"step {run.step}: the loss is {run.loss}; lower train.lr")
             if rank == 0:
-                log(f"step {run.step}/{train.steps}  loss {run.loss:.4f}  {rate:,.0f} tokens/s")
+                say(f"step {run.step}/{train.steps}  loss {run.loss:.4f}  {rate:,.0f} tokens/s")
             total.zero_()
             marked, counted, tokens = time.monotonic(), 0, 0
         if rank == 0 and (run.step % train.save_every == 0 or run.step == train.steps):
@@ -227,8 +227,3 @@ def _load_checkpoint(run: Run, recipe: PretrainRecipe, device: str) -> None:
     for optimizer, saved in zip(run.optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
     run.step, run.seconds, run.loss = state["step"], state["seconds"], state["loss"]
-
-
-def log(line: str) -> None:
-    """Progress goes to stderr."""
-    print(line, file=sys.stderr, flush=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from pbranch.format.layout import NO_TARGET, Layout
-from ptrain.batching import make_rows
 from ptrain.config import Recipe
-from ptrain.dataset import Example
+from ptrain.data.batching import make_rows
+from ptrain.data.dataset import Example
 
 Interval = tuple[int, int]
 

@@ -13,17 +13,17 @@ from torch import Tensor
 from transformers import PrinterCallback
 
 from pbranch.format.markers import find_markers
-from ptrain.arguments import make_config
-from ptrain.attention import BRANCH_FLEX, choose_attention, row_multiple
-from ptrain.batching import count_steps, draw_forms, make_rows, run_order
-from ptrain.collator import BranchCollator
 from ptrain.config import Recipe
-from ptrain.dataset import Example
-from ptrain.distributed import trained_state
-from ptrain.evaluate import Generations, Tally
-from ptrain.guard import Guard
-from ptrain.progress import Progress
-from ptrain.resumable import ResumableSFTTrainer
+from ptrain.data.batching import count_steps, draw_forms, make_rows, run_order
+from ptrain.data.collator import BranchCollator
+from ptrain.data.dataset import Example
+from ptrain.model.attention import BRANCH_FLEX, choose_attention, row_multiple
+from ptrain.model.sharding import trained_state
+from ptrain.trainer.evaluate import Generations, Tally
+from ptrain.trainer.guard import Guard
+from ptrain.trainer.progress import Progress
+from ptrain.trainer.resumable_trainer import ResumableSFTTrainer
+from ptrain.trainer.trl_config import make_config
 
 
 class BranchSFTTrainer(ResumableSFTTrainer):
@@ -70,7 +70,7 @@ class BranchSFTTrainer(ResumableSFTTrainer):
         return loss
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """Its metrics are those of `ptrain.evaluate`."""
+        """Its metrics are those of `ptrain.trainer.evaluate`."""
         output = super().evaluation_loop(*args, **kwargs)
         generated = self.generations.scores(self.model) if self.generations else {}
         return output._replace(

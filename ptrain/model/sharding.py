@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor
 
 from pbranch.errors import RecipeError
 from ptrain.config import Recipe
-from ptrain.lora import reads_weights
+from ptrain.model.lora import reads_weights
 
 SPLIT_WEIGHTS = ("zero3", "fsdp")
 

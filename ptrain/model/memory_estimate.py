@@ -5,7 +5,6 @@ tensors that have a shape and no content. Knows no sharding over devices and no 
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,10 +14,9 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pbranch.format.markers import MarkerIds
-from ptrain import attention
-from ptrain.batching import make_rows
 from ptrain.config import Recipe
-from ptrain.model import Base, add_lora, choose_dtype
+from ptrain.model import attention
+from ptrain.model.base import Base, add_lora, choose_dtype
 
 # bytes of optimiser state a byte of trained weights, by a word in the optimiser's name
 STATES = {"8bit": 0.5, "adafactor": 0.0, "lion": 1.0, "adagrad": 1.0, "rmsprop": 1.0, "sgd": 0.0}
@@ -145,11 +143,6 @@ def describe(estimate: Estimate, recipe: Recipe) -> list[str]:
         f"head {_spell(e.head)}",
         f"  together about {_spell(e.total)}, {e.total / has:.0%} of the {_spell(has)} of {name}",
     ]
-
-
-def longest_row(lengths: Sequence[int], recipe: Recipe) -> int:
-    """Tokens of the longest row that will be trained."""
-    return max(sum(lengths[i] for i in row) for row in make_rows(lengths, recipe))
 
 
 def _head_bytes(model: Any, tokens: int, recipe: Recipe) -> int:

@@ -13,8 +13,8 @@ from pbranch.format.layout import Layout, LayoutOptions, build_layout
 from pbranch.format.markers import MarkerIds
 from pbranch.format.tree import Fork, Trace, make_trace
 from pbranch.format.visibility import dense_mask, sees
-from ptrain.attention import row_multiple
-from ptrain.collator import collate
+from ptrain.data.collator import collate
+from ptrain.model.attention import row_multiple
 
 LEAK = 1e-5  # of the largest logit: more movement than this is a leak
 PLAIN = {torch.float32: 1e-4}  # how far our attention may be from the model's own

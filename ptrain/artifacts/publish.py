@@ -1,8 +1,8 @@
 """Sends an adapter or a model to the Hugging Face Hub, with its card, in one commit.
 
-Only the files that ptrain/artefact.py names are sent, and nothing in the repository is replaced
-unless that is asked for. A broken upload leaves no commit: the same command goes on, and what the
-Hub's storage already holds is not sent again.
+Only the files that artifact.py names are sent, and nothing in the repository is replaced unless
+that is asked for. A broken upload leaves no commit: the same command goes on, and what the Hub's
+storage already holds is not sent again.
 """
 
 import hashlib
@@ -17,12 +17,13 @@ from typing import Any
 
 import yaml
 
+from pbranch.console import say
 from pbranch.errors import AdapterError, HubError
 from pbranch.format.branch_config import FILE_NAME as BRANCH_CONFIG
 from pbranch.hf.base_models import SHIPPED
 from pbranch.hf.hub import LOG_IN, explain
-from ptrain.artefact import ADAPTER, CARD, RECIPE, Artefact, matches, read_artefact
-from ptrain.card import make_card
+from ptrain.artifacts.artifact import ADAPTER, CARD, RECIPE, Artefact, matches, read_artefact
+from ptrain.artifacts.model_card import make_card
 
 Content = bytes | Path
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\s*", re.DOTALL)
@@ -149,9 +150,9 @@ def _send(plan: Publication, files: dict[str, Content], private: bool, force: bo
         )
     plan = replace(plan, repo_id=repo_id, url=f"{api.endpoint}/{repo_id}", sent=tuple(sent))
     if not clashes and not sent:
-        _say(f"nothing has changed: {repo_id} has these {len(files)} files")
+        say(f"nothing has changed: {repo_id} has these {len(files)} files")
         return plan
-    _say(f"sending {len(sent)} files, {sum(plan.files[n] for n in sent):,} bytes, to {repo_id}")
+    say(f"sending {len(sent)} files, {sum(plan.files[n] for n in sent):,} bytes, to {repo_id}")
     with _explained(repo_id, "; nothing was published, the same command goes on"):
         adding = [CommitOperationAdd(name, files[name]) for name in sent]
         api.create_commit(
@@ -222,7 +223,3 @@ def _hashes(content: Content) -> tuple[str, str]:
 
 def _size(content: Content) -> int:
     return len(content) if isinstance(content, bytes) else content.stat().st_size
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ptrain.progress import say
+from pbranch.console import say
 
 STAGING = ".partial"
 MANIFEST = "files.json"  # of a checkpoint: its files with their sizes, and who wrote it

@@ -1,11 +1,12 @@
 """A run's callbacks: a line now and then on stderr, and a call when all is ready to train."""
 
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 from transformers import TrainerCallback
+
+from pbranch.console import say
 
 RATES = {
     "eval_marker_accuracy": "markers right",
@@ -54,8 +55,3 @@ class AtStart(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Before the first step, or the first after a resume."""
         self.act()
-
-
-def say(text: str) -> None:
-    """A line on stderr."""
-    print(text, file=sys.stderr, flush=True)

@@ -16,9 +16,10 @@ from pbranch.format.branch_config import fingerprint
 from pbranch.format.markers import MarkerIds, Role, add_markers
 from pbranch.hf.base_models import four_bit, load_config, locate
 from pbranch.hf.segment_codec import SegmentCodec
-from ptrain import attention, compat
+from ptrain import compat
 from ptrain.config import LoraOptions
-from ptrain.distributed import whole
+from ptrain.model import attention
+from ptrain.model.sharding import whole
 
 # A marker's row starts as the mean of the rows of text that does a like job in plain writing.
 RELATED = {
@@ -134,7 +135,7 @@ def add_lora(base: Base, options: LoraOptions, seed: int = 0) -> Any:
     """The base as a peft model: LoRA, and the marker rows of embedding and (untied) head."""
     from peft import get_peft_model
 
-    from ptrain.lora import lora_config
+    from ptrain.model.lora import lora_config
 
     compat.patch_token_wrapper()
     compat.patch_token_rows()

@@ -16,13 +16,13 @@ from accelerate.utils import gather_object
 from torch import Tensor
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
+from pbranch.console import say
 from pbranch.errors import BranchError, RecipeError
 from pbranch.format.branch_config import BranchConfig
 from pbranch.format.layout import Kind
 from pbranch.format.markers import MarkerIds, Role
 from ptrain.config import Recipe
-from ptrain.dataset import Example
-from ptrain.progress import say
+from ptrain.data.dataset import Example
 
 KINDS = [kind.name.lower() for kind in Kind]
 ROLES = [Role.FORK, Role.TOPIC, Role.SPAWN, Role.END]  # the others are never drawn

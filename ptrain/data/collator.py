@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pbranch.format.layout import NO_TARGET, Kind, Layout, concatenate
 from pbranch.format.visibility import layout_tensor
-from ptrain.dataset import Example
+from ptrain.data.dataset import Example
 
 
 class BranchCollator:

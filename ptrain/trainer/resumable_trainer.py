@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from trl import SFTTrainer
 
-from ptrain import checkpoint
-from ptrain.guard import Guard, naming_memory
-from ptrain.resume import describe_processes
+from ptrain.checkpoints import storage
+from ptrain.checkpoints.resume import describe_processes
+from ptrain.trainer.guard import Guard, naming_memory
 
 
 class ResumableSFTTrainer(SFTTrainer):
@@ -51,16 +51,16 @@ class ResumableSFTTrainer(SFTTrainer):
 
     def _get_output_dir(self, trial: Any) -> str:
         """Where checkpoints are written, before `_save_checkpoint` gives them their names."""
-        return str(checkpoint.staging(self.out))
+        return str(storage.staging(self.out))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Without trl's model card, which would describe a checkpoint as a finished model."""
-        with checkpoint.unstaging(self.out):
+        with storage.unstaging(self.out):
             super(SFTTrainer, self)._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()  # each process writes files of its own
             if self.args.should_save:
                 keep, facts = self.args.save_total_limit or 0, describe_processes(self.accelerator)
-                checkpoint.settle(self.out, self.state.global_step, keep, facts)
+                storage.settle(self.out, self.state.global_step, keep, facts)
 
     def _save_rng_state(self, output_dir: str) -> None:
         """And the losses since the last line of the log, which transformers would forget."""
@@ -71,7 +71,7 @@ class ResumableSFTTrainer(SFTTrainer):
         )
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        super()._load_rng_state(checkpoint)
+        super()._load_rng_state(storage)
         file = self._loss_file(checkpoint or "")
         if file.is_file():
             stored = torch.load(file, "cpu", weights_only=True)

@@ -17,12 +17,12 @@ from safetensors import SafetensorError
 
 from pbranch.files.recipe import dump_recipe
 from pbranch.format.branch_config import BranchConfig
-from ptrain.artefact import RECIPE, REPORT
-from ptrain.card import write_card
+from ptrain.artifacts.artifact import RECIPE, REPORT
+from ptrain.artifacts.model_card import write_card
 from ptrain.config import Recipe
-from ptrain.distributed import count_trained
-from ptrain.model import Base
-from ptrain.paths import RowCount
+from ptrain.data.path_rows import RowCount
+from ptrain.model.base import Base
+from ptrain.model.sharding import count_trained
 
 
 @contextmanager

@@ -15,9 +15,9 @@ from pbranch.errors import AdapterError, ModelError
 from pbranch.format.branch_config import BranchConfig, fingerprint
 from pbranch.hf.base_models import four_bit
 from pbranch.hf.hub import fetch_adapter
-from ptrain.artefact import RECIPE, REPORT, Artefact, matches, read_artefact
-from ptrain.card import write_card
-from ptrain.model import locate
+from ptrain.artifacts.artifact import RECIPE, REPORT, Artefact, matches, read_artefact
+from ptrain.artifacts.model_card import write_card
+from ptrain.model.base import locate
 
 
 def merge(adapter: str | Path, out: Path, force: bool = False, dtype: str = "auto") -> Path:

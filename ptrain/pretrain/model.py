@@ -1,7 +1,7 @@
 """The tiny base as a model: its configuration, and the folder that users load, with its card.
 
 Weights are stored in bfloat16 and named float32 in the configuration: computed in float32.
-`python -m ptrain.base_model FOLDER` writes the card anew, with the scores of `scores.json`.
+`python -m ptrain.pretrain.model FOLDER` writes the card anew, with the scores of `scores.json`.
 """
 
 import json
@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from pbranch.files.recipe import dump_recipe
-from ptrain.base_recipe import ModelSection, PretrainRecipe
+from ptrain.pretrain.config import ModelSection, PretrainRecipe
 
 CARD = """---
 license: apache-2.0

@@ -7,11 +7,11 @@ from typing import Any
 
 from accelerate.utils import DistributedType
 
+from pbranch.console import say
 from pbranch.errors import RecipeError
 from pbranch.files.recipe import load_recipe
-from ptrain.checkpoint import find_damage, list_checkpoints, read_facts, remove_leftovers
+from ptrain.checkpoints.storage import find_damage, list_checkpoints, read_facts, remove_leftovers
 from ptrain.config import Recipe
-from ptrain.progress import say
 
 # keys that a run may go on with although it was started with others: they decide where, how often
 # and in which portions it computes (the last to rounding, and to other random numbers of dropout)

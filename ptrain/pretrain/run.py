@@ -14,11 +14,11 @@ from transformers import PreTrainedTokenizerFast
 from pbranch import console
 from pbranch.errors import RecipeError
 from pbranch.files.recipe import load_recipe
-from ptrain.base_model import save_base
-from ptrain.base_recipe import PretrainRecipe, TrainSection
-from ptrain.base_trainer import log, processes, start_run, train_run
-from ptrain.corpus import list_files, load_corpus, read_texts
-from ptrain.tokenizer import train_tokenizer
+from ptrain.pretrain.config import PretrainRecipe, TrainSection
+from ptrain.pretrain.corpus import list_files, load_corpus, read_texts
+from ptrain.pretrain.loop import processes, start_run, train_run
+from ptrain.pretrain.model import save_base
+from ptrain.pretrain.tokenizer import train_tokenizer
 
 
 def pretrain(recipe: PretrainRecipe) -> Path:
@@ -42,7 +42,7 @@ def pretrain(recipe: PretrainRecipe) -> Path:
         train_run(run, recipe, corpora, device)
         return out
     traces = sum(map(len, corpora))
-    log(
+    console.say(
         f"{sum(p.numel() for p in run.model.parameters()):,} parameters on {device}; "
         f"{traces:,} traces, {sum(len(c.ids) for c in corpora):,} tokens "
         f"({sum(c.dropped for c in corpora)} traces of more than {train.longest} left out); "
@@ -63,7 +63,7 @@ def pretrain(recipe: PretrainRecipe) -> Path:
         "loss": round(run.loss, 4),
     }
     save_base(run.model, tokenizer, out, recipe, facts)
-    log(f"saved {out}")
+    console.say(f"saved {out}")
     return out
 
 
@@ -100,7 +100,3 @@ def main(path: str | None = None) -> None:
             sys.exit(2)
         path, *arguments = arguments
     console.run(lambda: pretrain(load_recipe(PretrainRecipe, path, arguments)))
-
-
-if __name__ == "__main__":
-    main()

@@ -80,3 +80,8 @@ def draw_forms(recipe: Recipe, steps: int) -> list[int]:
     rng = random.Random(f"{recipe.seed} forms")  # its own: the order is that of every form
     parallel = np.interp(np.arange(steps) / max(1, steps - 1), times, shares)
     return [int(rng.random() >= share) for share in parallel for _ in range(size)]
+
+
+def longest_row(lengths: Sequence[int], recipe: Recipe) -> int:
+    """Tokens of the longest row that will be trained."""
+    return max(sum(lengths[i] for i in row) for row in make_rows(lengths, recipe))

@@ -16,7 +16,7 @@ from trl import SFTConfig
 
 from pbranch.errors import RecipeError, did_you_mean
 from ptrain.config import Recipe
-from ptrain.model import choose_dtype
+from ptrain.model.base import choose_dtype
 
 
 def make_config(recipe: Recipe, steps: int, evaluates: bool) -> SFTConfig:

@@ -1,0 +1,1 @@
+"""What a run leaves: adapter folder, report, model card; merging and publishing."""

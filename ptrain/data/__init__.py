@@ -1,0 +1,1 @@
+"""Traces as training sequences: forms, order, batches with targets and mask."""

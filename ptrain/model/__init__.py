@@ -1,0 +1,1 @@
+"""The model in training: base, LoRA, attention, sharding, memory estimate, leak probe."""

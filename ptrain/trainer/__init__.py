@@ -1,0 +1,1 @@
+"""trl's trainer with per-token targets: its settings, guards, progress, evaluation."""

@@ -11,10 +11,10 @@ import torch
 from transformers import GenerationConfig
 from transformers.generation import ContinuousBatchingConfig
 
-from pinfer.bench.clock import NOTHING, Span, now, since
-from pinfer.bench.own import Sample, Step
-from pinfer.bench.shapes import share_weights, vocabulary
+from pinfer.bench.engine_arm import Sample, Step
+from pinfer.bench.models import share_weights, vocabulary
 from pinfer.bench.suite import Settings
+from pinfer.bench.timing import NOTHING, Span, now, since
 from pinfer.bench.workload import Workload
 
 PAGE = 256  # tokens

@@ -23,9 +23,9 @@ from llama import make_llamas
 from pbranch import console
 from pbranch.errors import RequestError
 from pinfer.bench import report
-from pinfer.bench.command import numbers
-from pinfer.bench.peers import Arm
 from pinfer.bench.suite import Settings, Suite, check_names
+from pinfer.bench.transformers_arms import Arm
+from pinfer.commands.bench import numbers
 
 QUICK: dict[str, Any] = {
     "prompt": 128,

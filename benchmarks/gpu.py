@@ -62,7 +62,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from pinfer.attention.flash import Flash
-    from pinfer.attention.varlen import find_kernel
+    from pinfer.attention.varlen_kernels import find_kernel
 
     flash = Flash(find_kernel(torch.device("cuda"), torch.bfloat16))
     flash = replace(flash, chunk=args.chunk) if args.chunk else flash
@@ -99,7 +99,7 @@ def machine() -> dict[str, Any]:
     """The device and the versions."""
     import torch
 
-    from pinfer.environment import describe
+    from pinfer.commands.env import describe
 
     wanted = ("torch", "transformers", "flash-attn", "parallel-branches", "python", "cuda")
     return {
@@ -116,8 +116,8 @@ class Decoder:
         import torch
         from transformers import AutoModelForCausalLM
 
-        from pinfer.block import FastModel
-        from pinfer.graphs import Graphed
+        from pinfer.models.cuda_graphs import Graphed
+        from pinfer.models.fast import FastModel
 
         self.name, self.shape, self.flash = name, SHAPES[name], flash
         with torch.device("cuda"):
@@ -130,7 +130,7 @@ class Decoder:
         """One step behind a shared prefix, each branch `OWN` tokens on."""
         import torch
 
-        from pinfer.view import View
+        from pinfer.attention.view import View
 
         view = step_view(self.shape, prefix, branches, OWN, self.device, torch.bfloat16)
         drawn = torch.arange(branches, device=self.device)
@@ -147,7 +147,7 @@ class Decoder:
 
     def gain(self, prefix: int, branches: int) -> Gain:
         """A fork of `LENGTH` tokens a branch; the first run of each mode records its steps."""
-        from pinfer.arena import Arena
+        from pinfer.kv_cache.arena import Arena
 
         rows = prefix + (branches + 2) * (LENGTH + 16)
         arena = Arena(self.shape.layers, self.device, slots=2 * rows)
@@ -169,8 +169,8 @@ def step_view(shape: Shape, prefix: int, branches: int, own: int, device: Any, d
     over random keys and values."""
     import torch
 
-    from pinfer.arena import Arena
-    from pinfer.view import Part, View
+    from pinfer.attention.view import Part, View
+    from pinfer.kv_cache.arena import Arena
 
     arena = Arena(shape.layers, device, slots=prefix + branches * (own + 1))
     shared = arena.append(arena.open(prefix), list(range(prefix)))
@@ -193,10 +193,11 @@ def branch_seconds(decoder: Any, arena: Any, mode: str, prefix: int, branches: i
     drawing included: `LENGTH` of them side by side, and as many for each branch one by one."""
     import torch
 
+    from pinfer.execution.pass_plan import plan_pass
+    from pinfer.kv_cache.lanes import finish_joins, release_lanes
     from pinfer.params import EngineLimits
-    from pinfer.sampler import Sampler
-    from pinfer.scheduler import Scheduler
-    from pinfer.view import finish_joins, plan_pass, release_lanes
+    from pinfer.sampling.sampler import Sampler
+    from pinfer.scheduling.scheduler import Scheduler
 
     rules, legal, script = forced(decoder.shape.vocabulary, branches, LENGTH)
     scheduler = Scheduler(rules, EngineLimits(max_prefix_rows=0))
@@ -240,7 +241,7 @@ def forced(
     branch, a word after the join, the end."""
     from pbranch.format.grammar import legal_table
     from pbranch.format.markers import MarkerIds
-    from pinfer.rules import Rules
+    from pinfer.model_spec import Rules
 
     markers = MarkerIds(fork=0, topic=1, spawn=2, branch=3, end=4, join=5)
     end_of_text, word = 6, 7

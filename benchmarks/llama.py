@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from pbranch.errors import ModelError
-from pinfer.bench.clock import NOTHING, now, since
-from pinfer.bench.own import Sample, Step
-from pinfer.bench.peers import Arm
-from pinfer.bench.shapes import vocabulary
+from pinfer.bench.engine_arm import Sample, Step
+from pinfer.bench.models import vocabulary
 from pinfer.bench.suite import Settings
+from pinfer.bench.timing import NOTHING, now, since
+from pinfer.bench.transformers_arms import Arm
 from pinfer.bench.workload import Workload
 
 NAMES = {

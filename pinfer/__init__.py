@@ -6,7 +6,7 @@ from pinfer.params import EngineLimits, SamplingParams
 
 if TYPE_CHECKING:
     from pinfer.engine import Engine
-    from pinfer.result import Generation
+    from pinfer.output.generation import Generation
 
 __all__ = ["Engine", "EngineLimits", "Generation", "SamplingParams"]
 
@@ -18,7 +18,7 @@ def __getattr__(name: str) -> Any:
 
         return Engine
     if name == "Generation":
-        from pinfer.result import Generation
+        from pinfer.output.generation import Generation
 
         return Generation
     raise AttributeError(f"module 'pinfer' has no attribute {name!r}")

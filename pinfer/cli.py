@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from pbranch import console
-from pinfer.bench.command import bench
-from pinfer.command import generate
+from pinfer.commands.bench import bench
+from pinfer.commands.generate import generate
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(generate)
@@ -22,7 +22,7 @@ def root() -> None:
 @app.command()
 def env(as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False) -> None:
     """Versions and devices, for a bug report."""
-    from pinfer.environment import describe
+    from pinfer.commands.env import describe
 
     facts = describe()
     if as_json:

@@ -11,24 +11,24 @@ from pbranch.format.branch_config import Form
 from pbranch.format.grammar import legal_table
 from pbranch.hf.prompt import Message, render_prompt
 from pbranch.hf.segment_codec import SegmentCodec
-from pinfer.attention import get_backend
-from pinfer.costfile import cost_key, find_cost
-from pinfer.events import Event, Finished
-from pinfer.graphs import graphed
-from pinfer.instruction import instruct
-from pinfer.lane import Request
-from pinfer.load import Loaded, load
-from pinfer.memory import cached_rows
-from pinfer.paper import Paper, barred_tokens
+from pinfer.attention.backend import get_backend
+from pinfer.cost.store import cost_key, find_cost
+from pinfer.dialects.instruction import instruct
+from pinfer.dialects.paper_controller import TrunkScript
+from pinfer.dialects.paper_marks import Paper, barred_tokens
+from pinfer.execution.runner import Runner
+from pinfer.kv_cache.budget import cached_rows
+from pinfer.models.cuda_graphs import graphed
+from pinfer.models.load import Loaded, load
+from pinfer.models.probe import choose_path
+from pinfer.output.event_stream import Transcript
+from pinfer.output.events import Event, Finished
+from pinfer.output.generation import Generation, make_generation
 from pinfer.params import EngineLimits, SamplingParams, samples
-from pinfer.probe import choose_path
-from pinfer.result import Generation, make_generation
-from pinfer.runner import Runner
-from pinfer.sampler import Sampler
-from pinfer.scheduler import Scheduler
-from pinfer.script import TrunkScript
-from pinfer.segment import StopWatch
-from pinfer.transcript import Transcript
+from pinfer.request.state import Request
+from pinfer.request.stop_strings import StopWatch
+from pinfer.sampling.sampler import Sampler
+from pinfer.scheduling.scheduler import Scheduler
 
 Prompt = str | Sequence[Message] | Mapping[str, list[int]]
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pbranch.errors import RequestError
 from pbranch.format.layout import Outline
-from pinfer.cost import PassCost
+from pinfer.cost.pass_cost import PassCost
 
 Mode = Literal["parallel", "serial", "linear"]
 Forking = Literal["auto", "always", "never"]

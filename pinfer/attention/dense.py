@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pinfer.view import View
+from pinfer.attention.view import View
 
 
 def visible_slots(view: View) -> Tensor:

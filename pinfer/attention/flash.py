@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from pbranch.errors import RequestError
-from pinfer.attention.softmax import Merge, attend_run
-from pinfer.attention.varlen import Kernel, Sequences
-from pinfer.view import Part, View
+from pinfer.attention.lse_merge import Merge, attend_run
+from pinfer.attention.varlen_kernels import Kernel, Sequences
+from pinfer.attention.view import Part, View
 
 CHUNK = 1024  # slots: the most that one sequence of few rows has
 FEW = 32  # rows: with more of them a run fills the chip by itself

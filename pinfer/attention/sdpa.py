@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from pinfer.attention.softmax import FUSED, Merge, attend_padded, attend_run, plan_merge
-from pinfer.view import Part, View
+from pinfer.attention.lse_merge import FUSED, Merge, attend_padded, attend_run, plan_merge
+from pinfer.attention.view import Part, View
 
 SHORT = 512 * 1024  # bytes: a run as short as this costs less to copy than to call a kernel for
 SMALL = 128 * 1024  # bytes of keys: under one mask they cost less than a second call and a merge

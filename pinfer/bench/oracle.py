@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from pinfer.lane import Path, Request, Row
 from pinfer.reference import sees
-from pinfer.sampler import Sampler
-from pinfer.scheduler import Batch
+from pinfer.request.state import Path, Request, Row
+from pinfer.sampling.sampler import Sampler
+from pinfer.scheduling.batch import Batch
 
 EXACT = 1e-4  # largest difference of a float32 logit
 COARSE = 0.15  # of the largest logit, in bfloat16, as the probe allows

@@ -11,15 +11,14 @@ from typing import Any
 import torch
 
 from pbranch.errors import RequestError
-from pinfer.bench import finding
-from pinfer.bench.clock import Canary
+from pinfer.bench import metrics
+from pinfer.bench.engine_arm import LIMITS, Own, Sample, make_engine, with_runner
+from pinfer.bench.models import make_model, row_bytes, share_weights, vocabulary, weight_bytes
 from pinfer.bench.oracle import Checked, Masked
-from pinfer.bench.own import LIMITS, Own, Sample, make_engine, with_runner
-from pinfer.bench.peers import Arm, Batch, Forward, Generate, Prompts
-from pinfer.bench.rounds import interleave
-from pinfer.bench.shapes import make_model, row_bytes, share_weights, vocabulary, weight_bytes
+from pinfer.bench.timing import Canary, interleave
+from pinfer.bench.transformers_arms import Arm, Batch, Forward, Generate, Prompts
 from pinfer.bench.workload import Workload, at_prompt, equal, loaded, skewed, staged, steps
-from pinfer.sampler import Sampler
+from pinfer.sampling.sampler import Sampler
 
 WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6", "W8")
 Finding = dict[str, Any]
@@ -121,7 +120,7 @@ class Suite:
         replace(own, engine=trial).run(workload)
         trial.reset()
         expected = sum(line.rows for line in workload.lines) + workload.prompt
-        return finding.checked(checked, expected, exact=self.settings.dtype == "float32")
+        return metrics.checked(checked, expected, exact=self.settings.dtype == "float32")
 
     def read_seconds(self, rows: int) -> float:
         """What reading the weights and so many cached rows takes at the canary's rate."""
@@ -135,7 +134,7 @@ class Suite:
 
     def measure(self, workload: Workload) -> Finding:
         """W2, W3, W4: one request, beside one branch at a time and beside the peers."""
-        found = finding.described(workload)
+        found = metrics.described(workload)
         found["check"] = self.check(workload, self.parallel)
         if found["check"]["refused"]:
             return found
@@ -154,12 +153,12 @@ class Suite:
             for width in widths:
                 arms[f"step {width}"] = bind(self.parallel, steps(workload.prompt, width))
         rounds = self.rounds(arms)
-        found |= finding.compared(rounds, workload, [p.name for p in self.peers])
+        found |= metrics.compared(rounds, workload, [p.name for p in self.peers])
         # the cache counted at half of what the serial run feeds
         floor = self.read_seconds(workload.prompt + workload.line.rows // 2)
-        found |= finding.against_reading(rounds, self.serial.name, floor)
+        found |= metrics.against_reading(rounds, self.serial.name, floor)
         if len(widths) > 1:
-            found |= finding.against_steps(rounds, workload)
+            found |= metrics.against_steps(rounds, workload)
         return found
 
     def measure_steps(self, prompt: int) -> Finding:
@@ -178,14 +177,14 @@ class Suite:
         }
         rounds = self.rounds(arms)
         names = [arm.name for arm in (self.parallel, *self.peers)]
-        found |= finding.step_table(rounds, names, widths)
+        found |= metrics.step_table(rounds, names, widths)
         floor = self.read_seconds(prompt + work[1].line.rows // 2)
-        return found | finding.against_reading(rounds, f"{self.parallel.name} 1", floor)
+        return found | metrics.against_reading(rounds, f"{self.parallel.name} 1", floor)
 
     def measure_load(self, workload: Workload) -> Finding:
         """W5: many requests, four rows a pass: freed rows refilled by the next request, or not."""
         rows = len(self.settings.lengths)
-        found = finding.described(workload)
+        found = metrics.described(workload)
         runner = self.engine.runner.runner  # type: ignore[attr-defined]
         arms, engines = {}, []
         for name, at_once in (("refill on", len(workload.lines)), ("refill off", 1)):
@@ -196,7 +195,7 @@ class Suite:
                 return found
             arms[name] = bind(arm, workload)
             engines.append(arm.engine)
-        found |= finding.refilled(self.rounds(arms), workload)
+        found |= metrics.refilled(self.rounds(arms), workload)
         for engine in engines:  # the next workload's check counts rows
             engine.reset()
         return found
@@ -206,7 +205,7 @@ class Suite:
         s = self.settings
         short = steps(s.prompt, branches, warm=True)
         long = at_prompt(short, s.long_prompt)
-        found = finding.described(long)
+        found = metrics.described(long)
         found["check"] = self.check(long, self.parallel)
         if found["check"]["refused"]:
             return found
@@ -219,7 +218,7 @@ class Suite:
                     arms[f"{arm.name} {work.prompt}"] = bind(arm, work)
         rounds = self.rounds(arms)
         names = [arm.name for arm in (self.parallel, *self.peers)]
-        return found | finding.lengthened(rounds, names, branches, s.prompt, s.long_prompt)
+        return found | metrics.lengthened(rounds, names, branches, s.prompt, s.long_prompt)
 
     def measure_host(self) -> Finding:
         """W8: forwards of both paths against transformers' bare forward, at 1 and at 8 rows."""
@@ -237,7 +236,7 @@ class Suite:
             work = steps(s.prompt, width)
             arms |= {f"{path} {width}": bind(own, work) for path, own in paths.items()}
             arms[f"HF forward {width}"] = bind(Forward(self.prompts, width), steps(s.prompt, 1))
-        return found | finding.host_times(self.rounds(arms), (1, 8))
+        return found | metrics.host_times(self.rounds(arms), (1, 8))
 
     def machine(self) -> Finding:
         """What was measured with: for the head of a report."""

@@ -11,7 +11,7 @@ from itertools import zip_longest
 
 from pbranch.errors import RequestError
 from pbranch.format.markers import MarkerIds
-from pinfer.lane import Path
+from pinfer.request.state import Path
 
 
 @dataclass(frozen=True, slots=True)

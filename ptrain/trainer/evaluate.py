@@ -150,7 +150,7 @@ def driving(model: Any, tokenizer: Any, config: BranchConfig) -> Iterator[Any]:
     """A pinfer engine over a model in training, which is given back as it was: its attention, and
     whether each module trains. Nothing random is drawn, and no hook or cache stays."""
     from pinfer.engine import Engine
-    from pinfer.load import Loaded, make_rules
+    from pinfer.models.load import Loaded, make_rules
 
     attention = model.config._attn_implementation
     training = {module: module.training for module in model.modules()}

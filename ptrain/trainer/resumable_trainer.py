@@ -71,7 +71,7 @@ class ResumableSFTTrainer(SFTTrainer):
         )
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        super()._load_rng_state(storage)
+        super()._load_rng_state(checkpoint)
         file = self._loss_file(checkpoint or "")
         if file.is_file():
             stored = torch.load(file, "cpu", weights_only=True)

@@ -10,12 +10,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pinfer.arena import Arena
-from pinfer.attention import dense, get_backend, varlen
+from pinfer.attention import dense, varlen_kernels
+from pinfer.attention.backend import get_backend
 from pinfer.attention.flash import Flash
-from pinfer.graphs import CudaCapture
-from pinfer.sampler import Sampler
-from pinfer.view import Part, View
+from pinfer.attention.view import Part, View
+from pinfer.kv_cache.arena import Arena
+from pinfer.models.cuda_graphs import CudaCapture
+from pinfer.sampling.sampler import Sampler
 from tests.pinfer import harness, test_sampler
 from tests.pinfer.harness import SIZE, greedy
 from tests.pinfer.test_flash import assert_near_the_oracle, half_model
@@ -32,7 +33,7 @@ CUDA, HALF = torch.device("cuda"), [torch.float16, torch.bfloat16]
 def call(request):
     """Each kernel that is installed."""
     try:
-        return getattr(varlen, request.param)()
+        return getattr(varlen_kernels, request.param)()
     except ImportError as e:
         pytest.skip(str(e))
 
@@ -40,14 +41,14 @@ def call(request):
 @pytest.mark.parametrize("dtype", HALF, ids=str)
 def test_each_kernel_keeps_the_contract(call, dtype):
     """First of all: gaps, a sequence without slots, and which way the log-sum-exp lies."""
-    varlen.trusted("kernel", call, CUDA, dtype)
+    varlen_kernels.trusted("kernel", call, CUDA, dtype)
 
 
 @pytest.mark.parametrize("heads, kv_heads, dim", [(32, 8, 128), (14, 2, 64), (4, 4, 8)])
 @pytest.mark.parametrize("dtype", HALF, ids=str)
 def test_random_views_are_one_softmax(call, dtype, heads, kv_heads, dim):
     """Runs in gaps, overlapping, long ones in chunks, from one row to 200."""
-    flash = Flash(varlen.trusted("kernel", call, CUDA, dtype), chunk=128)
+    flash = Flash(varlen_kernels.trusted("kernel", call, CUDA, dtype), chunk=128)
     for seed in range(8):
         rng, g = random.Random(seed), torch.Generator().manual_seed(seed)
         count = rng.choice([1, 2, 8, 40, 200])

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from pinfer import cli
-from pinfer.bench.clock import Canary
 from pinfer.bench.suite import Settings, Suite
+from pinfer.bench.timing import Canary
 from tests.pinfer.folders import merge, save_adapter, save_base
 
 torch.set_num_threads(1)

@@ -10,11 +10,12 @@ from pbranch.format.grammar import legal_table
 from pbranch.format.layout import LayoutOptions, build_layout
 from pbranch.format.tagged_text import parse, render
 from pbranch.format.tree import Trace
-from pinfer.lane import Lane, Request
+from pinfer.model_spec import Rules
+from pinfer.output.generation import lane_trace
 from pinfer.params import EngineLimits, SamplingParams
-from pinfer.result import lane_trace
-from pinfer.rules import Rules
-from pinfer.scheduler import Choice, Scheduler
+from pinfer.request.state import Lane, Request
+from pinfer.scheduling.batch import Choice
+from pinfer.scheduling.scheduler import Scheduler
 from tests.pbranch.oracle import Rows
 from tests.pinfer.harness import (
     END_OF_TEXT,

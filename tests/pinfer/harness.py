@@ -14,18 +14,20 @@ from pbranch.format.layout import Layout, LayoutOptions, build_layout
 from pbranch.format.markers import MarkerIds
 from pbranch.format.tree import Trace
 from pbranch.format.visibility import dense_mask, layout_tensor
-from pinfer.attention import get_backend, sdpa
-from pinfer.block import FastModel, is_family
-from pinfer.general import GeneralModel
-from pinfer.lane import Block, Lane, Path, Request
+from pinfer.attention import sdpa
+from pinfer.attention.backend import get_backend
+from pinfer.execution.runner import Runner
+from pinfer.model_spec import Rules
+from pinfer.models.fast import FastModel, is_family
+from pinfer.models.general import GeneralModel
+from pinfer.output.generation import lane_trace
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.reference import Reference
-from pinfer.result import lane_trace
-from pinfer.rules import Rules
-from pinfer.runner import Runner
-from pinfer.sampler import Sampler
-from pinfer.scheduler import Batch, Choice, Scheduler
-from pinfer.segment import StopWatch
+from pinfer.request.state import Block, Lane, Path, Request
+from pinfer.request.stop_strings import StopWatch
+from pinfer.sampling.sampler import Sampler
+from pinfer.scheduling.batch import Batch, Choice
+from pinfer.scheduling.scheduler import Scheduler
 from tests.conftest import build_model
 
 LETTERS = "abcdefghijklmnop"

@@ -14,8 +14,8 @@ import torch
 
 from pbranch.hf.segment_codec import SegmentCodec
 from pinfer.engine import Engine
-from pinfer.load import Loaded, make_rules
-from pinfer.sampler import gumbel
+from pinfer.models.load import Loaded, make_rules
+from pinfer.sampling.noise import gumbel
 from tests.conftest import build_model
 from tests.pinfer.harness import ExactNorm
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pinfer.attention.varlen import Sequences
+from pinfer.attention.varlen_kernels import Sequences
 from tests.pinfer.varlen import fake_varlen_attn
 
 

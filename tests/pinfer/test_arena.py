@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinfer.arena import Arena
+from pinfer.kv_cache.arena import Arena
 
 CPU = torch.device("cpu")
 

@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pbranch.errors import ModelError, RequestError
-from pinfer.arena import Arena
-from pinfer.attention import dense, get_backend, sdpa, softmax, view_attention
-from pinfer.attention.softmax import attend_run, plan_merge
-from pinfer.view import Group, Part, View
+from pinfer.attention import dense, lse_merge, sdpa
+from pinfer.attention.backend import get_backend
+from pinfer.attention.lse_merge import attend_run, plan_merge
+from pinfer.attention.transformers_hook import view_attention
+from pinfer.attention.view import Group, Part, View
+from pinfer.kv_cache.arena import Arena
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -199,8 +201,8 @@ def test_one_call_serves_many_short_runs(monkeypatch):
     monkeypatch.setattr(
         sdpa, "scaled_dot_product_attention", lambda *a, **k: small.append(a) or one(*a, **k)
     )
-    kernel = softmax.FUSED
-    monkeypatch.setattr(softmax, "FUSED", lambda *a, **k: calls.append(a) or kernel(*a, **k))
+    kernel = lse_merge.FUSED
+    monkeypatch.setattr(lse_merge, "FUSED", lambda *a, **k: calls.append(a) or kernel(*a, **k))
     own = [Part(torch.tensor([i]), 8 + 4 * i, 4) for i in range(8)]
     view = a_view([40] * 8, [Part(torch.arange(8), 0, 8), *own], held=40)
     both_ways(torch.randn(8, 4, 4).double(), view)

@@ -9,11 +9,9 @@ import torch
 
 from pbranch.errors import ModelError, RequestError
 from pbranch.format.markers import MarkerIds
-from pinfer.arena import Arena
-from pinfer.bench import chart, finding, report
-from pinfer.bench.clock import Span
-from pinfer.bench.own import Sample, Step, add_requests
-from pinfer.bench.rounds import FEWEST, each, interleave, quartiles
+from pinfer.bench import metrics, report
+from pinfer.bench.engine_arm import Sample, Step, add_requests
+from pinfer.bench.timing import FEWEST, Span, each, interleave, quartiles
 from pinfer.bench.workload import (
     Line,
     Vocabulary,
@@ -27,10 +25,12 @@ from pinfer.bench.workload import (
     staged,
     steps,
 )
+from pinfer.kv_cache.arena import Arena
+from pinfer.model_spec import Rules
 from pinfer.params import EngineLimits, SamplingParams
-from pinfer.rules import Rules
-from pinfer.sampler import Sampler
-from pinfer.scheduler import Choice, Scheduler
+from pinfer.sampling.sampler import Sampler
+from pinfer.scheduling.batch import Choice
+from pinfer.scheduling.scheduler import Scheduler
 
 torch.set_num_threads(1)
 WORDS = Vocabulary(16, MarkerIds(16, 17, 18, 19, 20, 21), 22)
@@ -127,9 +127,9 @@ def test_ratios_are_taken_round_by_round():
         {"own serial": a, "own parallel": b}
         for a, b in zip(sample(4, 30, 8), sample(2, 10, 8), strict=True)
     ]
-    found = finding.ratio(rounds, finding.decoding("own serial"), finding.decoding("own parallel"))
+    found = metrics.ratio(rounds, metrics.decoding("own serial"), metrics.decoding("own parallel"))
     assert found == {"median": 2.0, "low": 1.5, "high": 2.5}  # of 2, 3, 1; of medians it is 1
-    assert each(rounds, finding.whole("own serial")).median == 9
+    assert each(rounds, metrics.whole("own serial")).median == 9
     assert quartiles([7.0]).high == 7.0
 
 
@@ -148,8 +148,8 @@ def test_efficiency_against_the_steps():
     work = Workload("W3", "", 8, (line,))
     one = {"own serial": run([1] * line.drawn), "own parallel": run(line.widths())}
     one |= {f"step {w}": run([1, w, w]) for w in (2, 3)}
-    assert finding.against_steps([one], work)["of_measured"]["median"] == pytest.approx(1)
-    found = finding.compared([one], work, [])
+    assert metrics.against_steps([one], work)["of_measured"]["median"] == pytest.approx(1)
+    found = metrics.compared([one], work, [])
     assert found["parallel_gain"]["median"] == pytest.approx(25 / (15 + 2 * 1.1 + 2 * 1.3))
     assert found["efficiency"] == pytest.approx(found["parallel_gain"]["median"] / (25 / 19))
     assert found["branch_ideal"] == 2.0
@@ -253,7 +253,7 @@ def test_queued_requests_share_their_prompt(suite):
 
 
 def test_chart_is_an_svg():
-    drawn = chart.draw({"own <1>": {1: 2.0, 4: 3.0}, "b": {1: 5.0, 4: 9.0}}, "T(B) & more")
+    drawn = report.draw({"own <1>": {1: 2.0, 4: 3.0}, "b": {1: 5.0, 4: 9.0}}, "T(B) & more")
     root = ET.fromstring(drawn)
     lines = [x for x in root if x.tag.endswith("polyline")]
     assert len(lines) == 2 and all(len(x.get("points").split()) == 2 for x in lines)

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from pinfer import cli
-from pinfer.bench.clock import Canary
+from pinfer.bench.timing import Canary
 
 
 @pytest.fixture

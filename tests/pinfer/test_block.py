@@ -7,11 +7,12 @@ import torch
 
 from pbranch.errors import ModelError, RequestError
 from pbranch.format.layout import LayoutOptions
-from pinfer import block, layers
-from pinfer.attention import get_backend
-from pinfer.block import FastModel, drop_plain, is_family
-from pinfer.general import GeneralModel, lighten, restore
-from pinfer.probe import choose_path, probe
+from pinfer.attention.backend import get_backend
+from pinfer.models import fast, linear
+from pinfer.models.fast import FastModel, drop_plain, is_family
+from pinfer.models.general import GeneralModel, lighten, restore
+from pinfer.models.norm import make_norm
+from pinfer.models.probe import choose_path, probe
 from tests.conftest import MODEL_KINDS
 from tests.pinfer.harness import LetterTokenizer, Recorder, Toy, build_model, toy_model
 from tests.pinfer.test_batching import greedy, some_prompts
@@ -108,7 +109,7 @@ def test_weights_are_held_once():
 def probe_alone(fast):
     """Bytes a cached token takes, after a pass over what `fast` alone holds."""
     from pbranch.format.markers import MarkerIds
-    from pinfer.probe import _engine_logits
+    from pinfer.models.probe import _engine_logits
 
     markers = MarkerIds(fork=0, topic=1, spawn=2, branch=3, end=4, join=5)
     logits, arena = _engine_logits(fast, SDPA, markers)
@@ -121,13 +122,13 @@ def probe_alone(fast):
 @pytest.mark.parametrize("biased", [False, True])
 def test_packed_products_are_plain_ones(dtype, rows, biased, monkeypatch):
     """Where this machine packs; elsewhere it is the plain product."""
-    monkeypatch.setattr(layers, "WORTH", 0)
+    monkeypatch.setattr(linear, "WORTH", 0)
     g = torch.Generator().manual_seed(rows)
     wide = [torch.nn.Linear(96, n, bias=biased, dtype=dtype) for n in (64, 32, 32)]
     x = torch.randn(rows, 96, generator=g).to(dtype)
     expected = torch.cat([layer(x) for layer in wide], -1)
     with torch.inference_mode():
-        found = layers.fuse(wide)(x)
+        found = linear.fuse(wide)(x)
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
     torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
 
@@ -139,22 +140,22 @@ def test_low_matrices_are_multiplied_as_they_are(shape, biased, monkeypatch):
     layer = torch.nn.Linear(640, 512, bias=biased)
     x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        product = layers.fuse([layer])
+        product = linear.fuse([layer])
         found, expected = product(x), layer(x)
     assert found.is_contiguous()
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
-    if layers.can_pack(torch.device("cpu"), torch.float32):
-        assert layers.is_low(layer.weight)
+    if linear.can_pack(torch.device("cpu"), torch.float32):
+        assert linear.is_low(layer.weight)
         assert product.args[0].data_ptr() == layer.weight.data_ptr(), "held twice"
 
 
 def test_a_torch_without_the_operators_multiplies_plainly(monkeypatch):
-    monkeypatch.setattr(layers, "WORTH", 0)
+    monkeypatch.setattr(linear, "WORTH", 0)
     monkeypatch.setattr(torch.ops, "mkldnn", object())
     weight = torch.randn(64, 96)
-    assert not layers.packs(weight)
+    assert not linear.packs(weight)
     x = torch.randn(3, 96)
-    assert torch.equal(layers.packed(weight)(x), x @ weight.T)
+    assert torch.equal(linear.packed(weight)(x), x @ weight.T)
 
 
 def test_an_operator_that_multiplies_wrongly_is_not_used(monkeypatch):
@@ -166,7 +167,7 @@ def test_an_operator_that_multiplies_wrongly_is_not_used(monkeypatch):
             return 1.5 * rows @ weight.T
 
     monkeypatch.setattr(torch.ops, "mkldnn", Wrong())
-    assert not layers.can_pack(torch.device("cpu"), torch.float32)
+    assert not linear.can_pack(torch.device("cpu"), torch.float32)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
@@ -177,14 +178,14 @@ def test_norms_are_the_models_own(dtype):
     x = torch.randn(5, len(norm.weight), dtype=dtype) * torch.tensor(
         [[1e-4], [1], [30], [0], [1e3]]
     )
-    found = layers.make_norm(norm)(x.to(dtype))
+    found = make_norm(norm)(x.to(dtype))
     tolerance = {torch.float64: 1e-6, torch.float32: 1e-6, torch.bfloat16: 1e-2}[dtype]
     torch.testing.assert_close(found, norm(x.to(dtype)), rtol=tolerance, atol=tolerance)
 
 
 def test_the_block_stays_small():
     """It is to be read at one sitting."""
-    with open(block.__file__) as file:
+    with open(fast.__file__) as file:
         assert len(file.readlines()) <= 150
 
 

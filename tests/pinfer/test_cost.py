@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from pbranch.errors import DataError, RequestError
 from pinfer import Engine
-from pinfer.breakeven import ROWS, cost_table, measure_cost, report_cost
-from pinfer.cost import PassCost
-from pinfer.costfile import cost_key, cost_path, find_cost, save_cost
-from pinfer.lane import Block
+from pinfer.bench.break_even import ROWS, cost_table, measure_cost, report_cost
+from pinfer.cost.pass_cost import PassCost
+from pinfer.cost.store import cost_key, cost_path, find_cost, save_cost
 from pinfer.params import EngineLimits, SamplingParams
+from pinfer.request.state import Block
 from tests.conftest import MODEL_KINDS
 from tests.pinfer.harness import END_OF_TEXT, MARKERS, Toy, greedy, scripted, toy_model
 
@@ -255,7 +255,7 @@ def test_a_cost_is_found_by_device_and_model_again(base, adapter, monkeypatch, t
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     engine = Engine.from_pretrained(str(base), str(adapter), device="cpu", stored_cost=True)
     assert engine.scheduler.rules.cost is None
-    from pinfer.load import load
+    from pinfer.models.load import load
 
     key = cost_key(load(str(base), str(adapter), None, "cpu").model, attention="auto", path="auto")
     path = save_cost(STEPS, key)
@@ -318,7 +318,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(monkeypatch, tmp_path):
 
 def test_the_command_line_looks_for_a_stored_cost(pinfer, base, adapter):
     """A spoiled one is named, but with fork always nobody asks."""
-    from pinfer.load import load
+    from pinfer.models.load import load
 
     model = load(str(base), str(adapter), None, "cpu").model
     path = cost_path(cost_key(model, attention="auto", path="auto"))

@@ -10,8 +10,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from pinfer.execution.runner import Runner
 from pinfer.params import EngineLimits, SamplingParams
-from pinfer.runner import Runner
 from tests.pinfer import harness
 from tests.pinfer.harness import END_OF_TEXT, MARKERS, Toy, scripted, toy_model
 

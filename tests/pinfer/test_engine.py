@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pbranch.format import visibility
 from pbranch.format.layout import LayoutOptions
-from pinfer import commit
 from pinfer.params import EngineLimits
+from pinfer.request import lane_visibility
 from tests.conftest import MODEL_KINDS
 from tests.pinfer.harness import (
     MARKERS,
@@ -147,6 +147,6 @@ def test_visibility_at_decode_is_that_of_training(kind):
         layout, paths = request_layout(toy, request), paths_of_rows(request)
         for q in range(len(layout)):
             for k in range(q + 1):
-                assert commit.sees(paths[q], paths[k]) == visibility.sees(layout, q, k)
+                assert lane_visibility.sees(paths[q], paths[k]) == visibility.sees(layout, q, k)
                 checked += 1
     assert checked > 10_000

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pbranch.format.layout import LayoutOptions
 from pinfer.params import EngineLimits, SamplingParams
-from pinfer.prefix import SMALLEST
+from pinfer.scheduling.prefix_cache import SMALLEST
 from tests.conftest import MODEL_KINDS
 from tests.pinfer.harness import LETTERS, Toy, toy_model
 

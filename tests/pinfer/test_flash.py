@@ -17,15 +17,18 @@ from hypothesis import strategies as st
 
 from pbranch.errors import RequestError
 from pbranch.format.layout import LayoutOptions
-from pinfer.arena import Arena
-from pinfer.attention import dense, get_backend, sdpa, varlen
+from pinfer.attention import dense, sdpa, varlen_kernels
+from pinfer.attention.backend import get_backend
 from pinfer.attention.flash import FEW, Flash, Planner, Run, chunks, cut, find_merge, room
-from pinfer.attention.softmax import plan_merge
-from pinfer.attention.varlen import Kernel, Sequences, find_kernel, trusted
+from pinfer.attention.lse_merge import plan_merge
+from pinfer.attention.varlen_kernels import Kernel, Sequences, find_kernel, trusted
+from pinfer.attention.view import Part
+from pinfer.execution.pass_plan import plan_pass
+from pinfer.kv_cache.arena import Arena
+from pinfer.kv_cache.lanes import finish_joins, release_lanes
+from pinfer.model_spec import Rules
 from pinfer.params import EngineLimits, SamplingParams
-from pinfer.rules import Rules
-from pinfer.scheduler import Scheduler
-from pinfer.view import Part, finish_joins, plan_pass, release_lanes
+from pinfer.scheduling.scheduler import Scheduler
 from tests.conftest import MODEL_KINDS, build_model
 from tests.pinfer import harness
 from tests.pinfer.driver import Drawer
@@ -253,7 +256,7 @@ def test_a_kernel_is_tried_before_it_is_trusted(heads_first, dtype, monkeypatch)
     """Whichever way its log-sum-exp lies, and however it says that a sequence has no slots."""
     fake = functools.partial(fake_varlen_attn, heads_first=heads_first)
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", fake)
-    kernel = trusted("fake", varlen.torch_call(), CPU, dtype)
+    kernel = trusted("fake", varlen_kernels.torch_call(), CPU, dtype)
     assert kernel.heads_first is heads_first
     view = a_view([40] * 4, [Part(torch.arange(4), 3, 20)])
     keys = torch.randn(64, 4, 8).to(dtype)  # as many rows as heads: the shape cannot tell
@@ -312,7 +315,7 @@ def test_flash_attn_comes_first_and_is_called_as_it_documents(monkeypatch):
     package.flash_attn_interface = module
     monkeypatch.setitem(sys.modules, "flash_attn", package)
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", None)
-    kernel = trusted("flash-attn", varlen.flash_attn_call(), CPU, torch.bfloat16)
+    kernel = trusted("flash-attn", varlen_kernels.flash_attn_call(), CPU, torch.bfloat16)
     assert kernel.heads_first
 
     def public(q, k, v, *, seqused_k, return_attn_probs, num_splits, dropout_p=0.0, **rest):
@@ -321,7 +324,7 @@ def test_flash_attn_comes_first_and_is_called_as_it_documents(monkeypatch):
         return found[:3]
 
     module.flash_attn_varlen_func = public
-    assert trusted("flash-attn", varlen.flash_attn_call(), CPU, torch.bfloat16).heads_first
+    assert trusted("flash-attn", varlen_kernels.flash_attn_call(), CPU, torch.bfloat16).heads_first
 
 
 def test_without_a_kernel_flash_is_refused_and_auto_takes_sdpa(monkeypatch, caplog):
@@ -332,7 +335,7 @@ def test_without_a_kernel_flash_is_refused_and_auto_takes_sdpa(monkeypatch, capl
         with pytest.raises(RequestError, match=f"the model is {name}; use sdpa"):
             get_backend("flash", CUDA, dtype)
     monkeypatch.setitem(sys.modules, "flash_attn", None)
-    monkeypatch.setattr(varlen, "torch_call", lambda: fails())
+    monkeypatch.setattr(varlen_kernels, "torch_call", lambda: fails())
     with pytest.raises(
         RequestError, match=r"no usable kernel \(flash-attn: .*; torch .*: no image"
     ):
@@ -348,7 +351,7 @@ def fails():
 
 def test_auto_takes_flash_where_it_can_be_had(monkeypatch, caplog):
     kernel = Kernel("fake", lambda *_: None, True)
-    monkeypatch.setattr(varlen, "trusted", lambda *_: kernel)
+    monkeypatch.setattr(varlen_kernels, "trusted", lambda *_: kernel)
     with caplog.at_level("INFO", "pinfer"):
         found = get_backend("auto", CUDA, torch.bfloat16)
     assert found == Flash(kernel) == get_backend("flash", CUDA, torch.float16)

@@ -8,7 +8,7 @@ import torch
 from pbranch.errors import RequestError
 from pbranch.format.layout import LayoutOptions
 from pinfer import Engine, SamplingParams
-from pinfer.lane import Block, Status
+from pinfer.request.state import Block, Status
 from tests.pinfer.driver import Drawer, decode
 from tests.pinfer.folders import save_adapter
 from tests.pinfer.harness import Toy, greedy, toy_model

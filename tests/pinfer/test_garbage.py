@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pbranch.errors import RequestError
 from pbranch.format.layout import LayoutOptions
 from pinfer.params import EngineLimits, SamplingParams
-from pinfer.scheduler import kv_rows_at_most
+from pinfer.scheduling.kv_bound import kv_rows_at_most
 from tests.conftest import MODEL_KINDS
 from tests.pinfer.driver import Drawer, check_form, decode
 from tests.pinfer.harness import MARKERS, Toy, greedy, toy_model

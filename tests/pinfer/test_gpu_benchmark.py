@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pinfer.arena import Arena
 from pinfer.attention import dense
 from pinfer.attention.flash import Flash
-from pinfer.attention.varlen import Kernel
-from pinfer.block import FastModel
+from pinfer.attention.varlen_kernels import Kernel
+from pinfer.kv_cache.arena import Arena
+from pinfer.models.fast import FastModel
 from tests.pinfer.harness import LetterTokenizer, build_model
 from tests.pinfer.tape import varlen_operator
 

@@ -5,15 +5,17 @@ import random
 import pytest
 import torch
 
-from pinfer.arena import Arena
 from pinfer.attention import sdpa
 from pinfer.attention.flash import Flash, Planner
-from pinfer.attention.varlen import Kernel
-from pinfer.block import FastModel
-from pinfer.graphs import ROWS, Graphed, Inputs, Size, graphed
+from pinfer.attention.varlen_kernels import Kernel
+from pinfer.attention.view import Part
+from pinfer.execution.pass_plan import plan_pass
+from pinfer.execution.runner import Runner
+from pinfer.kv_cache.arena import Arena
+from pinfer.kv_cache.lanes import finish_joins
+from pinfer.models.cuda_graphs import ROWS, Graphed, Inputs, Size, graphed
+from pinfer.models.fast import FastModel
 from pinfer.params import EngineLimits
-from pinfer.runner import Runner
-from pinfer.view import Part, finish_joins, plan_pass
 from tests.conftest import build_model
 from tests.pinfer import harness
 from tests.pinfer.harness import SIZE, LetterTokenizer, Toy, greedy, reference_tokens

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from pbranch.format.layout import LayoutOptions
-from pinfer import commit, scheduler
 from pinfer.params import EngineLimits
+from pinfer.request import transitions
+from pinfer.scheduling import scheduler
 from tests.conftest import MODEL_KINDS
 from tests.pinfer.harness import (
     END_OF_TEXT,
@@ -89,7 +90,7 @@ def test_the_order_of_branches_in_a_pass_moves_nothing(kind, width, options, mon
             while request.waiting and (width is None or request.live < width):
                 lane = choose_next(request.waiting, key=lambda x: x.path)
                 request.waiting.remove(lane)
-                commit.start(lane, rules)
+                transitions.start(lane, rules)
 
         monkeypatch.setattr(scheduler, "admit", admit)
         record = Recorder()

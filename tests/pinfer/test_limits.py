@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from pbranch.errors import RequestError
 from pbranch.format.layout import LayoutOptions
-from pinfer import scheduler as scheduling
-from pinfer.lane import Block
 from pinfer.params import EngineLimits, SamplingParams
-from pinfer.scheduler import Choice
+from pinfer.request.state import Block
+from pinfer.scheduling import scheduler as scheduling
+from pinfer.scheduling.batch import Choice
 from tests.pinfer.driver import Drawer, decode
 from tests.pinfer.harness import END_OF_TEXT, MARKERS, Toy, greedy, toy_model
 

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from pbranch.errors import AdapterError, BranchError, MarkerError, ModelError, RequestError
 from pbranch.hf.base_models import refuse_unmaskable
 from pinfer import Engine, SamplingParams
-from pinfer.load import load
+from pinfer.models.load import load
 from tests.pinfer.folders import copy_folder, save_adapter, save_base
 
 SHORT = SamplingParams(max_new_tokens=40)
@@ -263,7 +263,7 @@ def test_an_adapter_of_a_base_in_4_bit_is_refused_with_what_to_do(
 ):
     """Without bitsandbytes, and with it on a CPU."""
     folder = save_adapter(tmp_path / "four", base, quantization="nf4")
-    monkeypatch.setattr("pinfer.load.find_spec", lambda name: there or None)
+    monkeypatch.setattr("pinfer.models.load.find_spec", lambda name: there or None)
     with pytest.raises(AdapterError, match=r"4 bit \(nf4\).*bitsandbytes and a CUDA device"):
         load(str(base), str(folder), device="cpu")
     stored = json.loads((folder / "branch_config.json").read_text())

@@ -13,11 +13,12 @@ from pdata.sources.dialects import read_dialect
 from pbranch.errors import RequestError
 from pbranch.format.tagged_text import parse, render
 from pbranch.hf.segment_codec import SegmentCodec
-from pinfer.events import Finished, InOrder
-from pinfer.instruction import instruct
-from pinfer.lane import Status
+from pinfer.dialects.instruction import instruct
+from pinfer.output.events import Finished
+from pinfer.output.reading_order import InOrder
 from pinfer.params import EngineLimits, SamplingParams
-from pinfer.scheduler import Choice
+from pinfer.request.state import Status
+from pinfer.scheduling.batch import Choice
 from tests.pinfer.marks import TEXTS, Oracle, make_engine, make_leaning, make_tokenizer
 
 torch.set_num_threads(1)

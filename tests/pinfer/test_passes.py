@@ -7,8 +7,8 @@ import torch
 
 from pbranch.format.layout import LayoutOptions
 from pbranch.format.tree import Fork
+from pinfer.output.generation import _stats
 from pinfer.params import EngineLimits
-from pinfer.result import _stats
 from tests.conftest import MODEL_KINDS
 from tests.pinfer.harness import END_OF_TEXT, MARKERS, Toy, greedy, scripted, toy_model
 

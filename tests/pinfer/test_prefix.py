@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinfer import Engine, EngineLimits, SamplingParams
-from pinfer.prefix import SMALLEST
+from pinfer.scheduling.prefix_cache import SMALLEST
 from tests.conftest import MODEL_KINDS
 from tests.pinfer.harness import Toy, greedy, toy_model
 
@@ -131,9 +131,9 @@ import re, sys, psutil, torch
 from pathlib import Path
 from transformers import AutoTokenizer
 from pinfer.engine import Engine
-from pinfer.load import Loaded
+from pinfer.models.load import Loaded
 from pinfer import EngineLimits, SamplingParams
-from pinfer.rules import Rules
+from pinfer.model_spec import Rules
 from tests.conftest import build_model
 
 torch.set_num_threads(1)

@@ -6,9 +6,10 @@ import transformers
 from transformers import AutoModelForCausalLM
 
 from pbranch.errors import ModelError
-from pinfer import attention, view
-from pinfer.attention import get_backend
-from pinfer.probe import probe
+from pinfer.attention import transformers_hook
+from pinfer.attention.backend import get_backend
+from pinfer.execution import pass_plan
+from pinfer.models.probe import probe
 from tests.conftest import MODEL_KINDS
 from tests.pinfer.harness import LetterTokenizer, build_model
 
@@ -94,14 +95,18 @@ def test_broken_attention_is_refused(breakage, monkeypatch):
     model, backend = build_model("llama", LetterTokenizer(), vocab_size=64), SDPA
     probe(model, backend)
     if breakage == "leak":
-        monkeypatch.setattr(view, "_visible", everything)
+        monkeypatch.setattr(pass_plan, "_visible", everything)
     elif breakage == "blind":
-        monkeypatch.setattr(view, "_visible", lambda lane, joined: view._own(lane, joined))
+        monkeypatch.setattr(
+            pass_plan, "_visible", lambda lane, joined: pass_plan._own(lane, joined)
+        )
     elif breakage == "position":
-        from pinfer import commit
+        from pinfer.request import transitions
 
-        spawn = commit._spawn
-        monkeypatch.setattr(commit, "_spawn", lambda lane, at, rules: spawn(lane, at + 1, rules))
+        spawn = transitions._spawn
+        monkeypatch.setattr(
+            transitions, "_spawn", lambda lane, at, rules: spawn(lane, at + 1, rules)
+        )
     else:
 
         def backend(query, *rest):
@@ -120,10 +125,10 @@ def test_the_model_is_left_as_it_was_when_refused(monkeypatch):
     model = build_model("qwen3", LetterTokenizer(), vocab_size=64)
     before, ids = model.config._attn_implementation, torch.arange(9)[None]
     plain = model(ids).logits
-    monkeypatch.setattr(view, "_visible", everything)
+    monkeypatch.setattr(pass_plan, "_visible", everything)
     with pytest.raises(ModelError):
         probe(model, SDPA)
-    assert model.config._attn_implementation == before != attention.ATTENTION_NAME
+    assert model.config._attn_implementation == before != transformers_hook.ATTENTION_NAME
     assert torch.equal(model(ids).logits, plain)
 
 

@@ -8,7 +8,7 @@ import pytest
 from pbranch import parse, plain_text, render
 from pbranch.format.markers import MARKERS, Role, escape
 from pinfer import Engine, SamplingParams
-from pinfer.result import Stats
+from pinfer.output.generation import Stats
 
 PROMPTS = ["Check each record.", "a", "Case 1", "Nitin Sharma: 4.09", "你好", "x = 3"]
 

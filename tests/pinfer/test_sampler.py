@@ -11,10 +11,11 @@ from pbranch.errors import RequestError
 from pbranch.format.grammar import LaneState, legal_table
 from pbranch.format.layout import LayoutOptions
 from pbranch.format.visibility import dense_mask, layout_tensor
-from pinfer.commit import open_request
+from pinfer.model_spec import Rules
 from pinfer.params import EngineLimits, SamplingParams
-from pinfer.rules import Rules
-from pinfer.sampler import Sampler, draw, gumbel
+from pinfer.request.transitions import open_request
+from pinfer.sampling.noise import gumbel
+from pinfer.sampling.sampler import Sampler, draw
 from tests.pinfer.harness import (
     END_OF_TEXT,
     KNOWN,

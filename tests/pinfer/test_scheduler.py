@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pinfer.model_spec import Rules
 from pinfer.params import EngineLimits, SamplingParams
-from pinfer.rules import Rules
-from pinfer.scheduler import Choice, Scheduler
+from pinfer.scheduling.batch import Choice
+from pinfer.scheduling.scheduler import Scheduler
 from tests.pinfer.driver import Drawer
 from tests.pinfer.harness import END_OF_TEXT, MARKERS
 

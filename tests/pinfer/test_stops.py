@@ -7,9 +7,10 @@ import torch
 
 from pbranch import parse
 from pinfer import Engine, SamplingParams
-from pinfer.lane import Block
-from pinfer.result import make_generation
-from pinfer.segment import SegmentText, StopWatch, cut, settled
+from pinfer.output.generation import make_generation
+from pinfer.request.detokenizer import SegmentText
+from pinfer.request.state import Block
+from pinfer.request.stop_strings import StopWatch, cut, settled
 
 torch.set_num_threads(1)
 PROMPT = "Check each record."

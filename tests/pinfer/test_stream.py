@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from pinfer import Engine, SamplingParams
-from pinfer.events import BranchEnded, BranchStarted, Finished, InOrder, Joined, TokenEvent
+from pinfer.output.events import BranchEnded, BranchStarted, Finished, Joined, TokenEvent
+from pinfer.output.reading_order import InOrder
 
 torch.set_num_threads(1)
 

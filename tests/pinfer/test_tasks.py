@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pbranch.errors import DataError, RequestError
-from pinfer.tasks import KEYS, Task, grade, judge_prompt, read_judgement, read_tasks
+from pinfer.evaluation.paper_tasks import (
+    KEYS,
+    Task,
+    grade,
+    judge_prompt,
+    read_judgement,
+    read_tasks,
+)
 
 PAPER_DATA = os.environ.get("PAPER_DATA", "")  # a folder of the paper's released *.jsonl files
 NAMES = ("Nitin Sharma", "Ann Lee", "Ann Lee Wu", "Zoë O'Brien-Nash", "Li Na")
@@ -302,9 +309,8 @@ def test_no_text_breaks_a_grader(before, closing, after):
 
 
 def test_reading_and_grading_import_nothing_heavy():
-    code = (
-        "import sys, pinfer.tasks; print(*{'torch', 'transformers', 'httpx2'} & set(sys.modules))"
-    )
+    code = "import sys, pinfer.evaluation.paper_tasks as _\n"
+    code += "print(*{'torch', 'transformers', 'httpx2'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from pinfer.events import BranchEnded, BranchStarted, Joined, TokenEvent
-from pinfer.terminal import BranchView, printable
+from pinfer.commands.live_view import BranchView, printable
+from pinfer.output.events import BranchEnded, BranchStarted, Joined, TokenEvent
 
 A, B, DEEP = ((0, 0),), ((0, 1),), ((0, 0), (0, 0))
 

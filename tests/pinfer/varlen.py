@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pinfer.attention import varlen
+from pinfer.attention import varlen_kernels
 from pinfer.attention.flash import Flash
-from pinfer.attention.varlen import Call, Kernel, Sequences
+from pinfer.attention.varlen_kernels import Call, Kernel, Sequences
 
 HALF = (torch.float16, torch.bfloat16)
 
@@ -108,5 +108,5 @@ def fake_flash(
     """The backend over the stand-in, through the adapter of torch's kernel; and its calls."""
     fake = functools.partial(fake_varlen_attn, dtypes=dtypes)
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", fake)
-    counted = Counted(varlen.torch_call())
+    counted = Counted(varlen_kernels.torch_call())
     return Flash(Kernel("fake", counted, heads_first=True), chunk), counted

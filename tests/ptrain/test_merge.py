@@ -53,7 +53,7 @@ def test_a_merged_folder_is_a_plain_model_with_our_records(adapter, merged):
 
 def test_pinfer_decodes_a_merged_folder_as_base_and_adapter(adapter, merged):
     from pinfer import Engine, SamplingParams
-    from pinfer.load import load
+    from pinfer.models.load import load
 
     assert load(str(merged)).rules.markers == load(None, str(adapter)).rules.markers
     short = SamplingParams(max_new_tokens=24, fork="always")

@@ -170,7 +170,7 @@ def test_resume_equals_an_undisturbed_run(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "log", interrupt)
+        patch.setattr(loop, "say", interrupt)
         with pytest.raises(KeyboardInterrupt):
             pretrain(broken)
     assert not (tmp_path / "broken" / "model.safetensors").exists()

@@ -125,7 +125,7 @@ def test_what_pinfer_cannot_load_is_one_line(hub, tmp_path, option):
 
 def test_why_an_adapter_cannot_be_fetched_is_said(hub, adapter, tmp_path):
     def fetch(name, **more):
-        code = "import sys; from pbranch import console, hub\n"
+        code = "import sys; from pbranch import console\nfrom pbranch.hf import hub\n"
         code += "console.run(lambda: print(hub.fetch_adapter(sys.argv[1])))"
         return hub.run(tmp_path, "-c", code, name, **more)
 

@@ -197,7 +197,7 @@ def test_full_tuning_gives_a_model_of_its_own(bases, data, tmp_path, trained, fa
 
 
 def test_pinfer_decodes_a_fully_tuned_model(data, tmp_path):
-    from pinfer.load import load
+    from pinfer.models.load import load
 
     base = make_base(tmp_path / "base", "qwen3")
     folder = ptrain.train.train(recipe(base, data, tmp_path / "run", steps=1, tuning="full"))

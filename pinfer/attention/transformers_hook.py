@@ -1,0 +1,68 @@
+"""The one attention function through which transformers' own model code is driven.
+
+A pass hands its `View` down as a keyword; the function stores the rows' keys and values and lets a
+backend compute what the view says. Attention arguments that we do not know are refused.
+"""
+
+from typing import Any
+
+from torch import Tensor
+
+from pbranch.errors import ModelError
+from pinfer.attention.backend import Backend
+from pinfer.attention.view import View
+
+ATTENTION_NAME = "pinfer_view"
+
+
+# passed along by transformers' decoders, and without effect on what a row attends to
+_HARMLESS = {
+    "position_ids",
+    "use_cache",
+    "cache_position",
+    "is_causal",
+    "output_attentions",
+    "output_router_logits",
+}
+
+
+def register() -> None:
+    """Make `ATTENTION_NAME` known to transformers; it gets no mask, as a view needs none."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(ATTENTION_NAME, view_attention)
+
+
+def view_attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    branch_view: View | None = None,
+    branch_backend: Backend | None = None,
+    **unknown: Any,
+) -> tuple[Tensor, None]:
+    """Query (1, H, R, D), key and value (1, Hk, R, D); returns (1, R, H, D)."""
+    strange = [k for k, v in unknown.items() if v is not None and k not in _HARMLESS]
+    if attention_mask is not None:
+        strange.append("attention_mask")  # we asked for none: the model made one of its own
+    if strange:
+        raise ModelError(f"{type(module).__name__}: unknown attention argument {strange[0]}")
+    if branch_view is None or branch_backend is None:
+        raise ModelError(
+            f"{type(module).__name__} gets no view of a pass: its model's code drops keywords, or "
+            "the model was loaded by pinfer and is used for something else"
+        )
+    layer = module.layer_idx
+    branch_view.arena.write(
+        layer, branch_view.slots, key[0].transpose(0, 1), value[0].transpose(0, 1)
+    )
+    view = branch_view.within(sliding_window)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    out = branch_backend(query[0].transpose(0, 1), view, layer, scale, softcap)
+    return out[None], None

@@ -1,0 +1,155 @@
+"""The verb `pinfer generate`: answers a prompt, or a file of them. Heavy imports come later."""
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pbranch import console
+from pbranch.errors import RequestError
+from pbranch.files.jsonl import LineFile
+from pinfer.commands.prompt_files import (
+    read_instruction,
+    read_prompts,
+    read_template_args,
+    read_text,
+)
+
+
+def generate(
+    prompt: Annotated[
+        str | None, typer.Argument(help="a user message; - reads it from stdin")
+    ] = None,
+    prompts: Annotated[
+        str | None, typer.Option(help="JSONL of prompt or messages; - stdin")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="system text")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="feed the prompt without a template")] = False,
+    template_arg: Annotated[
+        list[str], typer.Option(help="NAME=VALUE for the chat template, as enable_thinking=false")
+    ] = [],  # noqa: B006
+    model: Annotated[str | None, typer.Option(help="folder or Hub id; default: shipped")] = None,
+    adapter: Annotated[str | None, typer.Option(help="folder, Hub id, or none")] = None,
+    mode: Annotated[str, typer.Option(help="parallel, serial or linear")] = "parallel",
+    max_new_tokens: Annotated[int, typer.Option(help="tokens drawn in all lanes together")] = 512,
+    max_topics: Annotated[int, typer.Option(help="branches of a block")] = 32,
+    max_depth: Annotated[int, typer.Option(help="levels of nested blocks")] = 3,
+    max_branch_tokens: Annotated[int | None, typer.Option(help="tokens of a branch")] = None,
+    max_width: Annotated[int | None, typer.Option(help="lanes of a request at once")] = None,
+    max_rows: Annotated[int, typer.Option(help="tokens fed in one pass")] = 512,
+    timeout: Annotated[float | None, typer.Option(help="seconds for a request")] = None,
+    temperature: Annotated[float, typer.Option(help="0: greedy")] = 0.0,
+    top_k: Annotated[int, typer.Option(help="draw from the K best tokens; 0: all")] = 0,
+    top_p: Annotated[float, typer.Option(help="draw from the best tokens of this mass")] = 1.0,
+    min_p: Annotated[float, typer.Option(help="bar tokens below this share of the best")] = 0.0,
+    repetition_penalty: Annotated[float, typer.Option(help="above 1: repeat less")] = 1.0,
+    stop: Annotated[list[str], typer.Option(help="text to end at; may be repeated")] = [],  # noqa: B006
+    n: Annotated[int, typer.Option("-n", help="answers a prompt, with seeds that follow")] = 1,
+    logprobs: Annotated[int | None, typer.Option(help="with --json: report so many")] = None,
+    seed: Annotated[int, typer.Option(help="of the random draws")] = 0,
+    fork: Annotated[str, typer.Option(help="auto, always or never")] = "auto",
+    min_branch_tokens: Annotated[
+        int, typer.Option(help="fork auto: shorter branches are decoded in order")
+    ] = 4,
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda")] = None,
+    max_memory: Annotated[float | None, typer.Option(help="GiB for cached tokens")] = None,
+    attention: Annotated[str, typer.Option(help="auto, flash, sdpa or dense")] = "auto",
+    path: Annotated[str, typer.Option(help="auto, fast or general forward")] = "auto",
+    dialect: Annotated[
+        str, typer.Option(help="native (an adapter's markers), or paper (marks asked for)")
+    ] = "native",
+    instruction: Annotated[
+        str | None, typer.Option(help="file of what asks for the marks; default: shipped")
+    ] = None,
+    outline: Annotated[str, typer.Option(help="paper: branches see own or all titles")] = "own",
+    join: Annotated[
+        str | None, typer.Option(help="refuse a model of another: keep or reencode")
+    ] = None,
+    grammar: Annotated[str, typer.Option(help="on, or off to see the bare model")] = "on",
+    no_stream: Annotated[bool, typer.Option("--no-stream", help="print when all is done")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
+    output: Annotated[str | None, typer.Option(help="write there instead of stdout")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with --output's file")] = False,
+) -> None:
+    """Answer one prompt, or a file of prompts as one batch."""
+    if (prompt is None) == (prompts is None):
+        raise typer.BadParameter("give a PROMPT, or --prompts FILE")
+    if resume and not (output and as_json):
+        raise typer.BadParameter("--resume needs --output FILE and --json")
+    single = [("", {"prompt": read_text(prompt)})] if prompt is not None else []
+    lines = single or read_prompts(str(prompts))
+    if instruction is not None and dialect == "native":
+        raise RequestError("--instruction needs a dialect that is asked for: --dialect paper")
+    asks = None if instruction is None else read_instruction(instruction)
+    rendering = {
+        "system": system,
+        "raw": raw,
+        "template_args": read_template_args(template_arg),
+        "instruction": asks,
+    }
+    from pinfer.params import EngineLimits, SamplingParams, samples
+
+    params = SamplingParams(
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        stop=tuple(stop),
+        logprobs=logprobs,
+        seed=seed,
+        mode=mode,  # type: ignore[arg-type]
+        grammar=grammar,  # type: ignore[arg-type]
+        fork=fork,  # type: ignore[arg-type]
+        min_branch_tokens=min_branch_tokens,
+        max_topics=max_topics,
+        max_depth=max_depth,
+        max_branch_tokens=max_branch_tokens,
+        max_width=max_width,
+        timeout_s=timeout,
+        dialect=dialect,  # type: ignore[arg-type]
+        outline=outline,  # type: ignore[arg-type]
+    )
+    seeds, limits = samples(params, n), EngineLimits(max_rows=max_rows, max_memory=max_memory)
+    if output is not None and not Path(output).parent.is_dir():
+        raise RequestError(f"--output {output}: no such folder")
+    console.quiet_libraries()
+    from pinfer.commands.answer_writer import Job, answer_batch, count_done, identify, stream_answer
+
+    jobs = [
+        Job(line, p, identify(params=p, model=model, adapter=adapter, dtype=dtype, **rendering), at)
+        for at, line in lines
+        for p in seeds
+    ]
+    done = count_done(Path(output), jobs) if resume and output else 0
+    from pinfer.engine import Engine
+
+    how: Any = {"dtype": dtype, "device": device, "attention": attention, "path": path}
+    engine = Engine.from_pretrained(
+        model, adapter, limits=limits, stored_cost=fork == "auto", **how
+    )
+    if join is not None:
+        check_join(join, engine.rules.layout.join, dialect)
+    if len(jobs) == 1 and not (as_json or no_stream or output):
+        stream_answer(engine, jobs[0], sys.stdout, **rendering)
+    else:
+        answer_batch(engine, jobs, _opener(output, resume), as_json, done, **rendering)
+
+
+def check_join(asked: str, found: str, dialect: str) -> None:
+    """RequestError unless a model joins its branches as asked; the paper's dialect re-encodes."""
+    if asked not in ("keep", "reencode"):
+        raise RequestError(f"--join {asked}: expected keep or reencode")
+    found = "reencode" if dialect == "paper" else found
+    if asked != found:
+        what = "the dialect paper joins by" if dialect == "paper" else "the adapter was trained for"
+        raise RequestError(f"--join {asked}: {what} {found}")
+
+
+def _opener(path: str | None, resume: bool) -> Any:
+    """Opens the output when all is well: only then is an older file given up."""
+    return lambda: nullcontext(sys.stdout) if path is None else LineFile(Path(path), resume)

@@ -1,0 +1,1 @@
+"""What a pass costs by its number of tokens, and where that is stored."""

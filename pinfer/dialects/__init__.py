@@ -1,0 +1,1 @@
+"""Other markups than our markers, decoded without training."""

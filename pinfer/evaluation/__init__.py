@@ -1,0 +1,1 @@
+"""Tasks read and graded."""

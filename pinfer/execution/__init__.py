@@ -1,0 +1,1 @@
+"""One forward pass: its plan, its input, the runner."""

@@ -1,0 +1,1 @@
+"""The key/value cache: one pool of slots, and where the tokens of lanes lie in it."""

@@ -1,0 +1,130 @@
+"""The fast path: a forward of our own for the Llama, Mistral, Qwen2 and Qwen3 family.
+
+Takes the weights of a loaded transformers model, fused and packed, and drives the same backends
+over the same views as the general path, which serves every other model and is what this one must
+equal. Knows no lanes and no policy.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import silu
+
+from pinfer.attention.backend import Backend
+from pinfer.attention.view import View
+from pinfer.models.linear import Linear, fuse, packed
+from pinfer.models.norm import Norm, make_norm
+
+FAMILY = ("llama", "mistral", "qwen2", "qwen3")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One decoder layer: rows (R, hidden) in and out."""
+
+    index: int
+    heads: int
+    kv_heads: int
+    dim: int
+    scale: float
+    window: int | None
+    before: Norm
+    query_norm: Norm | None
+    key_norm: Norm | None
+    after: Norm
+    qkv: Linear
+    out: Linear
+    gate_up: Linear
+    down: Linear
+
+    def __call__(self, x: Tensor, cos: Tensor, sin: Tensor, view: View, backend: Backend) -> Tensor:
+        """cos and sin are (R, 1, dim); sin is negative in its first half."""
+        qkv = self.qkv(self.before(x)).view(len(x), -1, self.dim)
+        rotated, values = qkv[:, : -self.kv_heads], qkv[:, -self.kv_heads :]
+        if self.query_norm is not None and self.key_norm is not None:
+            query, keys = rotated[:, : self.heads], rotated[:, self.heads :]
+            rotated = torch.cat((self.query_norm(query), self.key_norm(keys)), 1)
+        rotated = torch.addcmul(rotated * cos, rotated.roll(self.dim // 2, -1), sin)
+        query, keys = rotated[:, : self.heads], rotated[:, self.heads :]
+        view.arena.write(self.index, view.slots, keys, values)
+        seen = backend(query, view.within(self.window), self.index, self.scale, None)
+        x = x + self.out(seen.reshape(len(x), -1))
+        gate, up = self.gate_up(self.after(x)).chunk(2, -1)
+        return x + self.down(silu(gate).mul_(up))
+
+
+class FastModel:
+    """What a runner calls instead of the model: token ids in, logits of the drawn rows out."""
+
+    def __init__(self, model: Any) -> None:
+        """Reads the weights of `model`, whose own layers stay usable until `drop_plain`."""
+        inner = model.model
+        self.layers: int = len(inner.layers)
+        self.device: torch.device = inner.embed_tokens.weight.device
+        self.embed, self.rotary = inner.embed_tokens, inner.rotary_emb
+        self.blocks = [make_block(layer, i) for i, layer in enumerate(inner.layers)]
+        self.norm = make_norm(inner.norm)
+        self.head = packed(model.lm_head.weight.detach(), model.lm_head.bias)
+
+    def __call__(
+        self, tokens: Tensor, positions: Tensor, view: View, drawn: Tensor, backend: Backend
+    ) -> Tensor:
+        """tokens, positions (R,); drawn: rows to draw from. Logits (drawn rows, vocabulary)."""
+        x = self.embed(tokens)
+        cos, sin = (t[0, :, None] for t in self.rotary(x[None], positions[None]))
+        first, second = sin.chunk(2, -1)
+        sin = torch.cat((-first, second), -1)
+        for block in self.blocks:
+            x = block(x, cos, sin, view, backend)
+        return self.head(self.norm(x[drawn]))
+
+
+def drop_plain(model: Any) -> None:
+    """Let go of the matrices of `model`, once a `FastModel` holds them packed or fused; its own
+    layers cannot run any more."""
+    for layer in _linears(model):
+        layer.weight = torch.nn.Parameter(layer.weight.new_empty(0), requires_grad=False)
+
+
+def is_family(model: Any) -> bool:
+    """Whether the model's layers are built as `Block` computes them."""
+    config = model.config
+    return (
+        config.model_type in FAMILY
+        and config.hidden_act == "silu"
+        and all(type(m) is torch.nn.Linear for m in _linears(model))
+    )
+
+
+def _linears(model: Any) -> list[Any]:
+    attention, mlp = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
+    found = [getattr(x.self_attn, n) for x in model.model.layers for n in attention]
+    return [*found, *(getattr(x.mlp, n) for x in model.model.layers for n in mlp), model.lm_head]
+
+
+def make_block(layer: Any, index: int) -> Block:
+    """The weights of one of transformers' decoder layers."""
+    attention, mlp = layer.self_attn, layer.mlp
+    dim, config = attention.head_dim, attention.config
+    window = getattr(attention, "sliding_window", None)
+    if config.model_type == "mistral":
+        window = config.sliding_window
+    normed = hasattr(attention, "q_norm")
+    return Block(
+        index=index,
+        heads=config.num_attention_heads,
+        kv_heads=config.num_key_value_heads,
+        dim=dim,
+        scale=attention.scaling,
+        window=window,
+        before=make_norm(layer.input_layernorm),
+        query_norm=make_norm(attention.q_norm) if normed else None,
+        key_norm=make_norm(attention.k_norm) if normed else None,
+        after=make_norm(layer.post_attention_layernorm),
+        qkv=fuse([attention.q_proj, attention.k_proj, attention.v_proj]),
+        out=fuse([attention.o_proj]),
+        gate_up=fuse([mlp.gate_proj, mlp.up_proj]),
+        down=fuse([mlp.down_proj]),
+    )

@@ -1,0 +1,169 @@
+"""Loads a base and its adapter, and refuses what cannot be decoded branch by branch.
+
+Folders and Hub ids alike. The adapter is merged into the weights; its tokenizer and its
+`branch_config.json` come with it.
+"""
+
+import logging
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pbranch.errors import AdapterError, HubError, ModelError, RequestError
+from pbranch.format.branch_config import FILE_NAME as BRANCH_CONFIG
+from pbranch.format.branch_config import BranchConfig, fingerprint, load_branch_config
+from pbranch.format.layout import LayoutOptions
+from pbranch.format.markers import find_markers
+from pbranch.hf.base_models import SHIPPED, four_bit, load_config, locate, shipped
+from pbranch.hf.hub import fetch_adapter, find_file
+from pbranch.hf.prompt import turn_end_id
+from pinfer.model_spec import Rules
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+log = logging.getLogger("pinfer")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model ready to be driven, its tokenizer, and the rules that its requests follow."""
+
+    model: Any
+    tokenizer: Any
+    rules: Rules
+    branch_config: BranchConfig | None = None
+
+
+def load(
+    model: str | None = None,
+    adapter: str | None = None,
+    dtype: str | None = None,
+    device: str | None = None,
+) -> Loaded:
+    """Load by folder or Hub id; see `Engine.from_pretrained`. dtype: float32 on a CPU, bfloat16
+    on a GPU by default. Raises ModelError or AdapterError with what does not fit."""
+    import torch
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
+    if dtype not in DTYPES:
+        raise RequestError(f"dtype {dtype!r}: expected {', '.join(DTYPES)}")
+    if device.split(":")[0] not in ("cpu", "cuda"):
+        raise RequestError(f"device {device!r}: expected cpu or cuda")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise RequestError(f"device {device!r}: no CUDA device here; use cpu")
+    if model is None and adapter is None:
+        model, adapter = SHIPPED, str(shipped("adapter"))
+        log.warning("no --model given: using the shipped tiny model and adapter")
+    folder = fetch_adapter(adapter) if adapter not in (None, "none") else None
+    config = load_branch_config(folder) if folder else None
+    if model is None:
+        model = config.base_model if config else SHIPPED
+    model = locate(model)
+    merged = _config_of(model) if adapter is None else None
+    quantization = config.quantization if config else None
+    if quantization and folder is not None:
+        base = load_quantized(model, getattr(torch, dtype), quantization, folder, device)
+    else:
+        base = load_base(model, getattr(torch, dtype))
+    if merged is not None:
+        config = load_branch_config(merged.parent)
+    tokenizer = _tokenizer(folder or model)
+    if config is not None:
+        _check_markers(tokenizer, config, folder or model)
+    if folder is not None and config is not None:
+        base = merge_adapter(base, tokenizer, folder, config)
+    return Loaded(base.to(device).eval(), tokenizer, make_rules(base, tokenizer, config), config)
+
+
+def load_base(model: str, dtype: Any) -> Any:
+    """A causal LM whose key/value cache can be masked; ModelError names what is in the way."""
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    load_config(model)
+    try:
+        return AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as e:
+        raise ModelError(f"{model}: cannot be loaded as a model ({_first_line(e)})") from e
+
+
+def load_quantized(model: str, dtype: Any, kind: str, folder: Path, device: str) -> Any:
+    """A base rounded to 4 bit, as the adapter in `folder` saw it in training, then spread out again
+    so that the adapter can be merged exactly. Not run on a GPU yet."""
+    if not device.startswith("cuda") or find_spec("bitsandbytes") is None:
+        raise AdapterError(
+            f"{folder}: trained on a base in 4 bit ({kind}), which needs bitsandbytes and a CUDA "
+            "device; install them, or merge it first by `ptrain merge`, which needs bitsandbytes "
+            f"alone, or set quantization to null in its {BRANCH_CONFIG} to merge it into the "
+            "unrounded base, which changes its answers a little"
+        )
+    from transformers import AutoModelForCausalLM
+
+    load_config(model)
+    base = AutoModelForCausalLM.from_pretrained(
+        model, dtype=dtype, quantization_config=four_bit(kind, dtype), device_map=device
+    )
+    return base.dequantize()
+
+
+def merge_adapter(base: Any, tokenizer: Any, folder: Path, config: BranchConfig) -> Any:
+    """The base with the adapter's weights merged in; AdapterError where it is another's."""
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    found = fingerprint(base)
+    if found != config.base_fingerprint:
+        raise AdapterError(
+            f"{folder}: made for base {config.base_model} ({config.base_fingerprint}), "
+            f"this base is another one ({found})"
+        )
+    rows = base.get_input_embeddings().weight.shape[0]
+    if max(config.marker_ids.values()) >= rows:
+        base.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=64, mean_resizing=False)
+    try:
+        return PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
+    except (ValueError, RuntimeError, KeyError, OSError, SafetensorError) as e:
+        raise AdapterError(f"{folder}: does not fit the base ({_first_line(e)})") from e
+
+
+def make_rules(model: Any, tokenizer: Any, config: BranchConfig | None) -> Rules:
+    """Markers, end-of-text ids and context of a loaded model."""
+    ends = getattr(model.generation_config, "eos_token_id", None)
+    ends = set(ends if isinstance(ends, list) else [ends] if ends is not None else ())
+    return Rules(
+        markers=config.ids if config else None,
+        end_of_text=frozenset(ends | {turn_end_id(tokenizer)}),
+        context=model.config.get_text_config().max_position_embeddings,
+        layout=config.layout_options if config else LayoutOptions(),
+        branch_tokens=config.branch_tokens if config else None,
+    )
+
+
+def _check_markers(tokenizer: Any, config: BranchConfig, folder: str | Path) -> None:
+    if find_markers(tokenizer).as_dict() != config.marker_ids:
+        raise AdapterError(f"{folder}: the tokenizer's marker ids differ from {BRANCH_CONFIG}")
+
+
+def _tokenizer(source: str | Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(source))
+    except (OSError, ValueError, KeyError) as e:
+        raise ModelError(f"{source}: no usable tokenizer ({_first_line(e)})") from e
+
+
+def _config_of(model: str) -> Path | None:
+    """The branch config of a merged or fully tuned model; None where `model` is a plain base."""
+    if Path(model).is_dir():
+        path = Path(model) / BRANCH_CONFIG
+        return path if path.is_file() else None
+    try:
+        return find_file(model, BRANCH_CONFIG)
+    except HubError as e:
+        raise ModelError(f"model {e}") from e
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,136 @@
+"""Refuses, at load time, a model that would decode branches wrongly, and chooses the path.
+
+A short fork is driven through the engine's own passes; each branch must give the logits that the
+model's plain forward gives for the same text in one line. Knows no particular architecture.
+"""
+
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pbranch.errors import ModelError, RequestError
+from pbranch.format.markers import MarkerIds
+from pinfer.attention.backend import Backend
+from pinfer.execution.runner import Forward, Runner
+from pinfer.model_spec import Rules
+from pinfer.models.fast import FAMILY, FastModel, drop_plain, is_family
+from pinfer.models.general import GeneralModel, lighten, restore
+from pinfer.params import EngineLimits, SamplingParams
+from pinfer.request.state import Path
+from pinfer.scheduling.batch import Choice
+from pinfer.scheduling.scheduler import Scheduler
+
+log = logging.getLogger("pinfer")
+_MARKERS = MarkerIds(fork=0, topic=1, spawn=2, branch=3, end=4, join=5)
+_PROMPT, _TOPICS, _BODIES = [11, 7, 9], ([12], [8]), ([10, 13, 14], [15, 16])
+
+
+def choose_path(
+    model: Any, backend: Backend, path: str = "auto", owned: bool = False
+) -> tuple[Forward, int]:
+    """The forward that decodes `model`, and the bytes that a cached token takes.
+
+    `fast`: our own, over fused weights; ModelError where it knows not the architecture. `general`:
+    transformers' own. `auto`: fast where the probe finds it equal, else general. A model that is
+    `owned` by nobody else is taken apart: its layers cannot run by themselves any more.
+    """
+    if path not in ("auto", "fast", "general"):
+        raise RequestError(f"path {path!r}: expected auto, fast or general")
+    name = type(model).__name__
+    if path == "fast" and not is_family(model):
+        raise ModelError(f"{name}: no fast path; it serves {', '.join(FAMILY)}")
+    if path != "general" and is_family(model):
+        fast = FastModel(model)
+        try:
+            row_bytes = probe(model, backend, fast)
+        except ModelError as e:
+            if path == "fast":
+                raise
+            log.warning("path: general, as the fast one fails: %s", e)
+        else:
+            if owned:
+                drop_plain(model)
+            return fast, row_bytes
+    row_bytes = probe(model, backend)
+    if owned:
+        _lighten(model, backend)
+    return GeneralModel(model), row_bytes
+
+
+def _lighten(model: Any, backend: Backend) -> None:
+    """Where the model's code takes it."""
+    plain = _plain_branches(model)
+    leaves = lighten(model)
+    try:
+        _compare(model, GeneralModel(model), backend, plain)
+    except (ModelError, AttributeError, TypeError) as e:  # its code looks into its layers
+        restore(leaves)
+        log.info("linear layers stay as they are: %s", e)
+
+
+def probe(model: Any, backend: Backend, forward: Forward | None = None) -> int:
+    """Raise ModelError unless branches decode as they would alone, through `forward` or the
+    general path. Leaves the model driven by transformers' own attention. Returns the bytes that a
+    cached token takes."""
+    before = model.config._attn_implementation
+    try:
+        plain = _plain_branches(model)
+        return _compare(model, forward or GeneralModel(model), backend, plain)
+    finally:
+        model.set_attn_implementation(before)
+
+
+def _compare(model: Any, forward: Forward, backend: Backend, plain: list[Tensor]) -> int:
+    """Raise ModelError unless branches have the logits `plain`; returns bytes of a cached token."""
+    found, arena = _engine_logits(forward, backend, _MARKERS)
+    name = type(model).__name__
+    if any(keys is None for keys in arena.keys):
+        raise ModelError(f"{name}: some layers keep no keys and values, so they cannot be masked")
+    # the model's own dtype: under autocast a trainer turns its logits into float32
+    half = model.dtype in (torch.bfloat16, torch.float16)
+    for i, (one, many) in enumerate(zip(plain, found, strict=True)):
+        gap = (one.double() - many.double()).abs().max() / one.double().abs().max()
+        if not gap <= (0.15 if half else 1e-3):
+            raise ModelError(
+                f"{name}: branch {i + 1} of a probe differs from plain decoding by {gap:.1e} of "
+                "its logits; this architecture is not supported"
+            )
+    return sum(pool[0].nbytes for pool in (*arena.keys, *arena.values))
+
+
+def _plain_branches(model: Any) -> list[Tensor]:
+    """Logits behind each branch's last word, of its text in one line."""
+    return [_plain_logits(model, _line(_MARKERS, i)) for i in range(len(_BODIES))]
+
+
+def _line(m: MarkerIds, branch: int) -> list[int]:
+    """What branch `branch` sees, up to its last word."""
+    outline = [m.fork, *(t for topic in _TOPICS for t in (m.topic, *topic)), m.spawn]
+    return [*_PROMPT, *outline, m.branch, *_TOPICS[branch], *_BODIES[branch]]
+
+
+@torch.inference_mode()
+def _plain_logits(model: Any, tokens: list[int]) -> Tensor:
+    ids = torch.tensor([tokens], device=model.get_input_embeddings().weight.device)
+    return model(input_ids=ids, use_cache=False).logits[0, -1]
+
+
+def _engine_logits(model: Forward, backend: Backend, m: MarkerIds) -> tuple[list[Tensor], Any]:
+    """Logits behind each branch's last word, and the arena, from passes over a scripted fork."""
+    runner = Runner(model, backend)
+    scheduler = Scheduler(Rules(m, frozenset(), 1024), EngineLimits())
+    scheduler.add(list(_PROMPT), SamplingParams(max_new_tokens=100))
+    outline = [m.fork, *(t for topic in _TOPICS for t in (m.topic, *topic)), m.spawn]
+    scripts: dict[Path, list[int]] = {(): [*outline, 6]}
+    scripts |= {((0, i),): [*body, m.end] for i, body in enumerate(_BODIES)}
+    last: dict[Path, Tensor] = {}
+    while scripts[()]:
+        batch = scheduler.schedule()
+        logits = runner.run(batch)
+        for lane, row in zip(batch.lanes, logits, strict=True):
+            last[lane.path] = row
+        choices = [Choice(scripts[lane.path].pop(0), True) for lane in batch.lanes]
+        scheduler.commit(batch, choices)
+    return [last[((0, i),)] for i in range(len(_BODIES))], runner.arena

@@ -1,0 +1,1 @@
+"""What a request becomes: generations, events, text in reading order."""

@@ -1,0 +1,108 @@
+"""Follows a request while it is decoded and tells what is new in it, as events.
+
+Only looks: nothing here changes what is decoded. Text that a stop string may still take away, and
+bytes of a character that is not complete, are held back.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pbranch.format.markers import Role
+from pbranch.format.tree import SEPARATOR
+from pbranch.hf.segment_codec import SegmentCodec
+from pinfer.model_spec import Rules
+from pinfer.output.events import BranchEnded, BranchStarted, Event, Joined, TokenEvent
+from pinfer.output.generation import topic_of
+from pinfer.request.detokenizer import SegmentText
+from pinfer.request.state import Block, Lane, Path, Request, Status
+from pinfer.request.stop_strings import cut, settled
+
+
+@dataclass(slots=True)
+class _Place:
+    """How far a lane has been told: items, and characters of its newest segment."""
+
+    items: int
+    segment: SegmentText
+    told: int = 0
+    in_outline: bool = False
+    ended: bool = False
+
+
+class Transcript:
+    """One request's."""
+
+    def __init__(self, request: Request, rules: Rules, codec: SegmentCodec) -> None:
+        self._request, self._rules, self._decode = request, rules, codec.decode
+        self._stops = request.params.stop
+        self._silent = rules.end_of_text | set(request.params.stop_token_ids)
+        self._places: dict[Path, _Place] = {}
+
+    def advance(self) -> Iterator[Event]:
+        """What has happened since the last call; call it after every step."""
+        trunk = self._request.trunk
+        yield from self._follow(trunk)
+        if self._request.finish_reason is not None:
+            yield from self._tell(trunk, last=True)
+
+    def _follow(self, lane: Lane) -> Iterator[Event]:
+        if lane.status is Status.WAITING:
+            return
+        if lane.path not in self._places:
+            yield from self._start(lane)
+        place = self._places[lane.path]
+        while place.items < len(lane.items):
+            item = lane.items[place.items]
+            if isinstance(item, Block):
+                yield from self._tell(lane, last=True)
+                for branch in item.lanes:
+                    yield from self._follow(branch)
+                if not item.joined:
+                    return
+                yield from self._join(lane, item)
+            else:
+                yield from self._take(lane, item[0])
+            place.items += 1
+        if lane.status is Status.LIVE and self._request.finish_reason is None:
+            yield from self._tell(lane)
+        elif lane.in_branch and lane.status is Status.CLOSED and not place.ended:
+            place.ended = True
+            yield from self._tell(lane, last=True)
+            yield BranchEnded(lane.path)
+
+    def _start(self, lane: Lane) -> Iterator[Event]:
+        self._places[lane.path] = _Place(lane.header, SegmentText(self._decode))
+        if lane.in_branch:
+            gap = self._decode(lane.parent.block.gap)  # type: ignore[union-attr]
+            topic = topic_of(lane, self._decode)
+            yield BranchStarted(lane.path, topic, gap or SEPARATOR)
+            if text := topic_of(lane, self._decode, colon=True):
+                yield TokenEvent(lane.path, text)
+
+    def _join(self, lane: Lane, block: Block) -> Iterator[Event]:
+        place = self._places[lane.path]
+        place.segment, place.told, place.in_outline = SegmentText(self._decode), 0, False
+        yield Joined(lane.path)
+        if gap := self._decode(block.gap):
+            yield TokenEvent(lane.path, gap)
+
+    def _take(self, lane: Lane, token: int) -> Iterator[Event]:
+        place, role = self._places[lane.path], self._rules.role(token)
+        if role is Role.FORK:
+            yield from self._tell(lane, last=True)
+            place.in_outline = True
+        elif role is None and not place.in_outline and token not in self._silent:
+            place.segment.push(token)
+
+    def _tell(self, lane: Lane, last: bool = False) -> Iterator[Event]:
+        """Text of the newest segment that is certain; all of it at its end."""
+        place = self._places[lane.path]
+        text = place.segment.text
+        if last:
+            text += place.segment.tail
+            end = len(cut(text, self._stops) if lane.watch and lane.watch.found else text)
+        else:
+            end = settled(text, self._stops)
+        if end > place.told:
+            yield TokenEvent(lane.path, text[place.told : end])
+            place.told = end

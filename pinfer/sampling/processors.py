@@ -1,0 +1,37 @@
+"""Logits as transformers' processors leave them: temperature, penalties, top-k, top-p, min-p."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from pinfer.request.state import Lane
+
+
+def shape(logits: Tensor, lanes: Sequence[Lane]) -> Tensor:
+    """Logits (lanes, vocabulary) of one request's lanes, as transformers' processors leave them."""
+    params = lanes[0].request.params
+    if params.repetition_penalty != 1:
+        seen = [sorted(lane.visible_tokens()) for lane in lanes]
+        longest = max(map(len, seen))  # repeating a token changes nothing: it is penalised once
+        rows = [tokens + tokens[:1] * (longest - len(tokens)) for tokens in seen]
+        ids = torch.tensor(rows, device=logits.device)
+        logits = RepetitionPenaltyLogitsProcessor(params.repetition_penalty)(ids, logits)
+    none: Any = None  # the others do not look at what came before
+    if params.temperature > 0:
+        # shifted first: the largest stays 0 however small the temperature
+        logits = (logits - logits.amax(-1, keepdim=True)).double() / params.temperature
+    if params.top_k > 0:
+        logits = TopKLogitsWarper(params.top_k)(none, logits)
+    if params.top_p < 1:
+        logits = TopPLogitsWarper(params.top_p)(none, logits)
+    if params.min_p > 0:
+        logits = MinPLogitsWarper(params.min_p)(none, logits)
+    return logits

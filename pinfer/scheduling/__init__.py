@@ -1,0 +1,1 @@
+"""Which tokens the next pass feeds: batches, admission, prefix cache, memory bound."""

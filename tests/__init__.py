@@ -1,1 +1,1 @@
-"""The test suite; folders mirror the packages, and `tests.strategies` holds random traces."""
+"""The test suite; folders mirror the packages, `support` holds what several tests share."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.conftest import MODEL_KINDS
-from tests.pinfer.harness import Toy, greedy, toy_model
+from tests.support.toy_engine import Toy, greedy, toy_model
 
 pytestmark = [
     pytest.mark.gpu,

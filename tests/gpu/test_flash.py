@@ -17,10 +17,11 @@ from pinfer.attention.view import Part, View
 from pinfer.kv_cache.arena import Arena
 from pinfer.models.cuda_graphs import CudaCapture
 from pinfer.sampling.sampler import Sampler
-from tests.pinfer import harness, test_sampler
-from tests.pinfer.harness import SIZE, greedy
-from tests.pinfer.test_flash import assert_near_the_oracle, half_model
-from tests.pinfer.test_graphs import decode
+from tests.pinfer.attention.test_flash import assert_near_the_oracle, half_model
+from tests.pinfer.models.test_cuda_graphs import decode
+from tests.pinfer.sampling import test_sampler
+from tests.support import toy_engine
+from tests.support.toy_engine import SIZE, greedy
 
 pytestmark = [
     pytest.mark.gpu,
@@ -83,7 +84,7 @@ def test_auto_takes_it():
 @pytest.mark.parametrize("dtype", HALF, ids=str)
 def test_answers_stay_near_the_oracle(kind, dtype, monkeypatch):
     flash = get_backend("flash", CUDA, dtype)
-    monkeypatch.setattr(harness, "get_backend", lambda name: flash)
+    monkeypatch.setattr(toy_engine, "get_backend", lambda name: flash)
     assert_near_the_oracle(half_model(kind, dtype).to(CUDA), [[1, 2, 3], [4], [5] * 9], near=0.05)
 
 

@@ -16,7 +16,7 @@ from ptrain.model.base import add_lora, load_base
 from ptrain.model.leak_probe import probe
 from ptrain.train import train
 from tests.ptrain.conftest import make_base, make_records, write_records
-from tests.ptrain.test_ptrain_loss import encoder, losses
+from tests.ptrain.trainer.test_loss import encoder, losses
 
 pytestmark = [
     pytest.mark.gpu,

@@ -11,7 +11,7 @@ import torch
 from pinfer import cli
 from pinfer.bench.suite import Settings, Suite
 from pinfer.bench.timing import Canary
-from tests.pinfer.folders import merge, save_adapter, save_base
+from tests.support.checkpoints import merge, save_adapter, save_base
 
 torch.set_num_threads(1)
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.pinfer.folders import copy_folder, short
+from tests.support.checkpoints import copy_folder, short
 
 
 def one_line(result, *parts):

@@ -13,7 +13,7 @@ from pbranch.format.layout import LayoutOptions
 from pinfer.params import EngineLimits
 from pinfer.request import lane_visibility
 from tests.conftest import MODEL_KINDS
-from tests.pinfer.harness import (
+from tests.support.toy_engine import (
     MARKERS,
     Recorder,
     Toy,

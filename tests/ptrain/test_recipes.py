@@ -16,8 +16,9 @@ from ptrain.config import Recipe
 from ptrain.pretrain.config import PretrainRecipe
 from ptrain.train import train
 from tests.ptrain.conftest import CONFIGS, SHAPE, make_base
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[2] / "recipes"
+ROOT = ROOT / "recipes"
 PAGES = sorted(ROOT.rglob("*.yaml"))
 LAUNCHES = [path for path in PAGES if path.parent.name == "accelerate"]
 RECIPES = [path for path in PAGES if path not in LAUNCHES]

@@ -1,0 +1,138 @@
+"""Proposals as trees: every character stays, edits change no number, topics tell nothing."""
+
+import random
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pdata.llm.edit_distance import relative_distance
+from pdata.llm.proposal import Branch, Edit, Fault, build_trace, split_sentences
+
+from pbranch.format.tree import Fork, plain_text
+from tests.pdata.build.test_pipeline import distance
+
+TEXT = "First some words.\n\nCase 1: x is 3, so 3 + 4 = 7.\n\nCase 2: as in Case 1, it is 9.\nDone."
+
+
+def build(*branches: Branch, text: str = TEXT, prompt: str = "Is it 3 or 9?"):
+    return build_trace(split_sentences(text), [branches], prompt)[0]
+
+
+def test_branches_keep_every_character():
+    tree = build(Branch("Case 1", 2, 2), Branch("Case 2", 3, 3))
+    assert plain_text(tree) == TEXT
+    fork = next(tree.forks())
+    assert fork.topics == ("Case 1", "Case 2") and fork.separator == "\n\n"
+    assert isinstance(tree.parts[1], Fork)
+
+
+def test_an_edit_may_take_a_sibling_out_and_nothing_else():
+    edit = Edit("as in Case 1, it", "it")
+    tree = build(Branch("Case 1", 2, 2), Branch("Case 2", 3, 3, (edit,)))
+    assert plain_text(tree) == TEXT.replace("as in Case 1, it", "it")
+
+
+@pytest.mark.parametrize(
+    "edit, reason",
+    [
+        (Edit("it is 9", "it is 8"), "edit changes a number"),
+        (Edit("it is 9", "it is"), "edit changes a number"),
+        (Edit("it is 9", "it is 9, not 3"), None),  # the problem names 3
+        (Edit("it is 9", "it is -9"), "edit changes a number"),
+        (Edit("it is 9", "it = 9"), "edit changes a number"),
+        (Edit("was 9", "is 9"), "edit does not fit"),
+        (Edit("", "is 9"), "edit does not fit"),
+        (Edit("i", "o"), "edit does not fit"),
+    ],
+)
+def test_edits_change_no_number_and_no_sign(edit, reason):
+    branches = Branch("Case 1", 2, 2), Branch("Case 2", 3, 3, (edit,))
+    if reason is None:
+        build(*branches)
+        return
+    with pytest.raises(Fault) as fault:
+        build(*branches)
+    assert fault.value.reason == reason
+
+
+def test_numbers_keep_their_order():
+    text = "Look.\nA: 3 is less than 5.\nB: it is so.\nDone."
+    swap = (Edit("3 is less than 5", "5 is less than 3"),)
+    with pytest.raises(Fault, match="changes a number"):
+        build(Branch("A", 2, 2, swap), Branch("B", 3, 3), text=text, prompt="3 and 5")
+
+
+@pytest.mark.parametrize(
+    "topics, reason",
+    [
+        (("Case 1", "Case 1 "), "equal topics"),
+        (("The case x is 3", "The case it is 7"), "unfit topic"),
+        (("", "Case 2"), "unfit topic"),
+        (("Case 1", "a topic that goes on for more than eight words"), "unfit topic"),
+        (("Step 8", "Step 9"), None),
+    ],
+)
+def test_topics_are_short_distinct_and_tell_nothing(topics, reason):
+    branches = Branch(topics[0], 2, 2), Branch(topics[1].strip(), 3, 3)
+    if reason is None:
+        assert next(build(*branches).forks()).topics == topics
+        return
+    with pytest.raises(Fault) as fault:
+        build(*branches)
+    assert fault.value.reason == reason
+
+
+def test_what_stands_before_a_topic_in_its_line_is_part_of_it():
+    text = "Two of them:\n1. **Red**: it is warm.\n2. **Blue**: it is cold.\nDone."
+    tree = build(Branch("Red", 2, 2), Branch("Blue", 3, 3), text=text)
+    assert next(tree.forks()).topics == ("1. **Red**", "2. **Blue**")
+    assert plain_text(tree) == text
+
+
+def test_a_title_that_holds_the_topic_is_the_topic():
+    text = "Both:\nHeight of Ann: tall.\nHeight of Bert: they say that Ann: is small.\nDone."
+    tree = build(Branch("Ann", 2, 2), Branch("Bert", 3, 3), text=text)
+    assert next(tree.forks()).topics == ("Height of Ann", "Height of Bert")
+    tree = build(Branch("tall", 2, 2), Branch("small", 3, 3), text=text)
+    assert [b.lead[:13] for b in next(tree.forks()).branches] == ["tall: Height ", "small: Height"]
+
+
+@pytest.mark.parametrize("end", ["</think>", "```"])
+def test_a_branch_does_not_end_within_a_block_of_thinking_or_code(end):
+    text = f"Two:\nA: one.\nB: two.\n{end}\nDone."
+    with pytest.raises(Fault, match="in two"):
+        build(Branch("A", 2, 2), Branch("B", 3, 4), text=text)
+    assert build(Branch("A", 2, 2), Branch("B", 3, 3), text=text)
+
+
+def test_several_blocks():
+    text = " Start.\nA: one.\nB: two.\n\nC: red.\nD: blue.\nE: end."
+    blocks = [[Branch("A", 2, 2), Branch("B", 3, 3)], [Branch("C", 4, 4), Branch("D", 5, 5)]]
+    tree, found = build_trace(split_sentences(text), blocks, "")
+    assert plain_text(tree) == text and len(list(tree.forks())) == 2
+    assert [b.tail for b in found] == ["\n\nC: red.\nD: blue.\nE: end.", "\nE: end."]
+    blocks = [[Branch("C", 4, 4), Branch("D", 5, 5)], [Branch("A", 2, 2), Branch("B", 3, 3)]]
+    with pytest.raises(Fault, match="overlapping"):
+        build_trace(split_sentences(text), blocks, "")
+
+
+@given(st.text("ab. \n!1A。$", max_size=60))
+def test_sentences_are_the_text(text):
+    sentences = split_sentences(text)
+    assert "".join(sentences) == text
+    assert all(s.strip() for s in sentences) or not text.strip()
+
+
+@given(st.text("ab ", max_size=40), st.text("ab ", max_size=40))
+def test_distance_is_the_textbook_one(a, b):
+    assert relative_distance(a, b) == distance(a, b) / max(len(a), len(b), 1)
+
+
+def test_distance_of_long_texts_is_quick():
+    draw = random.Random(0)
+    a = "".join(draw.choices("abcdefgh ", k=30_000))
+    b = a[:1000] + "now" + a[1007:15_000] + a[15_200:-500] + "end" + a[-500:]
+    began = time.monotonic()
+    assert 200 / 30_000 < relative_distance(a, b) < 215 / 30_000
+    assert time.monotonic() - began < 5

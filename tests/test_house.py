@@ -105,8 +105,13 @@ def git(*arguments: str) -> subprocess.CompletedProcess:
 def test_git_ignores_no_source():
     """A careless `build/` or `data/` in .gitignore would keep modules out of a clone."""
     sources = [str(path.relative_to(ROOT)) for _, path in modules()]
-    sources += ["data/pdata/build/pipeline.py", "data/samples/x.jsonl.gz", "data/tiny/base/config.json"]
-    sources += ["recipes/sft.yaml", "docs/build.md", "tests/pdata/build/test_pipeline.py"]
+    sources += ["data/samples/x.jsonl.gz", "data/tiny/base/config.json"]
+    sources += [
+        "data/pdata/build/pipeline.py",
+        "recipes/sft.yaml",
+        "docs/build.md",
+        "tests/pdata/build/test_pipeline.py",
+    ]
     found = git("check-ignore", "--no-index", *sources)
     assert found.returncode == 1 and found.stdout == "", f"ignored: {found.stdout}"
     assert git("check-ignore", "--no-index", "runs/demo/report.json").returncode == 0

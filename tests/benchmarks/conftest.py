@@ -1,5 +1,5 @@
-"""The benchmark suite on a random model, as in the tests of pinfer."""
+"""The models and folders of the tests of pinfer."""
 
-from tests.pinfer.conftest import suite
+from tests.pinfer.conftest import base, suite
 
-__all__ = ["suite"]
+__all__ = ["base", "suite"]

@@ -116,7 +116,7 @@ class Decoder:
         import torch
         from transformers import AutoModelForCausalLM
 
-        from pinfer.models.cuda_graphs import Graphed
+        from pinfer.models.cuda_graphs import CudaGraphModel
         from pinfer.models.fast import FastModel
 
         self.name, self.shape, self.flash = name, SHAPES[name], flash
@@ -124,24 +124,25 @@ class Decoder:
             config = self.shape.config(context)
             model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
         self.fast, self.device = FastModel(model), torch.device("cuda")
-        self.graphed = Graphed(self.fast)
+        self.captured = CudaGraphModel(self.fast)
 
     def step(self, prefix: int, branches: int, rounds: int, bandwidth: float) -> Step:
         """One step behind a shared prefix, each branch `OWN` tokens on."""
         import torch
 
-        from pinfer.attention.view import View
+        from pinfer.execution.forward import PassInput
 
-        view = step_view(self.shape, prefix, branches, OWN, self.device, torch.bfloat16)
+        shape, dtype = self.shape, torch.bfloat16
+        view = step_view(shape, prefix, branches, OWN, self.device, dtype, self.flash)
         drawn = torch.arange(branches, device=self.device)
         positions = view.positions.to(self.device)
 
         def call(model: Any) -> None:
-            anew = View(view.arena, view.slots, view.positions, view.parts, [])  # planned anew
-            model(drawn, positions, anew, drawn, self.flash)
+            again = replace(view, _derived={})  # planned again
+            model(PassInput(drawn, positions, again, drawn))
 
         eager, eager_host = timed(lambda: call(self.fast), rounds)
-        graph, graph_host = timed(lambda: call(self.graphed), rounds)
+        graph, graph_host = timed(lambda: call(self.captured), rounds)
         share = self.shape.step_bytes(branches, prefix, OWN + 1) / bandwidth / (graph / 1e3)
         return Step(self.name, prefix, branches, eager, graph, eager_host, graph_host, share)
 
@@ -164,7 +165,9 @@ class Decoder:
         torch.cuda.synchronize()
 
 
-def step_view(shape: Shape, prefix: int, branches: int, own: int, device: Any, dtype: Any) -> Any:
+def step_view(
+    shape: Shape, prefix: int, branches: int, own: int, device: Any, dtype: Any, backend: Any
+) -> Any:
     """The view of a step of `branches` rows that share `prefix` slots and see `own` and themselves,
     over random keys and values."""
     import torch
@@ -185,44 +188,46 @@ def step_view(shape: Shape, prefix: int, branches: int, own: int, device: Any, d
             size = (arena.slots, shape.kv_heads, shape.dim)
             pools[layer] = torch.randn(size, device=device, dtype=dtype)
     positions = torch.full((branches,), prefix + own)
-    return View(arena, torch.tensor(slots, device=device), positions, parts, [])
+    return View(arena, torch.tensor(slots, device=device), positions, parts, [], backend)
 
 
 def branch_seconds(decoder: Any, arena: Any, mode: str, prefix: int, branches: int) -> float:
     """Seconds of the passes that feed a word to each live branch and nothing else, scheduling and
-    drawing included: `LENGTH` of them side by side, and as many for each branch one by one."""
+    sampling included: `LENGTH` of them in parallel, and as many for each branch one by one."""
     import torch
 
-    from pinfer.execution.pass_plan import plan_pass
-    from pinfer.kv_cache.lanes import finish_joins, release_lanes
+    from pinfer.core import Core
+    from pinfer.execution.runner import Runner
+    from pinfer.kv_cache.lanes import LaneCache
     from pinfer.params import EngineLimits
     from pinfer.sampling.sampler import Sampler
+    from pinfer.sampling.scripted import ScriptedSampler
     from pinfer.scheduling.scheduler import Scheduler
 
-    rules, legal, script = forced(decoder.shape.vocabulary, branches, LENGTH)
-    scheduler = Scheduler(rules, EngineLimits(max_prefix_rows=0))
-    sampler = Sampler(torch.from_numpy(legal).to(decoder.device))
+    spec, legal, script = forced(decoder.shape.vocabulary, branches, LENGTH)
+    runner = Runner(decoder.captured, decoder.flash)
+    runner.cache = LaneCache(arena)
+    scheduler = Scheduler(spec, EngineLimits(max_prefix_rows=0), runner.cache)
+    sampler = ScriptedSampler(before=Sampler(torch.from_numpy(legal).to(decoder.device)))
+    core, fed = Core(scheduler, runner, sampler), []
+    schedule = scheduler.schedule
+
+    def watched() -> Any:
+        fed.append(schedule())
+        return fed[-1]
+
+    scheduler.schedule = watched  # type: ignore[method-assign]
     request = scheduler.add([7] * prefix, request_params(mode, branches))
+    sampler.add(request.number, script)
     seconds = 0.0
-    while scheduler.busy:
+    while core.busy:
         decoder.wait()
         start = time.perf_counter()
-        batch = scheduler.schedule()
-        view = plan_pass(batch.rows, arena)
-        tokens = torch.tensor([r.token for r in batch.rows], device=decoder.device)
-        drawn = torch.tensor(batch.drawn, dtype=torch.long, device=decoder.device)
-        positions = view.positions.to(decoder.device)
-        logits = decoder.graphed(tokens, positions, view, drawn, decoder.flash)
-        finish_joins(batch.rows, arena)
-        choices = [
-            replace(choice, token=next(script[lane.path]), legal=True)
-            for choice, lane in zip(sampler(logits, batch.lanes), batch.lanes, strict=True)
-        ]
-        scheduler.commit(batch, choices)
+        core.step()
         decoder.wait()
-        if len(batch.drawn) == len(batch.rows) and all(x.in_branch for x in batch.lanes):
+        sampled = fed[-1].sampled
+        if len(sampled) == len(fed[-1].tokens) and all(x.lane.in_branch for x in sampled):
             seconds += time.perf_counter() - start
-    release_lanes([*request.lanes, *request.outlines], arena)
     return seconds
 
 
@@ -237,21 +242,21 @@ def request_params(mode: str, branches: int) -> Any:
 def forced(
     vocabulary: int, branches: int, length: int
 ) -> tuple[Any, Any, dict[Any, Iterator[int]]]:
-    """Rules, the grammar's table, and what each lane is made to draw: one fork, `length` tokens a
+    """Spec, the grammar's table, and what each lane is made to draw: one fork, `length` tokens a
     branch, a word after the join, the end."""
     from pbranch.format.grammar import legal_table
     from pbranch.format.markers import MarkerIds
-    from pinfer.model_spec import Rules
+    from pinfer.model_spec import ModelSpec
 
     markers = MarkerIds(fork=0, topic=1, spawn=2, branch=3, end=4, join=5)
     end_of_text, word = 6, 7
-    rules = Rules(markers, frozenset({end_of_text}), 2**20)
+    spec = ModelSpec(markers, frozenset({end_of_text}), 2**20)
     table = legal_table(markers, [end_of_text], vocabulary, vocabulary)
     outline = [markers.fork, *[markers.topic, word] * branches, markers.spawn]
     script: dict[Any, Iterator[int]] = {(): iter([*outline, word, end_of_text])}
     for i in range(branches):
         script[((0, i),)] = iter([*[word] * length, markers.end])
-    return rules, table, script
+    return spec, table, script
 
 
 def timed(call: Callable[[], Any], rounds: int) -> tuple[float, float]:

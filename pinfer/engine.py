@@ -1,40 +1,49 @@
-"""The engine: prompts in, answers out, the branches of all of them decoded side by side."""
+"""The engine: prompts in, answers out, the branches of all of them decoded in shared passes."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
-
-import torch
 
 from pbranch.errors import BranchError, RequestError
 from pbranch.format.branch_config import Form
-from pbranch.format.grammar import legal_table
 from pbranch.hf.prompt import Message, render_prompt
 from pbranch.hf.segment_codec import SegmentCodec
-from pinfer.attention.backend import get_backend
 from pinfer.cost.store import cost_key, find_cost
 from pinfer.dialects.instruction import instruct
-from pinfer.dialects.paper_controller import TrunkScript
-from pinfer.dialects.paper_marks import Paper, barred_tokens
-from pinfer.execution.runner import Runner
-from pinfer.kv_cache.budget import cached_rows
-from pinfer.models.cuda_graphs import graphed
+from pinfer.dialects.paper_controller import PaperTrunk
+from pinfer.dialects.paper_marks import PaperMarks, barred_tokens
+from pinfer.models.build import build_core
 from pinfer.models.load import Loaded, load
-from pinfer.models.probe import choose_path
-from pinfer.output.event_stream import Transcript
+from pinfer.output.event_stream import EventStream
 from pinfer.output.events import Event, Finished
 from pinfer.output.generation import Generation, make_generation
 from pinfer.params import EngineLimits, SamplingParams, samples
+from pinfer.request.controller import LaneController
 from pinfer.request.state import Request
-from pinfer.request.stop_strings import StopWatch
+from pinfer.request.stop_strings import StopMatcher
 from pinfer.sampling.sampler import Sampler
-from pinfer.scheduling.scheduler import Scheduler
 
 Prompt = str | Sequence[Message] | Mapping[str, list[int]]
+UNCLAIMED = 4096  # finished requests that wait for `run`, at most: the oldest go first
+log = logging.getLogger("pinfer")
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRequest:
+    """A prompt as token ids, with all that decoding it needs: made on any thread."""
+
+    token_ids: list[int]
+    params: SamplingParams
+    stops: StopMatcher | None
+    controller: LaneController | None
 
 
 class Engine:
-    """Decodes requests in shared passes. `from_pretrained` is the usual way to one."""
+    """Decodes requests in shared passes. `from_pretrained` is the usual way to one.
+
+    Not to be shared between threads: `EngineLoop` owns an engine and serves many.
+    """
 
     def __init__(
         self,
@@ -46,24 +55,17 @@ class Engine:
     ) -> None:
         """path, owned: see `choose_path`; the fast path may not see later changes of the weights.
         Raises ModelError where the probe finds that the model would decode wrongly."""
-        backend = get_backend(attention, loaded.model.device, loaded.model.dtype)
         self.tokenizer, self.branch_config = loaded.tokenizer, loaded.branch_config
         self.codec = SegmentCodec(loaded.tokenizer)
-        self.rules = loaded.rules
-        size = loaded.model.get_output_embeddings().weight.shape[0]
-        forward, row_bytes = choose_path(loaded.model, backend, path, owned)
-        limits = limits or EngineLimits()
-        most = cached_rows(limits, row_bytes, loaded.model.device)
-        self.runner = Runner(graphed(forward, backend), backend, most)
-        self.scheduler = Scheduler(self.rules, replace(limits, max_kv_rows=most))
-        table = legal_table(
-            self.rules.markers, self.rules.end_of_text, size, min(size, len(loaded.tokenizer))
+        self.spec = loaded.spec
+        self._vocabulary: int = loaded.model.get_output_embeddings().weight.shape[0]
+        self.core = build_core(
+            loaded.model, loaded.spec, len(loaded.tokenizer), attention, limits, path, owned
         )
-        own = getattr(loaded.model, "generation_config", None)
-        self._asks: str | None = getattr(own, "paper_instruction", None)
-        self._paper: Paper | None = None  # the first request in the dialect makes it
-        self._unclaimed: list[Request] = []  # finished while a stream was followed
-        self.sampler = Sampler(torch.from_numpy(table).to(self.runner.device))
+        config = getattr(loaded.model, "generation_config", None)
+        self._model_instruction: str | None = getattr(config, "paper_instruction", None)
+        self._marks: PaperMarks | None = None  # made by the first request in the dialect
+        self._unclaimed: dict[int, Request] = {}  # finished, in order, and not yet given out
 
     @classmethod
     def from_pretrained(
@@ -78,16 +80,39 @@ class Engine:
         path: str = "auto",
         stored_cost: bool = False,
     ) -> "Engine":
-        """A base and an adapter, by folder or Hub id. Neither: the shipped ones. Adapter `none`:
-        the bare model, which decodes in mode linear only. path: see `choose_path`. stored_cost: as
-        limits.cost, what `pinfer bench --break-even` has measured of this model here, if it has."""
+        """Load a base and an adapter, by folder or Hub id.
+
+        Args:
+            model: The base. None: the adapter's own; with neither, the shipped tiny model.
+            adapter: The adapter. `none`: the bare model, which decodes in mode linear only.
+            dtype: float32, bfloat16, float16 or float64. None: float32 on a CPU, else bfloat16.
+            device: cpu, cuda or cuda:N. None: a GPU where there is one.
+            attention: `auto`, or a backend by name, see `get_backend`.
+            limits: What the engine may hold at once.
+            path: `auto`, `fast` or `general`, see `choose_path`.
+            stored_cost: Take as limits.cost what `pinfer bench --break-even` has measured of this
+                model here, if it has.
+
+        Returns:
+            An engine that owns the model.
+
+        Raises:
+            ModelError: The model cannot be loaded, or would decode branches wrongly.
+            AdapterError: The adapter does not belong to the base.
+            RequestError: An option is none of those named.
+        """
         loaded = load(model, adapter, dtype, device)
         if stored_cost:
             key = cost_key(loaded.model, attention=attention, path=path)
             limits = replace(limits or EngineLimits(), cost=find_cost(key))
         return cls(loaded, attention, limits, path, owned=True)
 
-    def add(
+    def add(self, prompt: Prompt, params: SamplingParams, **rendering: Any) -> Request:
+        """Queue a prompt: text, messages, or {"token_ids": […]} as it is. rendering: the keywords
+        of `prepare`. `run` gives out its answer, unless `follow` is asked for it."""
+        return self.enqueue(self.prepare(prompt, params, **rendering))
+
+    def prepare(
         self,
         prompt: Prompt,
         params: SamplingParams,
@@ -96,94 +121,122 @@ class Engine:
         raw: bool = False,
         template_args: Mapping[str, Any] | None = None,
         instruction: str | None = None,
-    ) -> Request:
-        """Queue a prompt: text, messages, or {"token_ids": […]} as it is. system, raw and
-        template_args: see `render_prompt`. An adapter's switch follows from whether the request
-        may fork. instruction: what asks for the marks of params.dialect, behind the prompt; None:
-        the model's own (`paper_instruction` in its generation_config.json), else the shipped text
-        in the prompt's language."""
+    ) -> PreparedRequest:
+        """Render a prompt. Changes nothing in the engine's queues, and may run on any thread.
+
+        system, raw, template_args: see `render_prompt`. An adapter's switch follows from whether
+        the request may fork. instruction: what asks for the marks of params.dialect, after the
+        prompt; None: the model's own (`paper_instruction` in its generation_config.json), else the
+        shipped text in the prompt's language.
+        """
         if isinstance(prompt, Mapping):
             ids = list(prompt["token_ids"])
-            rows = self.sampler.legal.shape[1]
+            rows = self._vocabulary
             if wrong := [i for i in ids if not 0 <= i < rows]:
                 raise RequestError(f"token id {wrong[0]}: the vocabulary has {rows} rows")
         else:
             if params.dialect == "paper":
-                prompt = instruct(prompt, self._asks if instruction is None else instruction)
+                own = self._model_instruction
+                prompt = instruct(prompt, own if instruction is None else instruction)
             form: Form = "parallel" if params.forks else "linear"
             switch = self.branch_config.switch.text(form) if self.branch_config else None
             ids = render_prompt(prompt, self.tokenizer, system, raw, template_args, switch)
-        watch = StopWatch(self.codec.decode, params.stop) if params.stop else None
-        return self.scheduler.add(ids, params, watch, self._script(params))
+        stops = None
+        if params.stop or params.stop_when is not None:
+            stops = StopMatcher(self.codec.decode, params.stop, params.stop_when)
+        return PreparedRequest(ids, params, stops, self._controller(params))
 
-    def _script(self, params: SamplingParams) -> TrunkScript | None:
+    def _controller(self, params: SamplingParams) -> LaneController | None:
         """What reads the dialect of a request, where it may branch in one."""
         if params.dialect == "native" or not params.may_branch:
             return None
-        if self._paper is None:
-            self._paper = Paper.of(self.codec)
-            for state, tokens in barred_tokens(self.tokenizer, self.codec).items():
-                self.sampler.legal[state, tokens] = False
-        return TrunkScript(self._paper, params.outline)
+        if self._marks is None:
+            sampler = self.core.sampler
+            if isinstance(sampler, Sampler):
+                barred = barred_tokens(self.tokenizer, self.codec)
+                self.core.sampler = sampler.barring(barred)
+            self._marks = PaperMarks.of(self.codec)
+        return PaperTrunk(self._marks, params.outline)
+
+    def enqueue(self, prepared: PreparedRequest) -> Request:
+        """Queue a prepared prompt. RequestError where it can never be served."""
+        p = prepared
+        return self.core.scheduler.add(p.token_ids, p.params, p.stops, p.controller)
 
     def step(self) -> list[Request]:
-        """One pass; returns the requests that it has finished. If it fails, or is interrupted,
-        every request is aborted: their caches may lack rows."""
+        """One pass; returns the requests that it has finished. What fails in a request, or in the
+        pass that it is part of, ends it with the reason `error`. If a pass is interrupted, every
+        request is aborted: their caches may lack tokens."""
         try:
-            batch = self.scheduler.schedule()
-            logits = self.runner.run(batch) if batch.rows else None
-            choices = self.sampler(logits, batch.lanes) if logits is not None else []
-            finished = self.scheduler.commit(batch, choices)
-            for request in finished:
-                self.runner.release(request, keep_prompt=self.scheduler.keeps(request))
-            for request in self.scheduler.evict():
-                self.runner.release(request)
-            return finished
+            finished = self.core.step()
         except BaseException:
             self.reset()
             raise
+        for request in finished:
+            if request.error is not None:
+                log.error("request %d failed", request.number, exc_info=request.error)
+        return finished
 
     def abort(self, request: Request) -> None:
         """End a request at once, wherever it stands; what it has stays well-formed."""
-        self.scheduler.abort(request)
-        self.runner.release(request, keep_prompt=self.scheduler.keeps(request))
+        self.core.scheduler.abort(request)
 
     def reset(self) -> None:
         """Abort all requests and forget all prompts."""
-        for request in [*self.scheduler.queued, *self.scheduler.running]:
-            self.abort(request)
-        for request in self.scheduler.prefixes.evict(0):
-            self.runner.release(request)
+        self.core.scheduler.reset()
 
     def stream(
         self, prompt: Prompt, params: SamplingParams | None = None, **rendering: Any
     ) -> Iterator[Event]:
-        """Decode one prompt and tell what happens; the last event is `Finished`. Requests that were
-        queued before are decoded along with it. `rendering`: the keywords of `add`."""
+        """Decode one prompt and tell what happens.
+
+        Args:
+            prompt: As in `add`.
+            params: How to decode; None: the defaults.
+            **rendering: The keywords of `prepare`.
+
+        Yields:
+            What is new after each pass; the last event is `Finished`. Requests that were queued
+            before are decoded along with it.
+
+        Raises:
+            RequestError: The request can never be served.
+        """
         yield from self.follow(self.add(prompt, params or SamplingParams(), **rendering))
 
     def follow(self, request: Request) -> Iterator[Event]:
         """The events of a queued request. Left early, it aborts the request; after an `abort` from
         outside, the events of what it has still come."""
-        transcript = Transcript(request, self.rules, self.codec)
+        events = EventStream(request, self.spec, self.codec)
         try:
             while request.finish_reason is None:
-                self._unclaimed += [r for r in self.step() if r is not request]
-                yield from transcript.advance()
-            yield from transcript.advance()
+                self._advance()
+                yield from events.advance()
+            yield from events.advance()
         finally:
             if request.finish_reason is None:
                 self.abort(request)
-        yield Finished(make_generation(request, self.rules, self.codec))
+            self._unclaimed.pop(request.number, None)
+        yield Finished(self.generation(request))
 
     def run(
         self, until: Callable[[], bool] = lambda: False
     ) -> Iterator[tuple[Request, Generation]]:
         """Step until nothing is left, or `until` says so; yields each request as it finishes."""
-        while (self._unclaimed or self.scheduler.busy) and not until():
-            finished, self._unclaimed = self._unclaimed or self.step(), []
-            for request in finished:
-                yield request, make_generation(request, self.rules, self.codec)
+        while (self._unclaimed or self.core.busy) and not until():
+            if not self._unclaimed:
+                self._advance()
+            while self._unclaimed:
+                request = self._unclaimed.pop(next(iter(self._unclaimed)))
+                yield request, self.generation(request)
+
+    def _advance(self) -> None:
+        """One pass, whose finished requests wait for whoever asked for them."""
+        for request in self.step():
+            self._unclaimed[request.number] = request
+        while len(self._unclaimed) > UNCLAIMED:
+            gone = self._unclaimed.pop(next(iter(self._unclaimed)))
+            log.warning("request %d: nobody has asked for its answer; it is forgotten", gone.number)
 
     def generate(
         self,
@@ -193,8 +246,21 @@ class Engine:
         n: int = 1,
         **rendering: Any,
     ) -> list[Generation]:
-        """Answers in the order of the prompts, `n` of each, decoded as one batch. Sample i has the
-        seed plus i. `rendering`: the keywords of `add`."""
+        """Decode prompts as one batch.
+
+        Args:
+            prompts: Each as in `add`.
+            params: How to decode; None: the defaults.
+            n: Answers a prompt; sample i has the seed plus i.
+            **rendering: The keywords of `prepare`.
+
+        Returns:
+            Answers in the order of the prompts, `n` of each. Requests that were queued before are
+            decoded along; their answers wait for `run`.
+
+        Raises:
+            RequestError: A prompt can never be served; then none of them is decoded.
+        """
         params = params or SamplingParams()
         requests: list[Request] = []
         try:
@@ -202,7 +268,14 @@ class Engine:
                 for sample in samples(params, n):
                     requests.append(self.add(prompt, sample, **rendering))
         except BranchError:
-            self.scheduler.drop(requests)  # nothing of a refused call is left for the next one
+            self.core.scheduler.drop(requests)  # nothing of a refused call is left for the next one
             raise
-        done: dict[int, Any] = {request.number: answer for request, answer in self.run()}
-        return [done[request.number] for request in requests]
+        while any(request.finish_reason is None for request in requests):
+            self._advance()
+        for request in requests:
+            self._unclaimed.pop(request.number, None)
+        return [self.generation(request) for request in requests]
+
+    def generation(self, request: Request) -> Generation:
+        """The answer of a finished request."""
+        return make_generation(request, self.spec, self.codec)

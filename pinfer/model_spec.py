@@ -8,7 +8,7 @@ from pinfer.cost.pass_cost import PassCost
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class ModelSpec:
     """What a model brings: markers, the ids that end a text, context in positions, the layout that
     it was trained for, how long the branches were that it learned from, in tokens (the mean), and
     what its passes cost here (the scheduler adds it, if it is known)."""

@@ -24,6 +24,7 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "repetition_penalty": (lambda x: 0 < x < float("inf"), "more than 0"),
     "min_branch_tokens": (lambda x: x >= 0, "0 or more"),
     "logprobs": (lambda x: x is None or 0 <= x <= 100, "0 to 100"),
+    "prompt_logprobs": (lambda x: x is None or 0 <= x <= 100, "0 to 100"),
 }
 
 
@@ -31,12 +32,14 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
 class SamplingParams:
     """One request's parameters. temperature 0: greedy. Counts are in tokens.
 
-    A draw is shaped as in transformers, in this order: repetition_penalty over what the lane sees
-    (markers and injected tokens exempt), temperature, top_k (0: all), top_p, min_p. logprobs:
-    report each drawn token's log-probability under the bare model, and that many of the best.
+    Logits are processed as in transformers, in this order: repetition_penalty over what the lane
+    sees (markers and injected tokens exempt), temperature, top_k (0: all), top_p, min_p. logprobs:
+    report each sampled token's log-probability under the bare model, and that many of the best;
+    prompt_logprobs: the same of the prompt's tokens.
     stop, stop_token_ids: end the answer, or in a branch that branch; what they match is not text.
+    stop_when: the same where it returns True for the text of the lane since its last fork.
     mode: `parallel`; `serial`, the same tokens one branch at a time; `linear`, no fork allowed.
-    fork: `never`, as in mode linear; `auto`, a block that promises little (one topic, or branches
+    fork: `never`, as in mode linear; `auto`, a fork that promises little (one topic, or branches
     that were shorter in training than min_branch_tokens) is decoded one branch at a time, which
     changes no token, or where EngineLimits.cost is known, with as many branches at a time as make
     a token cheapest; `always`, all at once.
@@ -54,8 +57,10 @@ class SamplingParams:
     repetition_penalty: float = 1.0
     seed: int = 0
     logprobs: int | None = None
+    prompt_logprobs: int | None = None
     stop: tuple[str, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
+    stop_when: Callable[[str], bool] | None = None
     mode: Mode = "parallel"
     grammar: Literal["on", "off"] = "on"
     fork: Forking = "auto"

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from pbranch.errors import ModelError
-from pinfer.attention.backend import Backend
+from pinfer.attention.attend import attend
 from pinfer.attention.view import View
 
 ATTENTION_NAME = "pinfer_view"
@@ -44,7 +44,6 @@ def view_attention(
     sliding_window: int | None = None,
     softcap: float | None = None,
     branch_view: View | None = None,
-    branch_backend: Backend | None = None,
     **unknown: Any,
 ) -> tuple[Tensor, None]:
     """Query (1, H, R, D), key and value (1, Hk, R, D); returns (1, R, H, D)."""
@@ -53,16 +52,20 @@ def view_attention(
         strange.append("attention_mask")  # we asked for none: the model made one of its own
     if strange:
         raise ModelError(f"{type(module).__name__}: unknown attention argument {strange[0]}")
-    if branch_view is None or branch_backend is None:
+    if branch_view is None:
         raise ModelError(
             f"{type(module).__name__} gets no view of a pass: its model's code drops keywords, or "
             "the model was loaded by pinfer and is used for something else"
         )
-    layer = module.layer_idx
-    branch_view.arena.write(
-        layer, branch_view.slots, key[0].transpose(0, 1), value[0].transpose(0, 1)
+    query, key, value = (x[0].transpose(0, 1) for x in (query, key, value))
+    out = attend(
+        module.layer_idx,
+        query,
+        key,
+        value,
+        branch_view,
+        scale=query.shape[-1] ** -0.5 if scaling is None else scaling,
+        window=sliding_window,
+        softcap=softcap,
     )
-    view = branch_view.within(sliding_window)
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    out = branch_backend(query[0].transpose(0, 1), view, layer, scale, softcap)
     return out[None], None

@@ -1,20 +1,26 @@
-"""What the rows of a pass attend to: parts of the arena, and one another. Knows no lanes."""
+"""Attention metadata of a pass: which KV slots each token sees, and which tokens of the same pass.
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+Backends compute a view; a view knows no lanes and no policy.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from torch import Tensor
 
 from pinfer.kv_cache.arena import Arena
+
+if TYPE_CHECKING:
+    from pinfer.attention.backend import Backend
 
 Derived = TypeVar("Derived")
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows `rows` (R,) of the pass see slots [start, start + length). mask (R, length) where a
-    sliding window cuts some of it, else None."""
+    """Tokens `rows` (R,) of the pass see slots [start, start + length). mask (R, length) where a
+    sliding window or a policy hides some of them, else None."""
 
     rows: Tensor
     start: int
@@ -24,57 +30,89 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows [start, start + length) of the pass see one another as `mask` (length, length) says."""
+    """Tokens [start, start + length) of the pass see each other as `mask` (length, length) says."""
 
     start: int
     length: int
     mask: Tensor
 
 
+class KVPolicy(Protocol):
+    """Sees every layer's queries and keys, and may hide slots from what follows."""
+
+    def look(self, layer: int, query: Tensor, view: "View") -> "View":
+        """Before attention: query (R, H, D), keys and values stored. The view to attend to."""
+
+
 @dataclass(frozen=True, slots=True)
 class View:
-    """Everything a pass's attention needs. `slots` (R,): where its rows are stored."""
+    """Everything a pass's attention needs. `slots` (R,): where its tokens are stored; `positions`
+    (R,) on the host; `layers`: views of the layers that see other slots than the rest."""
 
     arena: Arena
     slots: Tensor
-    positions: Tensor  # (R,) on the host
+    positions: Tensor
     parts: list[Part]
     groups: list[Group]
+    backend: "Backend"
+    policy: KVPolicy | None = None
+    layers: Mapping[int, "View"] = field(default_factory=dict)
     _windows: dict[int, "View"] = field(default_factory=dict)
     _derived: dict[Callable, Any] = field(default_factory=dict)
 
     def derived(self, make: Callable[["View"], Derived]) -> Derived:
-        """What a backend makes of the view, once for all layers."""
+        """What a backend makes of the view, once for all layers that share it."""
         if make not in self._derived:
             self._derived[make] = make(self)
         return self._derived[make]
 
+    def for_layer(self, layer: int) -> "View":
+        """The view of a layer: this one, unless the layer has its own."""
+        return self.layers.get(layer, self) if self.layers else self
+
     def within(self, window: int | None) -> "View":
-        """The same view for a layer whose rows see only positions above their own - window."""
+        """The same view for a layer whose tokens see only positions above their own - window."""
         if window is None:
             return self
         if window not in self._windows:
             self._windows[window] = self._slide(window)
         return self._windows[window]
 
+    def hiding(self, hidden: Tensor) -> "View":
+        """The same view without the slots where `hidden` (slots,) is True, which are on the host.
+        Tokens of the pass see each other as before."""
+        parts = []
+        for part in self.parts:
+            kept = ~hidden[part.start : part.start + part.length]
+            near = kept[None].expand(len(part.rows), -1)
+            if (shrunk := shrink(part, near)) is not None:
+                parts.append(shrunk)
+        return replace(self, parts=parts, layers={}, _windows={}, _derived={})
+
     def _slide(self, window: int) -> "View":
-        parts = [p for part in self.parts if (p := self._cut(part, window)) is not None]
+        parts = []
+        for part in self.parts:
+            q = self.positions[part.rows.cpu()]
+            k = self.arena.positions[part.start : part.start + part.length]
+            if (shrunk := shrink(part, q[:, None] - k[None] < window)) is not None:
+                parts.append(shrunk)
         groups = []
         for group in self.groups:
             pos = self.positions[group.start : group.start + group.length]
             near = (pos[:, None] - pos[None] < window).to(group.mask.device)
             groups.append(Group(group.start, group.length, group.mask & near))
-        return View(self.arena, self.slots, self.positions, parts, groups)
+        return replace(self, parts=parts, groups=groups, layers={}, _windows={}, _derived={})
 
-    def _cut(self, part: Part, window: int) -> Part | None:
-        """A slice of the part, masked where joined branches overlap in position."""
-        q = self.positions[part.rows.cpu()]
-        k = self.arena.positions[part.start : part.start + part.length]
-        near = q[:, None] - k[None] < window
-        columns = near.any(0).nonzero().flatten()
-        if not len(columns):
-            return None
-        first, last = int(columns[0]), int(columns[-1]) + 1
-        near = near[:, first:last]
-        mask = None if bool(near.all()) else near.to(part.rows.device)
-        return Part(part.rows, part.start + first, last - first, mask)
+
+def shrink(part: Part, near: Tensor) -> Part | None:
+    """A part of which tokens see only the slots where `near` (R, length) is True, on the host: the
+    shortest run of slots, masked where it is not the same for all. None where nothing is left."""
+    if part.mask is not None:
+        near = near & part.mask.cpu()
+    columns = near.any(0).nonzero().flatten()
+    if not len(columns):
+        return None
+    first, last = int(columns[0]), int(columns[-1]) + 1
+    near = near[:, first:last]
+    mask = None if bool(near.all()) else near.to(part.rows.device)
+    return Part(part.rows, part.start + first, last - first, mask)

@@ -4,8 +4,9 @@ on a fork pays. Tokens are forced; what the model says is drawn from and thrown 
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from itertools import repeat
 from operator import itemgetter
 
 import torch
@@ -13,14 +14,15 @@ import torch
 from pbranch.errors import RequestError
 from pbranch.format.markers import MarkerIds
 from pinfer.bench.timing import each, interleave
+from pinfer.core import Core
 from pinfer.cost.pass_cost import PassCost
 from pinfer.cost.store import cost_key, save_cost
 from pinfer.engine import Engine
-from pinfer.model_spec import Rules
+from pinfer.model_spec import ModelSpec
 from pinfer.models.load import load
 from pinfer.params import EngineLimits, SamplingParams
-from pinfer.request.state import Lane
-from pinfer.scheduling.batch import Choice
+from pinfer.request.state import Path
+from pinfer.sampling.scripted import ScriptedSampler
 from pinfer.scheduling.scheduler import Scheduler
 
 ROWS = (1, 2, 4, 8, 16)
@@ -45,82 +47,76 @@ def report_cost(
     loaded = load(model, adapter, dtype, device)
     key = cost_key(loaded.model, attention=attention, path=path)  # while the weights are whole
     engine = Engine(loaded, attention, path=path, owned=True)
-    cost = measure_cost(engine, prompt_tokens)
+    cost = measure_cost(engine.core, prompt_tokens)
     print(json.dumps({**key, **asdict(cost)}) if as_json else cost_table(cost))
     print(f"stored in {save_cost(cost, key)}", file=sys.stderr)
 
 
 def measure_cost(
-    engine: Engine, prompt_tokens: int = 512, rows: Sequence[int] = ROWS, rounds: int = 15
+    core: Core, prompt_tokens: int = 512, rows: Sequence[int] = ROWS, rounds: int = 15
 ) -> PassCost:
-    """Seconds of an engine's step with so many branches behind a prompt: medians of `rounds`, in
-    each of which every width has its turn, in random order.
+    """Seconds of a step with so many branches after a prompt: medians of `rounds`, in each of which
+    every width has its turn, in random order.
 
     Process CPU time on a CPU with one thread, which other programs do not disturb; else wall time,
-    waiting for the device. RequestError where the engine is busy, or the prompt does not fit.
+    waiting for the device. RequestError where requests are being decoded, or the prompt does not
+    fit.
     """
     passes = _WARM_UPS + rounds
-    _check(engine, prompt_tokens, rows, passes)
-    lines: dict[int, _Line] = {}
+    _check(core, prompt_tokens, rows, passes)
+    forks: dict[int, _EndlessFork] = {}
     try:
         for n in rows:
-            lines[n] = _Line(engine, n, prompt_tokens, passes)
-        arms = {str(n): line.seconds for n, line in lines.items()}
+            forks[n] = _EndlessFork(core, n, prompt_tokens, passes)
+        arms = {str(n): fork.seconds for n, fork in forks.items()}
         found = interleave(arms, rounds, _WARM_UPS)
     finally:
-        for line in lines.values():
-            engine.runner.release(line.request)
+        for fork in forks.values():
+            fork.core.scheduler.reset()
     return PassCost.measured({n: each(found, itemgetter(str(n))).median for n in rows})
 
 
-class _Line:
-    """A request in the middle of a block of so many branches, which write on for ever."""
+class _EndlessFork:
+    """A request in the middle of a fork of so many branches, which write on for ever."""
 
-    def __init__(self, engine: Engine, branches: int, prompt_tokens: int, passes: int) -> None:
-        self.engine = engine
+    def __init__(self, core: Core, branches: int, prompt_tokens: int, passes: int) -> None:
         outline = [_MARKERS.fork, *[_MARKERS.topic, _WORD] * branches, _MARKERS.spawn]
         params = SamplingParams(
             max_new_tokens=len(outline) + branches * (passes + 2),
             fork="always",
             max_topics=branches,
         )
-        rules = Rules(_MARKERS, frozenset(), engine.rules.context)
-        self.scheduler = Scheduler(rules, EngineLimits(max_prefix_rows=0))
-        self.request = self.scheduler.add([_WORD] * prompt_tokens, params)
-        self.outline = iter(outline)
+        spec = ModelSpec(_MARKERS, frozenset(), core.scheduler.spec.context)
+        limits = EngineLimits(max_prefix_rows=0)
+        sampler = ScriptedSampler(before=core.sampler)
+        self.core = Core(Scheduler(spec, limits, core.runner.cache), core.runner, sampler)
+        self.request = self.core.scheduler.add([_WORD] * prompt_tokens, params)
+        scripts: dict[Path, Iterable[int]] = {((0, i),): repeat(_WORD) for i in range(branches)}
+        sampler.add(self.request.number, {(): outline, **scripts})
         while len(self.request.lanes) == 1 or self.request.waiting or self._feeds_headers():
-            self.step()
+            self.core.step()
 
     def _feeds_headers(self) -> bool:
         return len(self.request.queue) > self.request.live
 
     def seconds(self) -> float:
         """Of one more step."""
-        begin = _now(self.engine)
-        self.step()
-        return _now(self.engine) - begin
-
-    def step(self) -> None:
-        """A pass, as the engine makes it."""
-        batch = self.scheduler.schedule()
-        self.engine.sampler(self.engine.runner.run(batch), batch.lanes)
-        self.scheduler.commit(batch, [Choice(self._next(x), True) for x in batch.lanes])
-
-    def _next(self, lane: Lane) -> int:
-        return _WORD if lane.in_branch else next(self.outline)
+        begin = _now()
+        self.core.step()
+        return _now() - begin
 
 
-def _check(engine: Engine, prompt_tokens: int, rows: Sequence[int], passes: int) -> None:
-    if engine.scheduler.busy:
+def _check(core: Core, prompt_tokens: int, rows: Sequence[int], passes: int) -> None:
+    if core.busy:
         raise RequestError("the engine has requests; passes are measured when it is idle")
     longest = prompt_tokens + 2 * max(rows) + passes + 8
-    if longest > engine.rules.context:
+    if longest > core.scheduler.spec.context:
         raise RequestError(
             f"{prompt_tokens} prompt tokens: measuring takes {longest} positions, the model's "
-            f"context holds {engine.rules.context}"
+            f"context holds {core.scheduler.spec.context}"
         )
     cached = sum(prompt_tokens + n * (passes + 6) + 4 for n in rows)
-    most = engine.scheduler.limits.max_kv_rows
+    most = core.scheduler.limits.max_kv_rows
     if most is not None and cached > most:
         raise RequestError(
             f"{prompt_tokens} prompt tokens: measuring takes {cached} cached rows; there is memory "
@@ -128,9 +124,9 @@ def _check(engine: Engine, prompt_tokens: int, rows: Sequence[int], passes: int)
         )
 
 
-def _now(engine: Engine) -> float:
-    if engine.runner.device.type == "cuda":
-        torch.cuda.synchronize(engine.runner.device)
+def _now() -> float:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     elif torch.get_num_threads() == 1:
         return time.process_time()
     return time.perf_counter()

@@ -1,10 +1,9 @@
 """Our own engine as an arm of a benchmark: scripted tokens through its real passes.
 
-Only the sampler is another one: it draws as ever, and then takes what the script says. So planning,
+Only the sampler differs: it samples as ever, and then takes what the script says. So planning,
 scheduling, sampling and joining are all in the figures.
 """
 
-import copy
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,14 +16,14 @@ from pbranch.errors import ModelError
 from pinfer.bench.models import vocabulary
 from pinfer.bench.timing import NOTHING, Span, now, since
 from pinfer.bench.workload import Vocabulary, Workload, budget, script
-from pinfer.engine import Engine
-from pinfer.model_spec import Rules
-from pinfer.models.load import Loaded
+from pinfer.core import Core
+from pinfer.model_spec import ModelSpec
+from pinfer.models.build import build_core
 from pinfer.params import EngineLimits, Mode, SamplingParams
-from pinfer.request.state import Lane, Path, Request, Status
-from pinfer.sampling.sampler import Sampler
-from pinfer.scheduling.batch import Batch, Choice
-from pinfer.scheduling.scheduler import Scheduler
+from pinfer.request.state import Request, Status
+from pinfer.sampling.scripted import ScriptedSampler
+from pinfer.scheduling.batch import Batch
+from pinfer.scheduling.token_cache import TokenCache
 
 LIMITS = EngineLimits(max_prefix_rows=2**16)
 
@@ -66,27 +65,17 @@ class Sample:
         return median(usual)
 
 
-class Scripted(Sampler):
-    """Draws from the logits, and then answers what each lane's script says."""
-
-    def __init__(self, legal: Tensor) -> None:
-        super().__init__(legal)
-        self.scripts: dict[int, dict[Path, list[int]]] = {}
-        self.width = 0  # lanes of the newest pass
-
-    def __call__(self, logits: Tensor, lanes: Sequence[Lane]) -> list[Choice]:
-        """One choice a lane; the draw is made, and thrown away."""
-        super().__call__(logits, lanes)
-        self.width = len(lanes)
-        return [Choice(self.scripts[x.request.number][x.path][x.drawn], True) for x in lanes]
-
-
 @dataclass(slots=True)
-class Clocked:
-    """A runner, and how long its passes took."""
+class TimedRunner:
+    """A runner, and how long its newest pass took."""
 
     runner: Any
     took: Span = NOTHING
+
+    @property
+    def cache(self) -> TokenCache:
+        """The runner's."""
+        return self.runner.cache
 
     def run(self, batch: Batch) -> Tensor:
         """As the runner does."""
@@ -95,68 +84,40 @@ class Clocked:
         self.took = since(begin)
         return logits
 
-    def release(self, request: Request, keep_prompt: bool = False) -> None:
-        """As the runner does."""
-        self.runner.release(request, keep_prompt)
 
-
-class Wordless:
-    """A tokenizer of ids without text: an engine that is fed ids asks for no more."""
-
-    is_fast = True
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def __len__(self) -> int:
-        return self.size
-
-    def encode(self, text: str, **_: Any) -> list[int]:
-        """Any text is one token."""
-        return [0]
-
-    def decode(self, ids: Sequence[int], **_: Any) -> str:
-        """No token has text."""
-        return ""
-
-    def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
-        """Names of tokens."""
-        return [str(i) for i in ids]
-
-
-def make_engine(model: Any, path: str) -> Engine:
-    """An engine for scripts; it takes `model` apart."""
+def make_core(model: Any, path: str) -> Core:
+    """The step loop for scripts; it takes `model` apart."""
     words = vocabulary(model)
     context = model.config.get_text_config().max_position_embeddings
-    rules = Rules(words.markers, frozenset({words.end_of_text}), context)
-    loaded = Loaded(model, Wordless(words.end_of_text + 1), rules)
-    engine = Engine(loaded, limits=LIMITS, path=path, owned=True)
-    return with_runner(engine, engine.runner, engine.scheduler.limits)
-
-
-def with_runner(engine: Engine, runner: Any, limits: EngineLimits) -> Engine:
-    """The same engine with a queue of its own, over another runner, under other limits."""
-    other = copy.copy(engine)
-    other.runner = Clocked(runner)  # type: ignore[assignment]
-    other.scheduler = Scheduler(engine.rules, limits)
-    other.sampler = Scripted(engine.sampler.legal)
-    return other
+    spec = ModelSpec(words.markers, frozenset({words.end_of_text}), context)
+    return build_core(model, spec, words.end_of_text + 1, limits=LIMITS, path=path, owned=True)
 
 
 @dataclass(slots=True)
-class Own:
-    """An engine that decodes a workload, in mode `parallel` or `serial`."""
+class EngineArm:
+    """The step loop of our engine, decoding a workload in mode `parallel` or `serial`. runner: in
+    the place of the core's own; limits: None for the core's own."""
 
-    engine: Engine
+    core: Core
     mode: Mode
     name: str
     words: Vocabulary
     seed: int = 0
+    runner: Any = None
+    limits: EngineLimits | None = None
     requests: list[Request] = field(default_factory=list)
+    timed: TimedRunner = field(init=False)
+    scripted: ScriptedSampler = field(init=False)
+    loop: Core = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.timed = TimedRunner(self.runner or self.core.runner)
+        self.scripted = ScriptedSampler(before=self.core.sampler)
+        self.loop = self.core.over(self.timed, self.scripted, self.limits)
 
     @property
     def wide(self) -> bool:
-        """Whether branches are decoded side by side."""
+        """Whether branches are decoded in parallel."""
         return self.mode == "parallel"
 
     def refusal(self, workload: Workload) -> str | None:
@@ -165,48 +126,42 @@ class Own:
 
     def run(self, workload: Workload) -> Sample:
         """Decode all requests of a workload at once."""
-        engine = self.engine
+        loop = self.loop
         if not workload.warm:
-            engine.reset()
-        self.requests = add_requests(engine, workload, self.mode, self.words, self.seed)
+            loop.scheduler.reset()
+        self.requests = self._add(workload)
         prefill, decode, steps = NOTHING, NOTHING, []
-        while engine.scheduler.busy:
+        while loop.busy:
             forked = any(r.trunk.status is Status.JOINING for r in self.requests)
             passes, rows = self._counts()
             begin = now()
-            engine.step()
+            loop.step()
             took = since(begin)
             more, fed = self._counts()
             if more == passes:
                 prefill = prefill.plus(took)
                 continue
             decode = decode.plus(took)
-            forward = engine.runner.took  # type: ignore[attr-defined]
-            width = engine.sampler.width  # type: ignore[attr-defined]
-            steps.append(Step(width, fed - rows, forked, took, forward))
+            steps.append(Step(self.scripted.width, fed - rows, forked, took, self.timed.took))
         tokens = sum(line.drawn for line in workload.lines)
-        check_passes(self.requests, workload, self.mode, engine.scheduler.limits, len(steps))
+        check_passes(self.requests, workload, self.mode, loop.scheduler.limits, len(steps))
         return Sample(prefill, decode, tokens, tuple(steps))
 
+    def _add(self, workload: Workload) -> list[Request]:
+        """Queue the requests of a workload, and hand their scripts to the sampler."""
+        prompt = workload.prompt_ids(self.words, self.seed)
+        requests = []
+        for i, line in enumerate(workload.lines):
+            params = SamplingParams(max_new_tokens=budget(line), mode=self.mode, fork="always")
+            request = self.loop.scheduler.add(prompt, params)
+            rng = random.Random(f"{self.seed}|{workload.title}|{i}")
+            self.scripted.add(request.number, script(line, self.words, rng))
+            requests.append(request)
+        return requests
+
     def _counts(self) -> tuple[int, int]:
-        requests = self.requests
-        return sum(r.passes for r in requests), sum(r.rows for r in requests)
-
-
-def add_requests(
-    engine: Engine, workload: Workload, mode: Mode, words: Vocabulary, seed: int
-) -> list[Request]:
-    """Queue the requests of a workload, and hand their scripts to the sampler."""
-    assert isinstance(engine.sampler, Scripted)
-    prompt = workload.prompt_ids(words, seed)
-    requests = []
-    for i, line in enumerate(workload.lines):
-        params = SamplingParams(max_new_tokens=budget(line), mode=mode, fork="always")
-        request = engine.add({"token_ids": prompt}, params)
-        rng = random.Random(f"{seed}|{workload.title}|{i}")
-        engine.sampler.scripts[request.number] = script(line, words, rng)
-        requests.append(request)
-    return requests
+        counted = [request.stats for request in self.requests]
+        return sum(x.passes for x in counted), sum(x.fed for x in counted)
 
 
 def check_passes(
@@ -217,11 +172,14 @@ def check_passes(
     for request, line in zip(requests, workload.lines, strict=True):
         expected = line.drawn if mode == "serial" else line.passes
         whole = limits.max_rows == LIMITS.max_rows
-        wrong = request.passes != expected if whole else request.passes < expected
+        wrong = request.stats.passes != expected if whole else request.stats.passes < expected
         if wrong or request.finish_reason != "stop" or request.limits:
             raise ModelError(
-                f"{workload.name} {mode}: request {request.number} took {request.passes} passes "
+                f"{workload.name} {mode}: request {request.number} took "
+                f"{request.stats.passes} passes "
                 f"and ended by {request.finish_reason} {request.limits}; expected {expected}, stop"
             )
-    if len(requests) == 1 and steps != requests[0].passes:
-        raise ModelError(f"{workload.name} {mode}: {steps} steps for {requests[0].passes} passes")
+    if len(requests) == 1 and steps != requests[0].stats.passes:
+        raise ModelError(
+            f"{workload.name} {mode}: {steps} steps for {requests[0].stats.passes} passes"
+        )

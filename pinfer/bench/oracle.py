@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from pbranch.errors import ModelError
+from pinfer.core import Sample
 from pinfer.reference import sees
-from pinfer.request.state import Path, Request, Row
-from pinfer.sampling.sampler import Sampler
-from pinfer.scheduling.batch import Batch
+from pinfer.request.state import Lane, Path, QueuedToken, Request
+from pinfer.scheduling.batch import Batch, SampleSite
+from pinfer.scheduling.token_cache import TokenCache
 
 EXACT = 1e-4  # largest difference of a float32 logit
 COARSE = 0.15  # of the largest logit, in bfloat16, as the probe allows
@@ -91,46 +93,62 @@ class Masked:
         self.model = model
         self.records: dict[int, Record] = {}
 
+    @property
+    def cache(self) -> TokenCache:
+        """Itself: a record a request."""
+        return self
+
     @torch.inference_mode()
     def run(self, batch: Batch) -> Tensor:
-        """Logits (drawn rows, vocabulary), in the batch's order."""
+        """Logits (sites, vocabulary), in the batch's order."""
         of: dict[int, list[int]] = {}
-        for i, row in enumerate(batch.rows):
-            of.setdefault(row.home.request.number, []).append(i)
-        drawn = set(batch.drawn)
+        for i, token in enumerate(batch.tokens):
+            of.setdefault(token.home.request.number, []).append(i)
+        needed = set(batch.logits_indices)
         found = [
-            self.feed([batch.rows[i] for i in m], [i in drawn for i in m]) for m in of.values()
+            self.feed([batch.tokens[i] for i in m], [i in needed for i in m]) for m in of.values()
         ]
         return torch.cat(found)
 
-    def feed(self, rows: Sequence[Row], drawn: Sequence[bool]) -> Tensor:
-        """Logits of one request's rows."""
-        request = rows[0].home.request
+    def feed(self, tokens: Sequence[QueuedToken], needed: Sequence[bool]) -> Tensor:
+        """Logits of one request's tokens, of those that are needed."""
+        request = tokens[0].home.request
         record = self.records.get(request.number)
         if record is None:
             record = self.records[request.number] = self._begin(request)
         return record.feed(
-            [row.token for row in rows],
-            [row.position for row in rows],
-            [row.home.path for row in rows],
-            torch.tensor(drawn).nonzero().flatten(),
+            [token.token_id for token in tokens],
+            [token.position for token in tokens],
+            [token.home.path for token in tokens],
+            torch.tensor(needed).nonzero().flatten(),
         )
 
     def _begin(self, request: Request) -> Record:
         """A record that holds what the request need not feed."""
-        shared = request.prefix_rows
-        if request.source is not None and request.source.number in self.records:
-            return self.records[request.source.number].first(shared)
+        shared, source = request.prefix.shared, request.prefix.source
+        if source is not None and source.number in self.records:
+            return self.records[source.number].first(shared)
         record, nobody = Record(self.model), torch.zeros(0, dtype=torch.long)
         if shared:
             record.feed(request.prompt[:shared], range(shared), [()] * shared, nobody)
         return record
 
-    def release(self, request: Request, keep_prompt: bool = False) -> None:
-        """Forget a request, but for its prompt where that stays."""
+    def share(self, lane: Lane, source: Lane, tokens: int) -> None:
+        """As `TokenCache`: `_begin` looks for the source."""
+
+    def truncate(self, lane: Lane, drop: int) -> int:
+        """As `TokenCache`, but ModelError: a record only grows."""
+        raise ModelError("the oracle cannot drop tokens; expected a join that keeps them")
+
+    def discard(self, lane: Lane) -> int:
+        """As `truncate`."""
+        return self.truncate(lane, 0)
+
+    def release(self, request: Request, keep_prompt: int | None = None) -> None:
+        """As `TokenCache`."""
         record = self.records.pop(request.number, None)
-        if record is not None and keep_prompt:
-            self.records[request.number] = record.first(request.prefilled)
+        if record is not None and keep_prompt is not None:
+            self.records[request.number] = record.first(keep_prompt)
 
 
 @dataclass(slots=True)
@@ -140,7 +158,7 @@ class Checked:
 
     runner: Any
     oracle: Masked
-    sampler: Sampler
+    sampler: Sample
     follow: set[int] | None = None
     draws: int = 0
     different: int = 0  # greedy tokens
@@ -151,49 +169,67 @@ class Checked:
     reserved: int = 0  # slots, those in use included
     lost: int = 0  # passes whose arena held other than the rows fed
 
+    @property
+    def cache(self) -> TokenCache:
+        """Itself: what is dropped is dropped in both."""
+        return self
+
     def run(self, batch: Batch) -> Tensor:
         """The runner's logits."""
         logits = self.runner.run(batch)
-        for row in batch.rows:
-            number = row.home.request.number
+        for token in batch.tokens:
+            number = token.home.request.number
             self.held[number] = self.held.get(number, 0) + 1
         arena = self.runner.arena
         self.lost += arena.rows != sum(self.held.values())
         self.most = max(self.most, arena.rows)
         self.reserved = max(self.reserved, arena.reserved)
         followed, mine = self._followed(batch)
-        if followed.rows:
-            self._compare(logits[mine], self.oracle.run(followed), followed.lanes)
+        if followed.tokens:
+            self._compare(logits[mine], self.oracle.run(followed), followed.sites)
         return logits
 
     def _followed(self, batch: Batch) -> tuple[Batch, Tensor]:
-        """What is left of a pass where some requests are left out, and which of its draws."""
-        kept = [
-            i
-            for i, row in enumerate(batch.rows)
-            if self.follow is None or row.home.request.number in self.follow
-        ]
-        mine = torch.tensor([i in set(kept) for i in batch.drawn], dtype=torch.bool)
-        drawn = [n for n, i in enumerate(kept) if i in set(batch.drawn)]
-        return Batch([batch.rows[i] for i in kept], drawn), mine
+        """What is left of a pass where some requests are left out, and which of its sites."""
+        followed, mine = Batch(), []
+        sites = dict(zip(batch.logits_indices, batch.sites, strict=True))
+        for i, token in enumerate(batch.tokens):
+            kept = self.follow is None or token.home.request.number in self.follow
+            if kept:
+                followed.add(token, sites.get(i))
+            if i in sites:
+                mine.append(kept)
+        return followed, torch.tensor(mine, dtype=torch.bool)
 
-    def _compare(self, found: Tensor, expected: Tensor, lanes: Sequence[Any]) -> None:
-        if not lanes:
+    def _compare(self, found: Tensor, expected: Tensor, sites: Sequence[SampleSite]) -> None:
+        if not sites:
             return
-        self.draws += len(lanes)
+        self.draws += len(sites)
         gap = float((found.float() - expected.float()).abs().max())
         self.gap = gap if gap > self.gap or gap != gap else self.gap
         self.scale = max(self.scale, float(expected.abs().max()))
-        ours, theirs = (self.sampler(x, lanes) for x in (found, expected))
+        ours, theirs = (self.sampler(x, sites) for x in (found, expected))
         self.different += sum(a.token != b.token for a, b in zip(ours, theirs, strict=True))
 
-    def release(self, request: Request, keep_prompt: bool = False) -> None:
-        """As the runner does."""
-        self.runner.release(request, keep_prompt)
+    def share(self, lane: Lane, source: Lane, tokens: int) -> None:
+        """As `TokenCache`."""
+        self.runner.cache.share(lane, source, tokens)
+
+    def truncate(self, lane: Lane, drop: int) -> int:
+        """As `TokenCache`, but ModelError."""
+        return self.oracle.truncate(lane, drop)
+
+    def discard(self, lane: Lane) -> int:
+        """As `TokenCache`, but ModelError."""
+        return self.oracle.discard(lane)
+
+    def release(self, request: Request, keep_prompt: int | None = None) -> None:
+        """As `TokenCache`."""
+        self.runner.cache.release(request, keep_prompt)
         self.oracle.release(request, keep_prompt)
         self.held.pop(request.number, None)
-        if keep_prompt:
-            self.held[request.number] = request.prefilled - request.prefix_rows
+        if keep_prompt is not None:
+            self.held[request.number] = keep_prompt - request.prefix.shared
 
     def refusal(self, exact: bool) -> str | None:
         """Why no speed may be printed, if so."""

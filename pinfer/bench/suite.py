@@ -12,13 +12,13 @@ import torch
 
 from pbranch.errors import RequestError
 from pinfer.bench import metrics
-from pinfer.bench.engine_arm import LIMITS, Own, Sample, make_engine, with_runner
+from pinfer.bench.engine_arm import LIMITS, EngineArm, Sample, make_core
 from pinfer.bench.models import make_model, row_bytes, share_weights, vocabulary, weight_bytes
 from pinfer.bench.oracle import Checked, Masked
 from pinfer.bench.timing import Canary, interleave
 from pinfer.bench.transformers_arms import Arm, Batch, Forward, Generate, Prompts
 from pinfer.bench.workload import Workload, at_prompt, equal, loaded, skewed, staged, steps
-from pinfer.sampling.sampler import Sampler
+from pinfer.execution.runner import Runner
 
 WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6", "W8")
 Finding = dict[str, Any]
@@ -72,10 +72,12 @@ class Suite:
         self.sizes = {"weight_bytes": weight_bytes(model), "row_bytes": row_bytes(model)}
         self.plain = share_weights(model)
         self.plain.generation_config.eos_token_id = None  # `generate` goes on to the last token
-        self.engine = make_engine(model, settings.path)
-        self.parallel, self.serial = self._own("parallel"), self._own("serial")
-        masked = with_runner(self.engine, Masked(self.plain), LIMITS)
-        paper = Own(masked, "parallel", "HF 4-D mask", self.words, settings.seed)
+        self.core = make_core(model, settings.path)
+        self.parallel, self.serial = self._arm("parallel"), self._arm("serial")
+        masked, name = Masked(self.plain), "HF 4-D mask"
+        paper = EngineArm(
+            self.core, "parallel", name, self.words, settings.seed, runner=masked, limits=LIMITS
+        )
         prompts = Prompts(self.plain, self.words, settings.seed)
         self.prompts, self.peers = prompts, list[Arm]()
         if settings.peers:
@@ -83,8 +85,8 @@ class Suite:
             self.peers += [make(self.plain, settings) for make in others]
         self.canary = canary or Canary()
 
-    def _own(self, mode: Any) -> Own:
-        return Own(self.engine, mode, f"own {mode}", self.words, self.settings.seed)
+    def _arm(self, mode: Any) -> EngineArm:
+        return EngineArm(self.core, mode, f"own {mode}", self.words, self.settings.seed)
 
     def run(self, name: str) -> list[Finding]:
         """The findings of a workload of WORKLOADS; W2 has one for each number of branches."""
@@ -104,21 +106,20 @@ class Suite:
         assert name == "W8", f"{name} is none of {WORKLOADS}"
         return [self.measure_host()]
 
-    def check(self, workload: Workload, own: Own) -> Finding:
+    def check(self, workload: Workload, arm: EngineArm) -> Finding:
         """One run of an engine against the oracle; "refused" says why no speed may be printed."""
-        engine = own.engine
-        engine.reset()
+        arm.loop.scheduler.reset()
         # of many requests the first and the last: the oracle takes them one by one
         several = len(workload.lines) > 1
         checked = Checked(
-            engine.runner.runner,  # type: ignore[attr-defined]
+            arm.core.runner,
             Masked(self.plain),
-            Sampler(engine.sampler.legal),
+            arm.core.sampler,
             {0, len(workload.lines) - 1} if several else None,
         )
-        trial = with_runner(engine, checked, engine.scheduler.limits)
-        replace(own, engine=trial).run(workload)
-        trial.reset()
+        trial = replace(arm, runner=checked)
+        trial.run(workload)
+        trial.loop.scheduler.reset()
         expected = sum(line.rows for line in workload.lines) + workload.prompt
         return metrics.checked(checked, expected, exact=self.settings.dtype == "float32")
 
@@ -185,19 +186,18 @@ class Suite:
         """W5: many requests, four rows a pass: freed rows refilled by the next request, or not."""
         rows = len(self.settings.lengths)
         found = metrics.described(workload)
-        runner = self.engine.runner.runner  # type: ignore[attr-defined]
-        arms, engines = {}, []
+        arms, used = {}, []
         for name, at_once in (("refill on", len(workload.lines)), ("refill off", 1)):
-            limits = replace(self.engine.scheduler.limits, max_rows=rows, max_requests=at_once)
-            arm = replace(self.parallel, engine=with_runner(self.engine, runner, limits), name=name)
+            limits = replace(self.core.scheduler.limits, max_rows=rows, max_requests=at_once)
+            arm = replace(self.parallel, limits=limits, name=name)
             found["check"] = self.check(workload, arm)
             if found["check"]["refused"]:
                 return found
             arms[name] = bind(arm, workload)
-            engines.append(arm.engine)
+            used.append(arm)
         found |= metrics.refilled(self.rounds(arms), workload)
-        for engine in engines:  # the next workload's check counts rows
-            engine.reset()
+        for arm in used:  # the next workload's check counts rows
+            arm.loop.scheduler.reset()
         return found
 
     def measure_prefix(self, branches: int) -> Finding:
@@ -226,8 +226,8 @@ class Suite:
         found: Finding = {"workload": "W8", "title": "host time of a forward", "prompt": s.prompt}
         paths = {}
         for path in ("fast", "general"):
-            engine = make_engine(share_weights(self.plain), path)
-            paths[path] = Own(engine, "parallel", path, self.words, s.seed)
+            core = make_core(share_weights(self.plain), path)
+            paths[path] = EngineArm(core, "parallel", path, self.words, s.seed)
             found["check"] = self.check(steps(s.prompt, 8), paths[path])
             if found["check"]["refused"]:
                 return found
@@ -241,7 +241,8 @@ class Suite:
     def machine(self) -> Finding:
         """What was measured with: for the head of a report."""
         facts = {name: version(name) for name in ("torch", "transformers")}
-        path = type(self.engine.runner.runner.model).__name__  # type: ignore[attr-defined]
+        assert isinstance(self.core.runner, Runner)
+        path = type(self.core.runner.model).__name__
         return {**asdict(self.settings), **facts, "forward": path, **self.canary.report()}
 
 

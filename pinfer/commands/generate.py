@@ -133,7 +133,7 @@ def generate(
         model, adapter, limits=limits, stored_cost=fork == "auto", **how
     )
     if join is not None:
-        check_join(join, engine.rules.layout.join, dialect)
+        check_join(join, engine.spec.layout.join, dialect)
     if len(jobs) == 1 and not (as_json or no_stream or output):
         stream_answer(engine, jobs[0], sys.stdout, **rendering)
     else:

@@ -1,7 +1,7 @@
 """The marks of arXiv 2503.20533 in a tokenizer, and tokens that may turn out to be one.
 
 Marks are matched on text, as a tokenizer may cut them or merge them with their neighbours; a token
-that a mark cuts is encoded anew up to there. What marks do to a lane is in `script.py`.
+that a mark cuts is encoded anew up to there. What marks do to a lane is in `paper_controller.py`.
 """
 
 import re
@@ -18,7 +18,7 @@ _DOTS = re.compile(r"\s*(?:\.\Z|\.\.|…|。。)")  # begins what stands for a b
 
 
 @dataclass(frozen=True, slots=True)
-class Paper:
+class PaperMarks:
     """The dialect in a tokenizer: its marks as tokens, each encoded by itself."""
 
     encode: Callable[[str], list[int]]
@@ -29,15 +29,15 @@ class Paper:
     close: list[int]
 
     @classmethod
-    def of(cls, codec: SegmentCodec) -> "Paper":
+    def of(cls, codec: SegmentCodec) -> "PaperMarks":
         """For a tokenizer's codec."""
         mark, gap, close = map(codec.encode, (MARK, GAP, CLOSE))
         omitted = [*codec.encode(OMITTED), *gap, *mark]
         return cls(codec.encode, codec.decode, mark, omitted, gap, [*mark, *close])
 
     @property
-    def rows_per_token(self) -> int:
-        """Cached rows for each drawn token at most: it may end a title, which is fed with what
+    def kv_per_token(self) -> int:
+        """KV slots for each sampled token at most: it may end a title, which is fed with what
         stands around it."""
         return 2 + max(len(self.omitted), len(self.mark) + len(self.gap) + len(self.close))
 
@@ -68,42 +68,42 @@ def barred_tokens(tokenizer: Any, codec: SegmentCodec) -> dict[LaneState, list[i
 
 
 @dataclass(slots=True)
-class Held:
+class UncommittedTokens:
     """The newest tokens of a lane, of which it is not known yet whether they are text."""
 
-    paper: Paper
+    marks: PaperMarks
     tokens: list[int] = field(default_factory=list)
     scores: list[Logprob | None] = field(default_factory=list)
 
     @property
     def text(self) -> str:
         """Of all of them."""
-        return self.paper.decode(self.tokens)
+        return self.marks.decode(self.tokens)
 
     def push(self, token: int, score: Logprob | None) -> None:
         """One more; `score`: its logprob where the request asks for it."""
         self.tokens.append(token)
         self.scores.append(score)
 
-    def settle(self, lane: Lane, count: int | None = None) -> None:
+    def commit(self, lane: Lane, count: int | None = None) -> None:
         """The first `count` tokens, or all, are text of the lane."""
         count = len(self.tokens) if count is None else count
         for token, score in zip(self.tokens[:count], self.scores, strict=False):
             if score is not None:
                 lane.logprobs[len(lane.items)] = score
             lane.items.append((token, False))
-            if lane.watch:
-                lane.watch.push(token)
+            if lane.state.stops:
+                lane.state.stops.push(token)
         del self.tokens[:count], self.scores[:count]
 
-    def settle_whole(self, lane: Lane, open_end: re.Pattern[str]) -> None:
+    def commit_whole_tokens(self, lane: Lane, open_end: re.Pattern[str]) -> None:
         """Tokens in front of where `open_end` finds the end of their text are text."""
         found = open_end.search(self.text)
         assert found is not None, "it matches the empty end of a text"
-        self.settle(lane, self.paper.cut(self.tokens, found.start())[0])
+        self.commit(lane, self.marks.cut(self.tokens, found.start())[0])
 
-    def settle_text(self, lane: Lane, at: int) -> list[int]:
+    def commit_text(self, lane: Lane, at: int) -> list[int]:
         """The first `at` characters are text. Returns what of them is no whole token, encoded."""
-        whole, rest = self.paper.cut(self.tokens, at)
-        self.settle(lane, whole)
+        whole, rest = self.marks.cut(self.tokens, at)
+        self.commit(lane, whole)
         return rest

@@ -1,8 +1,8 @@
-"""What the rows of a pass attend to: parts of the arena, and one another.
+"""What each token of a pass sees, as attention metadata. A pure function of the tokens and of where
+they are cached.
 
-`plan_pass` turns rows into a `View`: each part is a run of slots and the rows that see all of it,
-so siblings read a shared prefix in one call; rows that see other rows of the same pass form a
-group with a small explicit mask. Backends compute a view; they know no lanes.
+Each part is a run of slots and the tokens that see all of it, so siblings read a shared prefix in
+one call; tokens that see others of the same pass form a group with a small explicit mask.
 """
 
 from collections.abc import Sequence
@@ -10,96 +10,91 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from pinfer.attention.view import Group, Part, View
-from pinfer.kv_cache.arena import Arena
-from pinfer.kv_cache.lanes import _leave, _open
+from pinfer.attention.backend import Backend
+from pinfer.attention.view import Group, KVPolicy, Part, View
+from pinfer.kv_cache.lanes import LaneCache, Placement, Span
 from pinfer.request.lane_visibility import sees
-from pinfer.request.state import Lane, Row
+from pinfer.request.state import Lane, QueuedToken
 
 
-def plan_pass(rows: Sequence[Row], arena: Arena) -> View:
-    """Store the rows of a pass in the arena, and say what each of them sees.
-
-    Rows of one request stand together, each after all that it sees.
-    """
-    for request in dict.fromkeys(row.home.request for row in rows):
-        _leave(request, arena)
-    placed: dict[int, list[int]] = {}  # segment -> rows of this pass
-    for i, row in enumerate(rows):
-        if row.home.segment < 0:
-            _open(row.home, arena)
-        placed.setdefault(row.home.segment, []).append(i)
-    before = {number: arena.segments[number].length for number in placed}
-    for number, members in placed.items():
-        arena.append(number, [rows[i].position for i in members])
-    slots = [0] * len(rows)
-    for number, members in placed.items():  # only now: an append may move other segments
-        for i, slot in zip(members, arena.segments[number].slots[before[number] :], strict=True):
-            slots[i] = slot
-
-    readers: dict[tuple[int, int], list[int]] = {}  # (segment, length) -> rows
+def plan_pass(
+    tokens: Sequence[QueuedToken],
+    placement: Placement,
+    cache: LaneCache,
+    backend: Backend,
+    policy: KVPolicy | None = None,
+) -> View:
+    """The view of a pass whose tokens are placed. Tokens of one request stand together, each after
+    all that it sees."""
+    arena, before = cache.arena, placement.before
+    readers: dict[tuple[int, int], list[int]] = {}  # (segment, length) -> tokens
     groups: list[Group] = []
-    for begin, end in _requests(rows):
-        alone = _see_only_themselves(rows[begin:end])
-        joined: set[int] = set()
+    for begin, end in _requests(tokens):
+        alone = _see_only_themselves(tokens[begin:end])
+        joined: set[Lane] = set()
         for i in range(begin, end):
-            row = rows[i]
-            if row.joins:
-                joined.add(id(row.home))
-            for shared in row.home.request.prefix:
-                readers.setdefault(shared, []).append(i)
-            for number in _visible(row.home, joined):
-                held = before.get(number, arena.segments[number].length)
-                length = held + (alone and number == row.home.segment)
+            token = tokens[i]
+            if token.joins:
+                joined.add(token.home)
+            own = cache.segment(token.home)
+            for number, span in visible_spans(token.home, joined, cache):
+                length = before.get(number, arena.segments[number].length) if span is None else span
+                length += alone and number == own
                 if length:
                     readers.setdefault((number, length), []).append(i)
         if not alone:
-            mask = torch.from_numpy(_mutual(rows[begin:end])).to(arena.device)
+            mask = torch.from_numpy(_mutual(tokens[begin:end])).to(arena.device)
             groups.append(Group(begin, end - begin, mask))
     parts = [
-        Part(torch.tensor(readers_of, device=arena.device), arena.segments[number].start, length)
-        for (number, length), readers_of in readers.items()
+        Part(torch.tensor(rows, device=arena.device), arena.segments[number].start, length)
+        for (number, length), rows in readers.items()
     ]
-    positions = torch.tensor([r.position for r in rows])
-    return View(arena, torch.tensor(slots, device=arena.device), positions, parts, groups)
+    positions = torch.tensor([t.position for t in tokens])
+    slots = torch.tensor(placement.slots, device=arena.device)
+    return View(arena, slots, positions, parts, groups, backend, policy)
 
 
-def _requests(rows: Sequence[Row]) -> list[tuple[int, int]]:
-    """Spans of rows of one request."""
-    cuts = [i for i in range(1, len(rows)) if rows[i].home.request is not rows[i - 1].home.request]
-    return list(zip([0, *cuts], [*cuts, len(rows)], strict=True)) if rows else []
+def visible_spans(lane: Lane, joined: set[Lane], cache: LaneCache) -> list[Span]:
+    """What a lane's tokens see: its context, its own segment, and those of branches whose join
+    token stands in this pass and which are therefore not yet part of its own."""
+    return [*cache.context(lane), *own_spans(lane, joined, cache)]
 
 
-def _see_only_themselves(rows: Sequence[Row]) -> bool:
-    """One row a lane, and no lane another's ancestor: the usual decoding step."""
-    paths = {row.home.path for row in rows}
-    if len(paths) < len(rows):
+def own_spans(lane: Lane, joined: set[Lane], cache: LaneCache) -> list[Span]:
+    """A lane's own segment, and those of the branches that it joins in this pass."""
+    number = cache.segment(lane)
+    spans: list[Span] = [] if number is None else [(number, None)]
+    if lane in joined:
+        for child in lane.fork.hidden:
+            spans += own_spans(child, joined, cache)
+    return spans
+
+
+def _requests(tokens: Sequence[QueuedToken]) -> list[tuple[int, int]]:
+    """Runs of tokens of one request."""
+    cuts = [
+        i for i in range(1, len(tokens)) if tokens[i].home.request is not tokens[i - 1].home.request
+    ]
+    return list(zip([0, *cuts], [*cuts, len(tokens)], strict=True)) if tokens else []
+
+
+def _see_only_themselves(tokens: Sequence[QueuedToken]) -> bool:
+    """One token a lane, and no lane another's ancestor: the usual decode step."""
+    paths = {token.home.path for token in tokens}
+    if len(paths) < len(tokens):
         return False
-    return len(rows) == 1 or not any(p[:n] in paths for p in paths for n in range(len(p)))
+    return len(tokens) == 1 or not any(p[:n] in paths for p in paths for n in range(len(p)))
 
 
-def _visible(lane: Lane, joined: set[int]) -> list[int]:
-    """Segments that a lane's rows see: its ancestors', its own, and those of branches whose join
-    row stands in this pass and which are therefore not yet part of its own."""
-    chain: list[int] = []
-    parent = lane.parent
-    while parent is not None:
-        chain.append(parent.segment)
-        parent = parent.parent
-    return [*reversed(chain), *_own(lane, joined)]
-
-
-def _own(lane: Lane, joined: set[int]) -> list[int]:
-    own = [lane.segment]
-    if id(lane) in joined:
-        for child in lane.block.hidden:
-            own += _own(child, joined)
-    return own
-
-
-def _mutual(rows: Sequence[Row]) -> np.ndarray:
-    """Bool (n, n): row q sees row k, both of this pass."""
-    lanes = list(dict.fromkeys(row.home for row in rows))
-    index = np.array([lanes.index(row.home) for row in rows])
+def _mutual(tokens: Sequence[QueuedToken]) -> np.ndarray:
+    """Bool (n, n): token q sees token k, both of this pass."""
+    lanes = list(dict.fromkeys(token.home for token in tokens))
+    index = np.array([lanes.index(token.home) for token in tokens])
     table = np.array([[sees(q.path, k.path) for k in lanes] for q in lanes])
-    return table[index][:, index] & np.tri(len(rows), dtype=bool)
+    mask = table[index][:, index] & np.tri(len(tokens), dtype=bool)
+    for q in (i for i, token in enumerate(tokens) if token.scratch):
+        anchor = next(i for i, token in enumerate(tokens) if token is tokens[q].anchor)
+        same = [token.anchor is tokens[q].anchor for token in tokens]
+        mask[:, q] &= same  # a scratch token is seen by those of its own anchor
+        mask[q] &= np.array(same) | (np.arange(len(tokens)) <= anchor)
+    return mask

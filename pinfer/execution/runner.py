@@ -1,55 +1,49 @@
-"""Runs one pass: rows in, logits of the drawn rows out.
-
-Holds the arena; knows no policy: which rows a pass has is the scheduler's matter.
-"""
-
-from typing import Protocol
+"""Runs one pass: tokens in, logits out. Knows no policy: which tokens a pass has is the
+scheduler's matter."""
 
 import torch
 from torch import Tensor
 
 from pinfer.attention.backend import Backend
-from pinfer.attention.view import View
+from pinfer.attention.view import KVPolicy
+from pinfer.execution.forward import Forward, PassInput
 from pinfer.execution.pass_plan import plan_pass
 from pinfer.kv_cache.arena import Arena
-from pinfer.kv_cache.lanes import finish_joins, release_lanes
-from pinfer.request.state import Request
+from pinfer.kv_cache.lanes import LaneCache
 from pinfer.scheduling.batch import Batch
 
 
-class Forward(Protocol):
-    """A model: `GeneralModel` or `FastModel`."""
-
-    layers: int
-    device: torch.device
-
-    def __call__(
-        self, tokens: Tensor, positions: Tensor, view: View, drawn: Tensor, backend: Backend
-    ) -> Tensor:
-        """tokens, positions (R,); drawn: rows to draw from. Logits (drawn rows, vocabulary)."""
-
-
 class Runner:
-    """A model and its key/value arena."""
+    """A model and its key/value cache."""
 
-    def __init__(self, model: Forward, backend: Backend, max_kv_rows: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Forward,
+        backend: Backend,
+        max_kv_rows: int | None = None,
+        policy: KVPolicy | None = None,
+    ) -> None:
         self.model, self.backend, self.device = model, backend, model.device
-        self.arena = Arena(model.layers, self.device, limit=max_kv_rows)
+        self.policy = policy
+        self.cache = LaneCache(Arena(model.layers, self.device, limit=max_kv_rows))
+
+    @property
+    def arena(self) -> Arena:
+        """The slots of the cache."""
+        return self.cache.arena
 
     @torch.inference_mode()
     def run(self, batch: Batch) -> Tensor:
-        """Feed the batch's rows; returns logits (drawn rows, vocabulary)."""
-        view = plan_pass(batch.rows, self.arena)
-        tokens = torch.tensor([r.token for r in batch.rows], device=self.device)
-        drawn = torch.tensor(batch.drawn, dtype=torch.long, device=self.device)
-        positions = view.positions.to(self.device)
-        logits = self.model(tokens, positions, view, drawn, self.backend)
-        finish_joins(batch.rows, self.arena)
+        """Feed the batch's tokens; returns logits (sites, vocabulary)."""
+        tokens = batch.tokens
+        placement = self.cache.append(tokens)
+        view = plan_pass(tokens, placement, self.cache, self.backend, self.policy)
+        given = PassInput(
+            token_ids=torch.tensor([t.token_id for t in tokens], device=self.device),
+            positions=view.positions.to(self.device),
+            view=view,
+            logits_indices=torch.tensor(batch.logits_indices, dtype=torch.long, device=self.device),
+        )
+        logits = self.model(given)
+        self.cache.finish_pass(tokens)
         return logits
-
-    def release(self, request: Request, keep_prompt: bool = False) -> None:
-        """Give back the cache of a finished request, but for its prompt's rows where those stay."""
-        if keep_prompt and request.trunk.segment >= 0:
-            self.arena.cut(request.trunk.segment, request.prefilled - request.prefix_rows)
-        lanes = [*request.lanes, *request.outlines]
-        release_lanes(lanes[keep_prompt:], self.arena)

@@ -100,8 +100,14 @@ class Arena:
             del self.segments[number]
             self._give(segment.start, segment.capacity)
 
-    def cut(self, number: int, length: int) -> None:
-        """Keep the first `length` rows of a segment and give back the rest of its slots."""
+    def truncate(self, number: int, length: int) -> None:
+        """Keep the first `length` tokens of a segment, and the room that it has."""
+        segment = self.segments[number]
+        assert 0 <= length <= segment.length, "a segment is truncated to more than it has"
+        segment.length = length
+
+    def compact(self, number: int, length: int) -> None:
+        """Keep the first `length` tokens of a segment and give back the rest of its slots."""
         segment = self.segments[number]
         self._give(segment.start + length, segment.capacity - length)
         segment.length, segment.capacity = length, length

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
-from pinfer.attention.backend import Backend
+from pinfer.attention.attend import attend
 from pinfer.attention.view import View
+from pinfer.execution.forward import PassInput, RowAdapter
 from pinfer.models.linear import Linear, fuse, packed
 from pinfer.models.norm import Norm, make_norm
 
@@ -39,24 +40,31 @@ class Block:
     gate_up: Linear
     down: Linear
 
-    def __call__(self, x: Tensor, cos: Tensor, sin: Tensor, view: View, backend: Backend) -> Tensor:
+    def __call__(
+        self, x: Tensor, cos: Tensor, sin: Tensor, view: View, adapter: RowAdapter | None = None
+    ) -> Tensor:
         """cos and sin are (R, 1, dim); sin is negative in its first half."""
-        qkv = self.qkv(self.before(x)).view(len(x), -1, self.dim)
+        qkv = self._linear("qkv", self.before(x), adapter).view(len(x), -1, self.dim)
         rotated, values = qkv[:, : -self.kv_heads], qkv[:, -self.kv_heads :]
         if self.query_norm is not None and self.key_norm is not None:
             query, keys = rotated[:, : self.heads], rotated[:, self.heads :]
             rotated = torch.cat((self.query_norm(query), self.key_norm(keys)), 1)
         rotated = torch.addcmul(rotated * cos, rotated.roll(self.dim // 2, -1), sin)
         query, keys = rotated[:, : self.heads], rotated[:, self.heads :]
-        view.arena.write(self.index, view.slots, keys, values)
-        seen = backend(query, view.within(self.window), self.index, self.scale, None)
-        x = x + self.out(seen.reshape(len(x), -1))
-        gate, up = self.gate_up(self.after(x)).chunk(2, -1)
-        return x + self.down(silu(gate).mul_(up))
+        seen = attend(self.index, query, keys, values, view, scale=self.scale, window=self.window)
+        x = x + self._linear("out", seen.reshape(len(x), -1), adapter)
+        gate, up = self._linear("gate_up", self.after(x), adapter).chunk(2, -1)
+        return x + self._linear("down", silu(gate).mul_(up), adapter)
+
+    def _linear(self, name: str, x: Tensor, adapter: RowAdapter | None) -> Tensor:
+        out = getattr(self, name)(x)
+        if adapter is not None:
+            adapter.add(self.index, name, x, out)
+        return out
 
 
 class FastModel:
-    """What a runner calls instead of the model: token ids in, logits of the drawn rows out."""
+    """What a runner calls instead of the model: a pass in, logits out."""
 
     def __init__(self, model: Any) -> None:
         """Reads the weights of `model`, whose own layers stay usable until `drop_plain`."""
@@ -68,17 +76,15 @@ class FastModel:
         self.norm = make_norm(inner.norm)
         self.head = packed(model.lm_head.weight.detach(), model.lm_head.bias)
 
-    def __call__(
-        self, tokens: Tensor, positions: Tensor, view: View, drawn: Tensor, backend: Backend
-    ) -> Tensor:
-        """tokens, positions (R,); drawn: rows to draw from. Logits (drawn rows, vocabulary)."""
-        x = self.embed(tokens)
-        cos, sin = (t[0, :, None] for t in self.rotary(x[None], positions[None]))
+    def __call__(self, batch: PassInput) -> Tensor:
+        """As `Forward`."""
+        x = batch.replace_embeddings(self.embed(batch.token_ids))
+        cos, sin = (t[0, :, None] for t in self.rotary(x[None], batch.positions[None]))
         first, second = sin.chunk(2, -1)
         sin = torch.cat((-first, second), -1)
         for block in self.blocks:
-            x = block(x, cos, sin, view, backend)
-        return self.head(self.norm(x[drawn]))
+            x = block(x, cos, sin, batch.view, batch.adapter)
+        return self.head(self.norm(x[batch.logits_indices]))
 
 
 def drop_plain(model: Any) -> None:

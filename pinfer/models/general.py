@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pinfer.attention.backend import Backend
+from pbranch.errors import ModelError
 from pinfer.attention.transformers_hook import ATTENTION_NAME, register
-from pinfer.attention.view import View
+from pinfer.execution.forward import PassInput
 from pinfer.models.linear import fuse
 from pinfer.models.norm import make_norm
 
@@ -19,7 +19,7 @@ Leaf = tuple[nn.Module, str, nn.Module]  # a module, the name of a child, and th
 
 
 class GeneralModel:
-    """What a runner calls: token ids in, logits of the drawn rows out."""
+    """What a runner calls: a pass in, logits out."""
 
     def __init__(self, model: Any) -> None:
         """Switches `model` to the attention function that knows views."""
@@ -29,17 +29,21 @@ class GeneralModel:
         self.layers: int = model.config.get_text_config().num_hidden_layers
         self.device: torch.device = model.get_input_embeddings().weight.device
 
-    def __call__(
-        self, tokens: Tensor, positions: Tensor, view: View, drawn: Tensor, backend: Backend
-    ) -> Tensor:
-        """tokens, positions (R,); drawn: rows to draw from. Logits (drawn rows, vocabulary)."""
+    def __call__(self, batch: PassInput) -> Tensor:
+        """As `Forward`. ModelError for an adapter of some tokens, which the model's code cannot
+        apply."""
+        if batch.adapter is not None:
+            raise ModelError(f"{type(self.model).__name__}: no adapter of single tokens here")
+        given: dict[str, Tensor] = {"input_ids": batch.token_ids[None]}
+        if batch.embeddings is not None:
+            embedded = self.model.get_input_embeddings()(batch.token_ids)
+            given = {"inputs_embeds": batch.replace_embeddings(embedded)[None]}
         return self.model(
-            input_ids=tokens[None],
-            position_ids=positions[None],
+            **given,
+            position_ids=batch.positions[None],
             use_cache=False,
-            logits_to_keep=drawn,
-            branch_view=view,
-            branch_backend=backend,
+            logits_to_keep=batch.logits_indices,
+            branch_view=batch.view,
         ).logits[0]
 
 

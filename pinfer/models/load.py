@@ -18,7 +18,7 @@ from pbranch.format.markers import find_markers
 from pbranch.hf.base_models import SHIPPED, four_bit, load_config, locate, shipped
 from pbranch.hf.hub import fetch_adapter, find_file
 from pbranch.hf.prompt import turn_end_id
-from pinfer.model_spec import Rules
+from pinfer.model_spec import ModelSpec
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 log = logging.getLogger("pinfer")
@@ -26,11 +26,11 @@ log = logging.getLogger("pinfer")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model ready to be driven, its tokenizer, and the rules that its requests follow."""
+    """A model ready to be driven, its tokenizer, and what it brings to decoding."""
 
     model: Any
     tokenizer: Any
-    rules: Rules
+    spec: ModelSpec
     branch_config: BranchConfig | None = None
 
 
@@ -73,7 +73,7 @@ def load(
         _check_markers(tokenizer, config, folder or model)
     if folder is not None and config is not None:
         base = merge_adapter(base, tokenizer, folder, config)
-    return Loaded(base.to(device).eval(), tokenizer, make_rules(base, tokenizer, config), config)
+    return Loaded(base.to(device).eval(), tokenizer, make_spec(base, tokenizer, config), config)
 
 
 def load_base(model: str, dtype: Any) -> Any:
@@ -127,11 +127,11 @@ def merge_adapter(base: Any, tokenizer: Any, folder: Path, config: BranchConfig)
         raise AdapterError(f"{folder}: does not fit the base ({_first_line(e)})") from e
 
 
-def make_rules(model: Any, tokenizer: Any, config: BranchConfig | None) -> Rules:
+def make_spec(model: Any, tokenizer: Any, config: BranchConfig | None) -> ModelSpec:
     """Markers, end-of-text ids and context of a loaded model."""
     ends = getattr(model.generation_config, "eos_token_id", None)
     ends = set(ends if isinstance(ends, list) else [ends] if ends is not None else ())
-    return Rules(
+    return ModelSpec(
         markers=config.ids if config else None,
         end_of_text=frozenset(ends | {turn_end_id(tokenizer)}),
         context=model.config.get_text_config().max_position_embeddings,

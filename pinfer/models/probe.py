@@ -5,6 +5,7 @@ model's plain forward gives for the same text in one line. Knows no particular a
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,13 +14,17 @@ from torch import Tensor
 from pbranch.errors import ModelError, RequestError
 from pbranch.format.markers import MarkerIds
 from pinfer.attention.backend import Backend
-from pinfer.execution.runner import Forward, Runner
-from pinfer.model_spec import Rules
+from pinfer.core import Core
+from pinfer.execution.forward import Forward
+from pinfer.execution.runner import Runner
+from pinfer.kv_cache.arena import Arena
+from pinfer.model_spec import ModelSpec
 from pinfer.models.fast import FAMILY, FastModel, drop_plain, is_family
 from pinfer.models.general import GeneralModel, lighten, restore
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.request.state import Path
-from pinfer.scheduling.batch import Choice
+from pinfer.sampling.scripted import ScriptedSampler
+from pinfer.scheduling.batch import SampleSite
 from pinfer.scheduling.scheduler import Scheduler
 
 log = logging.getLogger("pinfer")
@@ -97,7 +102,8 @@ def _compare(model: Any, forward: Forward, backend: Backend, plain: list[Tensor]
                 f"{name}: branch {i + 1} of a probe differs from plain decoding by {gap:.1e} of "
                 "its logits; this architecture is not supported"
             )
-    return sum(pool[0].nbytes for pool in (*arena.keys, *arena.values))
+    pools = (pool for pool in (*arena.keys, *arena.values) if pool is not None)
+    return sum(pool[0].nbytes for pool in pools)
 
 
 def _plain_branches(model: Any) -> list[Tensor]:
@@ -117,20 +123,25 @@ def _plain_logits(model: Any, tokens: list[int]) -> Tensor:
     return model(input_ids=ids, use_cache=False).logits[0, -1]
 
 
-def _engine_logits(model: Forward, backend: Backend, m: MarkerIds) -> tuple[list[Tensor], Any]:
-    """Logits behind each branch's last word, and the arena, from passes over a scripted fork."""
-    runner = Runner(model, backend)
-    scheduler = Scheduler(Rules(m, frozenset(), 1024), EngineLimits())
-    scheduler.add(list(_PROMPT), SamplingParams(max_new_tokens=100))
+def _engine_logits(model: Forward, backend: Backend, m: MarkerIds) -> tuple[list[Tensor], Arena]:
+    """Logits after each branch's last word, and the arena, from passes over a scripted fork."""
     outline = [m.fork, *(t for topic in _TOPICS for t in (m.topic, *topic)), m.spawn]
-    scripts: dict[Path, list[int]] = {(): [*outline, 6]}
+    scripts: dict[Path, list[int]] = {(): [*outline, 6, 6]}
     scripts |= {((0, i),): [*body, m.end] for i, body in enumerate(_BODIES)}
     last: dict[Path, Tensor] = {}
-    while scripts[()]:
-        batch = scheduler.schedule()
-        logits = runner.run(batch)
-        for lane, row in zip(batch.lanes, logits, strict=True):
-            last[lane.path] = row
-        choices = [Choice(scripts[lane.path].pop(0), True) for lane in batch.lanes]
-        scheduler.commit(batch, choices)
+
+    def keep(logits: Tensor, sites: Sequence[SampleSite]) -> None:
+        last.update({site.path: row for site, row in zip(sites, logits, strict=True)})
+
+    sampler = ScriptedSampler(before=keep)
+    runner = Runner(model, backend)
+    scheduler = Scheduler(ModelSpec(m, frozenset(), 1024), EngineLimits(), runner.cache)
+    core = Core(scheduler, runner, sampler)
+    params = SamplingParams(max_new_tokens=len(outline) + 2 + sum(len(b) + 1 for b in _BODIES))
+    request = scheduler.add(list(_PROMPT), params)
+    sampler.add(request.number, scripts)
+    while core.busy:
+        core.step()
+    if request.error is not None:
+        raise request.error
     return [last[((0, i),)] for i in range(len(_BODIES))], runner.arena

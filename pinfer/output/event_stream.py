@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pbranch.format.markers import Role
 from pbranch.format.tree import SEPARATOR
 from pbranch.hf.segment_codec import SegmentCodec
-from pinfer.model_spec import Rules
+from pinfer.model_spec import ModelSpec
 from pinfer.output.events import BranchEnded, BranchStarted, Event, Joined, TokenEvent
-from pinfer.output.generation import topic_of
-from pinfer.request.detokenizer import SegmentText
-from pinfer.request.state import Block, Lane, Path, Request, Status
-from pinfer.request.stop_strings import cut, settled
+from pinfer.output.generation import header_text, topic_of
+from pinfer.request.detokenizer import Detokenizer
+from pinfer.request.state import Lane, LiveFork, Path, Request, Status
+from pinfer.request.stop_strings import safe_length, truncate_at_stop
 
 
 @dataclass(slots=True)
@@ -23,19 +23,19 @@ class _Place:
     """How far a lane has been told: items, and characters of its newest segment."""
 
     items: int
-    segment: SegmentText
+    segment: Detokenizer
     told: int = 0
     in_outline: bool = False
     ended: bool = False
 
 
-class Transcript:
-    """One request's."""
+class EventStream:
+    """The events of one request."""
 
-    def __init__(self, request: Request, rules: Rules, codec: SegmentCodec) -> None:
-        self._request, self._rules, self._decode = request, rules, codec.decode
+    def __init__(self, request: Request, spec: ModelSpec, codec: SegmentCodec) -> None:
+        self._request, self._spec, self._decode = request, spec, codec.decode
         self._stops = request.params.stop
-        self._silent = rules.end_of_text | set(request.params.stop_token_ids)
+        self._silent = spec.end_of_text | set(request.params.stop_token_ids)
         self._places: dict[Path, _Place] = {}
 
     def advance(self) -> Iterator[Event]:
@@ -53,7 +53,7 @@ class Transcript:
         place = self._places[lane.path]
         while place.items < len(lane.items):
             item = lane.items[place.items]
-            if isinstance(item, Block):
+            if isinstance(item, LiveFork):
                 yield from self._tell(lane, last=True)
                 for branch in item.lanes:
                     yield from self._follow(branch)
@@ -71,23 +71,23 @@ class Transcript:
             yield BranchEnded(lane.path)
 
     def _start(self, lane: Lane) -> Iterator[Event]:
-        self._places[lane.path] = _Place(lane.header, SegmentText(self._decode))
+        self._places[lane.path] = _Place(lane.header.length, Detokenizer(self._decode))
         if lane.in_branch:
-            gap = self._decode(lane.parent.block.gap)  # type: ignore[union-attr]
+            gap = self._decode(lane.parent.fork.gap)  # type: ignore[union-attr]
             topic = topic_of(lane, self._decode)
             yield BranchStarted(lane.path, topic, gap or SEPARATOR)
-            if text := topic_of(lane, self._decode, colon=True):
+            if text := header_text(lane, self._decode):
                 yield TokenEvent(lane.path, text)
 
-    def _join(self, lane: Lane, block: Block) -> Iterator[Event]:
+    def _join(self, lane: Lane, fork: LiveFork) -> Iterator[Event]:
         place = self._places[lane.path]
-        place.segment, place.told, place.in_outline = SegmentText(self._decode), 0, False
+        place.segment, place.told, place.in_outline = Detokenizer(self._decode), 0, False
         yield Joined(lane.path)
-        if gap := self._decode(block.gap):
+        if gap := self._decode(fork.gap):
             yield TokenEvent(lane.path, gap)
 
     def _take(self, lane: Lane, token: int) -> Iterator[Event]:
-        place, role = self._places[lane.path], self._rules.role(token)
+        place, role = self._places[lane.path], self._spec.role(token)
         if role is Role.FORK:
             yield from self._tell(lane, last=True)
             place.in_outline = True
@@ -100,9 +100,10 @@ class Transcript:
         text = place.segment.text
         if last:
             text += place.segment.tail
-            end = len(cut(text, self._stops) if lane.watch and lane.watch.found else text)
+            stops = lane.state.stops
+            end = len(truncate_at_stop(text, self._stops) if stops and stops.matched else text)
         else:
-            end = settled(text, self._stops)
+            end = safe_length(text, self._stops)
         if end > place.told:
             yield TokenEvent(lane.path, text[place.told : end])
             place.told = end

@@ -4,24 +4,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pbranch.errors import BranchError
 from pbranch.format.markers import Role
 from pbranch.format.tagged_text import render
 from pbranch.format.tree import SEPARATOR, Fork, Trace, make_trace, plain_text
 from pbranch.hf.segment_codec import SegmentCodec
-from pinfer.dialects.paper_controller import fallback
-from pinfer.model_spec import Rules
-from pinfer.request.state import Block, Lane, Logprob, Request
-from pinfer.request.stop_strings import cut
+from pinfer.model_spec import ModelSpec
+from pinfer.request.state import Lane, LiveFork, Logprob, Request
+from pinfer.request.stop_strings import truncate_at_stop
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
     """Counts of one request. passes: forward passes after the prompt's prefill; rows: tokens fed
-    in them; critical_path_tokens: drawn tokens that had to wait for one another, so
-    `passes` = critical_path_tokens - 1 where no limit on width or rows holds; blocks_in_order:
-    those decoded one branch at a time as not worth a fork; prefix_rows: prompt tokens whose keys
-    and values an earlier request had left; discarded_tokens: drawn, but no part of the text, as
-    a dialect's outlines are; seconds are wall."""
+    in them; critical_path_tokens: sampled tokens that had to wait for each other, so `passes` =
+    critical_path_tokens - 1 where no limit on width or rows holds; blocks: forks;
+    blocks_in_order: those decoded one branch at a time, as not worth doing in parallel;
+    kv_rows: cached tokens at the end; prefix_rows: prompt tokens whose keys and values an earlier
+    request had left; discarded_tokens: sampled, but no part of the text, as a dialect's outlines
+    are; seconds are wall."""
 
     mode: str
     prompt_tokens: int
@@ -46,8 +47,10 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One answer. `token_ids` are the generated rows in text order, `forced` those not drawn;
-    `logprobs` theirs, None where a token was forced or the request asked for none."""
+    """One answer. `token_ids` are the generated tokens in text order, `forced` tells those that
+    were injected; `logprobs` theirs, None where a token was injected or the request asked for none.
+    `prompt_logprobs`, where asked for: of each prompt token, None for the first. `error`: what went
+    wrong in the request, if anything did."""
 
     prompt_token_ids: list[int]
     trace: Trace
@@ -57,7 +60,9 @@ class Generation:
     finish_reason: str
     limits: list[str]
     stats: Stats
-    fallback: str | None = None  # why a dialect's branches were not decoded side by side
+    fallback: str | None = None  # why a dialect's branches were not decoded in parallel
+    prompt_logprobs: list[Logprob | None] | None = None
+    error: str | None = None
 
     @property
     def text(self) -> str:
@@ -83,82 +88,103 @@ class Generation:
         }
         if self.fallback is not None:
             row["fallback"] = self.fallback
+        if self.error is not None:
+            row["error"] = self.error
         if any(self.logprobs):
             row["logprobs"] = [x and x._asdict() for x in self.logprobs]
+        if self.prompt_logprobs is not None:
+            row["prompt_logprobs"] = [x and x._asdict() for x in self.prompt_logprobs]
         return row
 
 
-def make_generation(request: Request, rules: Rules, codec: SegmentCodec) -> Generation:
+def make_generation(request: Request, spec: ModelSpec, codec: SegmentCodec) -> Generation:
     """The result of a finished request."""
-    rows = list(request.trunk.rows())
+    trunk, asked = request.trunk, request.params.prompt_logprobs is not None
+    tokens = list(trunk.tokens())
+    of_prompt = [trunk.logprobs.get(i) for i in range(-len(request.prompt), 0)]
     return Generation(
         prompt_token_ids=request.prompt,
-        trace=lane_trace(request.trunk, rules, codec.decode),
-        token_ids=[t for t, _, _ in rows],
-        forced=[f for _, f, _ in rows],
-        logprobs=[x for _, _, x in rows],
+        trace=lane_trace(request.trunk, spec, codec.decode),
+        token_ids=[t for t, _, _ in tokens],
+        forced=[f for _, f, _ in tokens],
+        logprobs=[None if f else x for _, f, x in tokens],
         finish_reason=request.finish_reason or "error",
         limits=list(request.limits),
-        stats=_stats(request, sum(not f for _, f, _ in rows), len(rows)),
-        fallback=fallback(request),
+        stats=_stats(request, sum(not f for _, f, _ in tokens), len(tokens)),
+        fallback=request.fallback,
+        prompt_logprobs=of_prompt if asked else None,
+        error=None if request.error is None else describe_error(request.error),
     )
 
 
-def lane_trace(lane: Lane, rules: Rules, decode: Callable[[Sequence[int]], str]) -> Trace:
+def describe_error(error: Exception) -> str:
+    """One line; a known error speaks for itself."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, BranchError) else f"{type(error).__name__}: {text}"
+
+
+def lane_trace(lane: Lane, spec: ModelSpec, decode: Callable[[Sequence[int]], str]) -> Trace:
     """The tree of a lane's items; header and body are decoded apart, as they were encoded."""
-    parts: list[str | Fork] = [topic_of(lane, decode, colon=True)]
-    ends = rules.end_of_text | set(lane.request.params.stop_token_ids)
+    parts: list[str | Fork] = [header_text(lane, decode)]
+    ends = spec.end_of_text | set(lane.request.params.stop_token_ids)
     text: list[int] = []
     in_outline = False
-    for item in lane.items[lane.header :]:
-        if isinstance(item, Block):
+    for item in lane.items[lane.header.length :]:
+        if isinstance(item, LiveFork):
             topics = tuple(topic_of(c, decode) for c in item.lanes)
-            branches = tuple(lane_trace(c, rules, decode) for c in item.lanes)
+            branches = tuple(lane_trace(c, spec, decode) for c in item.lanes)
             gap = decode(item.gap)
             parts += [decode(text), Fork(topics, branches, gap or SEPARATOR), gap]
             text, in_outline = [], False
             continue
-        role = rules.role(item[0])
+        role = spec.role(item[0])
         if role is Role.FORK:
             parts.append(decode(text))
             text, in_outline = [], True
         elif role is None and not in_outline and item[0] not in ends:
             text.append(item[0])
     last = decode(text)
-    if lane.watch and lane.watch.found:
-        last = cut(last, lane.request.params.stop)
+    if lane.state.stops and lane.state.stops.matched:
+        last = truncate_at_stop(last, lane.request.params.stop)
     return make_trace(*parts, last)
 
 
-def topic_of(lane: Lane, decode: Callable[[Sequence[int]], str], colon: bool = False) -> str:
-    """What the outline calls a branch, "" for a trunk; `colon`: with what its header has behind."""
-    if lane.script is not None:
-        return lane.script.title + lane.script.colon * colon
-    return decode([token for token, _ in lane.items[1 : lane.header]])  # type: ignore[misc]
+def topic_of(lane: Lane, decode: Callable[[Sequence[int]], str]) -> str:
+    """What the outline calls a branch, "" for a trunk."""
+    header = lane.header
+    if header.topic is not None:
+        return header.topic
+    return decode([token for token, _ in lane.items[1 : header.length]])  # type: ignore[misc]
 
 
-def _stats(request: Request, drawn: int, total: int) -> Stats:
-    blocks = [i for lane in request.lanes for i in lane.items if isinstance(i, Block)]
-    first = request.first_token or request.finished
-    decode_seconds = max(request.finished - first, 0.0)
+def header_text(lane: Lane, decode: Callable[[Sequence[int]], str]) -> str:
+    """The text with which a branch begins, "" for a trunk."""
+    return topic_of(lane, decode) if lane.header.text is None else lane.header.text
+
+
+def _stats(request: Request, sampled: int, total: int) -> Stats:
+    forks = [fork for lane in request.lanes for fork in lane.forks]
+    counted, prefix = request.stats, request.prefix
+    first = counted.first_token or counted.finished
+    decode_seconds = max(counted.finished - first, 0.0)
     return Stats(
         mode=request.params.mode,
         prompt_tokens=len(request.prompt),
-        generated_tokens=drawn,
-        injected_tokens=total - drawn,
-        discarded_tokens=sum(lane.drawn for lane in request.lanes) - drawn,
-        grammar_interventions=request.interventions,
-        passes=request.passes,
+        generated_tokens=sampled,
+        injected_tokens=total - sampled,
+        discarded_tokens=sum(lane.budget.sampled for lane in request.lanes) - sampled,
+        grammar_interventions=counted.interventions,
+        passes=counted.passes,
         critical_path_tokens=request.trunk.critical_path(),
-        rows=request.rows,
-        blocks=len(blocks),
-        blocks_in_order=sum(b.in_order for b in blocks),
-        branches=sum(len(b.lanes) for b in blocks),
-        max_width=request.widest,
+        rows=counted.fed,
+        blocks=len(forks),
+        blocks_in_order=sum(fork.sequential for fork in forks),
+        branches=sum(len(fork.lanes) for fork in forks),
+        max_width=counted.widest,
         max_depth=max(len(lane.path) for lane in request.lanes),
-        kv_rows=len(request.prompt) + request.rows - request.rows_left,
-        prefix_rows=request.prefix_rows,
-        prefill_seconds=first - request.started,
+        kv_rows=len(request.prompt) + counted.fed - counted.dropped,
+        prefix_rows=prefix.shared,
+        prefill_seconds=first - counted.started,
         decode_seconds=decode_seconds,
-        tokens_per_second=drawn / decode_seconds if decode_seconds else 0.0,
+        tokens_per_second=sampled / decode_seconds if decode_seconds else 0.0,
     )

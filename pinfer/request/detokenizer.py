@@ -3,23 +3,22 @@
 from collections.abc import Callable, Sequence
 
 Decode = Callable[[Sequence[int]], str]
+INCOMPLETE = "\ufffd"  # what decoders write for the bytes of a character that is not complete
 
 
-_INCOMPLETE = "\ufffd"  # what decoders write for the bytes of a character that is not complete
-
-
-class SegmentText:
-    """Decodes token by token. `text` only grows; `tail` may still change with the next token."""
+class Detokenizer:
+    """Decodes one segment token by token. `text` only grows; `tail` may still change with the next
+    token."""
 
     def __init__(self, decode: Decode) -> None:
         self._decode = decode
-        self._open: list[int] = []  # tokens of `tail`
+        self._pending: list[int] = []  # tokens of `tail`
         self.text, self.tail = "", ""
 
     def push(self, token: int) -> None:
         """Add a token."""
-        self._open.append(token)
-        self.tail = self._decode(self._open)
-        if not self.tail.endswith(_INCOMPLETE):
+        self._pending.append(token)
+        self.tail = self._decode(self._pending)
+        if not self.tail.endswith(INCOMPLETE):
             self.text += self.tail
-            self._open, self.tail = [], ""
+            self._pending, self.tail = [], ""

@@ -1,40 +1,27 @@
-"""The state of a request while it is decoded: lanes, blocks, and rows waiting to be fed.
+"""The state of a request while it is decoded: its lanes, their forks, and the tokens to be fed.
 
-A lane is the trunk or one branch. Plain state: what happens to it is in `commit.py`. No tensors.
+A lane is the trunk or one branch. Plain state: what happens to it is in transitions.py. No tensors.
 """
 
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from pbranch.format.grammar import LaneState
-from pinfer.model_spec import Rules
 from pinfer.params import SamplingParams
-from pinfer.request.stop_strings import StopWatch
+from pinfer.request.controller import LaneController
+from pinfer.request.stop_strings import StopMatcher
 
-Path = tuple[tuple[int, int], ...]  # ((block, branch), …) from the trunk down
+Path = tuple[tuple[int, int], ...]  # ((fork, branch), …) from the trunk down
 
 
 class Logprob(NamedTuple):
-    """Of a drawn token under the bare model, and (token, logprob) of the best ones, best first."""
+    """Of a token under the bare model, and (token, logprob) of the most likely ones, best first."""
 
     logprob: float
     top: tuple[tuple[int, float], ...] = ()
-
-
-class Script(Protocol):
-    """A dialect's hand in a lane: what drawn tokens mean where no markers say it."""
-
-    title: str  # of a branch: what the outline calls it,
-    colon: str  # and what stands behind that in its header
-
-    def take(self, lane: "Lane", token: int, logprob: Logprob | None, rules: Rules) -> None:
-        """A token was drawn for the lane."""
-
-    def close(self, lane: "Lane", rules: Rules) -> None:
-        """The lane ends here, well-formed."""
 
 
 class Status(Enum):
@@ -46,84 +33,140 @@ class Status(Enum):
     CLOSED = auto()
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A known token whose logprob is asked for; `index`: its place in the lane's items, prompt
+    tokens counting backwards from -1."""
+
+    token: int
+    index: int
+
+
 @dataclass(slots=True, eq=False)
-class Row:
-    """One token to be fed: its lane, its position, and whether the lane's next token is drawn
-    from what the model says there. `home` holds the row: the lane, or its hidden outline."""
+class QueuedToken:
+    """One token to be fed. `home` is the lane whose cache segment holds it: the lane itself, or its
+    hidden outline. `sampled`: the model's logits at it give the lane's next token; `given` asks for
+    the logprob of what is known to follow it.
+
+    A draft is a guess: it is part of the text once the model has sampled the same. A scratch token
+    is dropped from the cache after its pass; it sees the lane up to its `anchor`, and the scratch
+    tokens of the same anchor before it. Nothing else sees it.
+    """
 
     lane: "Lane"
     home: "Lane"
-    token: int
+    token_id: int
     position: int
-    draws: bool = True
-    joins: bool = False  # from it on, the lane sees the rows that its newest block kept from it
+    sampled: bool = True
+    joins: bool = False  # from it on, the lane sees the tokens that its newest fork hid from it
+    given: "Given | None" = None
+    draft: bool = False
+    anchor: "QueuedToken | None" = None
+
+    @property
+    def scratch(self) -> bool:
+        """Whether it is dropped after its pass."""
+        return self.anchor is not None
 
 
 @dataclass(slots=True, eq=False)
-class Block:
-    """A fork's branches; `spawn` is the position of its spawn row; `outline` holds the rows of an
-    outline that the branches do not see (branch 0 .. n-1 are lanes, the outline is branch -1)."""
+class LiveFork:
+    """A fork being decoded: topics and branches; `spawn` is the position of its spawn token.
+
+    `outline` holds an outline that the branches do not see (branches 0 … n-1 are lanes, the outline
+    is branch -1). A dialect's fork may feed its branches again as text (`reencoded`): from `start`
+    on, where that is not right after the spawn token, with `lead` before it, `gap` after each
+    branch and `close` after the last.
+    """
 
     spawn: int
     topics: list[list[int]]
     lanes: list["Lane"] = field(default_factory=list)
     outline: "Lane | None" = None
-    in_order: bool = False  # not worth a fork: one branch at a time
+    opened: int = 0  # branches so far, pruned ones included
+    sequential: bool = False  # not worth decoding side by side: one branch at a time
     joined: bool = False
-    reencoded: bool = False  # its branches' text was fed again in the lane that it stands in
-    start: int | None = None  # position of that text, where it is not right behind the spawn row
-    lead: list[int] = field(default_factory=list)  # what is fed again in front of it
-    gap: list[int] = field(default_factory=list)  # of a dialect: behind each branch
-    close: list[int] = field(default_factory=list)  # of a dialect: behind the last one
+    reencoded: bool = False
+    start: int | None = None
+    lead: list[int] = field(default_factory=list)
+    gap: list[int] = field(default_factory=list)
+    close: list[int] = field(default_factory=list)
 
     @property
     def hidden(self) -> list["Lane"]:
-        """All whose rows the lane sees behind the block, and did not see in it."""
+        """All whose tokens the lane sees after the fork, and did not see in it."""
         lanes = [] if self.reencoded else self.lanes
         return lanes if self.outline is None else [self.outline, *lanes]
 
-    def rows(self) -> Iterator[tuple[int, bool, Logprob | None]]:
-        """(token, forced, logprob where asked for) of its branches and what stands between."""
+    def tokens(self) -> Iterator[tuple[int, bool, Logprob | None]]:
+        """(token, injected, logprob where asked for) of its branches and what stands between."""
         for lane in self.lanes:
-            yield from lane.rows()
+            yield from lane.tokens()
             yield from ((token, True, None) for token in self.gap)
         yield from ((token, True, None) for token in self.close)
 
     def all_lanes(self) -> Iterator["Lane"]:
-        """Its branches and all that is below them, hidden outlines included."""
+        """Its branches and all lanes below them, hidden outlines included."""
         for lane in self.lanes:
             yield lane
-            for block in (i for i in lane.items if isinstance(i, Block)):
-                yield from block.all_lanes()
-                yield from (block.outline,) if block.outline else ()
+            for fork in lane.forks:
+                yield from fork.all_lanes()
+                yield from (fork.outline,) if fork.outline else ()
+
+
+@dataclass(slots=True)
+class Budget:
+    """What a lane may still decode: `tokens` sampled in it and below it, `limit` being the name of
+    what sets that; its last token may stand at `last_position`, so that all joins stay within the
+    context. `used` were sampled in it and below it, `sampled` in it alone."""
+
+    tokens: int
+    last_position: int
+    limit: str = "max_new_tokens"
+    used: int = 0
+    sampled: int = 0
+
+
+@dataclass(slots=True)
+class TextState:
+    """What the next token of a lane depends on: its grammar state, the topics and the holder of the
+    outline being written, the tokens that a repetition penalty sees (markers and injected ones
+    exempt), and what looks for stop strings."""
+
+    grammar: LaneState
+    seen: set[int] = field(default_factory=set)
+    stops: StopMatcher | None = None
+    topics: list[list[int]] = field(default_factory=list)
+    outline: "Lane | None" = None
+
+
+class Header(NamedTuple):
+    """How a branch begins: its first `length` items are injected. Of a dialect, `topic` is what the
+    outline calls it and `text` what the header says; else both are read from the tokens. `scored`:
+    whether the logprobs of its tokens, after the first, are asked for."""
+
+    length: int = 0
+    topic: str | None = None
+    text: str | None = None
+    scored: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """One line of text being decoded, in the order `items`: (token, forced) pairs and blocks."""
+    """One line of text being decoded, in the order `items`: (token, injected) pairs and forks."""
 
     request: "Request"
     path: Path
     parent: "Lane | None"
-    position: int  # of the next row
-    last_position: int  # that its last row may take, so that all joins stay within the context
-    budget: int  # tokens that may still be drawn in it and below it
-    state: LaneState
-    budget_name: str = "max_new_tokens"
+    controller: LaneController
+    position: int  # of its next token
+    budget: Budget
+    state: TextState
     status: Status = Status.WAITING
-    items: list["tuple[int, bool] | Block"] = field(default_factory=list)
-    header: int = 0  # leading items that are a branch's marker and topic
-    topics: list[list[int]] = field(default_factory=list)  # of the outline being written
-    outline: "Lane | None" = None  # holds the rows of that outline where branches do not see it
-    logprobs: dict[int, "Logprob"] = field(default_factory=dict)  # by index in `items`
-    seen: set[int] = field(default_factory=set)  # tokens it sees, markers and injected ones exempt
-    watch: "StopWatch | None" = None  # where the request has stop strings
-    script: Script | None = None  # where a dialect stands in for the markers
-    used: int = 0  # tokens drawn in it and below it
-    drawn: int = 0  # tokens drawn in it
-    blocks: int = 0
-    tail: Row | None = None  # the newest row
-    segment: int = -1  # where the arena keeps its rows
+    header: Header = field(default_factory=Header)
+    items: list["tuple[int, bool] | LiveFork"] = field(default_factory=list)
+    logprobs: dict[int, Logprob] = field(default_factory=dict)  # by index, see `Given`
+    newest: QueuedToken | None = None
 
     @property
     def in_branch(self) -> bool:
@@ -131,68 +174,112 @@ class Lane:
         return self.parent is not None
 
     @property
-    def block(self) -> Block:
-        """The newest block."""
-        return next(i for i in reversed(self.items) if isinstance(i, Block))
+    def forks(self) -> list[LiveFork]:
+        """Its forks, in order."""
+        return [item for item in self.items if isinstance(item, LiveFork)]
+
+    @property
+    def fork(self) -> LiveFork:
+        """The newest fork."""
+        return next(i for i in reversed(self.items) if isinstance(i, LiveFork))
 
     def critical_path(self) -> int:
-        """Drawn tokens that had to wait for one another."""
-        blocks = (i for i in self.items if isinstance(i, Block))
-        return self.drawn + sum(max(c.critical_path() for c in b.lanes) for b in blocks)
+        """Sampled tokens that had to wait for each other."""
+        longest = (max(c.critical_path() for c in f.lanes) for f in self.forks if f.lanes)
+        return self.budget.sampled + sum(longest)
 
-    def tokens(self) -> Iterator[tuple[int, bool]]:
-        """(token, forced) in text order, branches included."""
-        return ((token, forced) for token, forced, _ in self.rows())
-
-    def rows(self) -> Iterator[tuple[int, bool, Logprob | None]]:
-        """(token, forced, logprob where asked for) in text order, branches included."""
+    def tokens(self) -> Iterator[tuple[int, bool, Logprob | None]]:
+        """(token, injected, logprob where asked for) in text order, branches included."""
         for i, item in enumerate(self.items):
-            if isinstance(item, Block):
-                yield from item.rows()
+            if isinstance(item, LiveFork):
+                yield from item.tokens()
             else:
                 yield (*item, self.logprobs.get(i))
 
     def visible_tokens(self) -> set[int]:
-        """Tokens that a repetition penalty looks at when the lane draws."""
-        return self.seen | self.outline.seen if self.outline else self.seen
+        """Tokens that a repetition penalty looks at when the lane's next token is sampled."""
+        outline = self.state.outline
+        return self.state.seen | outline.state.seen if outline else self.state.seen
+
+
+@dataclass(slots=True)
+class PromptPrefix:
+    """How much of a prompt is cached, and whose tokens it begins with: `cached` tokens in all, of
+    which the first `shared` are those of `source`, and `matched` of them will be once it has fed
+    them. `users`: unfinished requests whose source this one is."""
+
+    cached: int = 0
+    shared: int = 0
+    matched: int = 0
+    source: "Request | None" = None
+    users: int = 0
+
+
+@dataclass(slots=True)
+class RequestStats:
+    """Counts and times (seconds of the monotonic clock) of a request. `fed`: tokens of its decode
+    passes, `dropped`: cached ones that were truncated; `widest`: most lanes live at once."""
+
+    passes: int = 0
+    fed: int = 0
+    dropped: int = 0
+    widest: int = 0
+    interventions: int = 0
+    started: float = 0.0
+    first_token: float = 0.0
+    finished: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """One prompt being answered. `queue`: rows to feed, in an order in which each row's
-    visible rows come before it."""
+    """One prompt being answered. `queue`: tokens to feed, each after all that it sees; `effects`:
+    what transitions have emitted and the scheduler has not yet applied."""
 
     number: int
     prompt: list[int]
     params: SamplingParams
-    trunk: Lane = None  # type: ignore[assignment]
-    queue: deque[Row] = field(default_factory=deque)
-    lanes: list[Lane] = field(default_factory=list)  # all that were opened, in order of opening
-    outlines: list[Lane] = field(default_factory=list)  # hidden ones, see `Block.outline`
+    lanes: list[Lane] = field(default_factory=list)  # all that were opened, the trunk first
+    outlines: list[Lane] = field(default_factory=list)  # hidden ones, see `LiveFork.outline`
     waiting: list[Lane] = field(default_factory=list)
     live: int = 0
+    queue: deque[QueuedToken] = field(default_factory=deque)
+    effects: list["Effect"] = field(default_factory=list)
     finish_reason: str | None = None
     limits: list[str] = field(default_factory=list)
-    interventions: int = 0
-    prefilled: int = 0  # prompt rows fed, by it or by those whose rows it shares
-    source: "Request | None" = None  # whose prompt begins alike, for `shared` rows
-    shared: int = 0
-    users: int = 0  # requests whose source it is
-    left: list[tuple[Lane, int]] = field(default_factory=list)  # from the next pass on, lanes keep
-    # so many rows from the first on: nobody sees those behind
-    rows_left: int = 0  # that were in the cache and are not any more
-    rows_per_token: int = 4  # cached for each drawn token, at most
-    fallback: str | None = None  # why a dialect's block, and all behind it, was decoded plainly
-    prefix: list[tuple[int, int]] = field(default_factory=list)  # (segment, rows) shared with it
-    prefix_rows: int = 0
-    passes: int = 0
-    rows: int = 0
-    widest: int = 0
-    started: float = 0.0
-    first_token: float = 0.0
-    finished: float = 0.0
+    error: Exception | None = None
+    prefix: PromptPrefix = field(default_factory=PromptPrefix)
+    stats: RequestStats = field(default_factory=RequestStats)
+
+    @property
+    def trunk(self) -> Lane:
+        """The lane that the prompt opens."""
+        return self.lanes[0]
+
+    @property
+    def fallback(self) -> str | None:
+        """Why branches that a dialect allows were not decoded in parallel, in whole or in part."""
+        return self.trunk.controller.fallback(self.trunk)
 
     def note(self, limit: str) -> None:
         """Name a limit that changed the text."""
         if limit not in self.limits:
             self.limits.append(limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Rewind:
+    """The last `count` tokens of a lane leave: those queued are not fed, those cached dropped."""
+
+    lane: Lane
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """All tokens of these lanes leave."""
+
+    lanes: tuple[Lane, ...]
+
+
+# A token is appended to its lane: it is fed, unless its keys are cached already.
+Effect = QueuedToken | Rewind | Discard

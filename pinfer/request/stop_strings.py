@@ -1,43 +1,49 @@
-"""Text of a segment while its tokens come in, and the stop strings in it.
+"""Stop strings in the text of one segment, while its tokens come in. Knows tokens and texts, no
+lanes."""
 
-A character whose bytes are not all there yet is not text. Knows tokens and texts, no lanes.
-"""
+from collections.abc import Callable, Sequence
 
-from collections.abc import Sequence
-
-from pinfer.request.detokenizer import _INCOMPLETE, Decode, SegmentText
+from pinfer.request.detokenizer import INCOMPLETE, Decode, Detokenizer
 
 
-class StopWatch:
-    """Looks for stop strings in the text of one segment; `found` once there is one."""
+class StopMatcher:
+    """Looks for stop strings in the text of one segment, or asks a user's `stop_when`; `matched`
+    once there is a stop."""
 
-    def __init__(self, decode: Decode, stops: Sequence[str]) -> None:
-        self._decode, self._stops = decode, stops
-        self._segment = SegmentText(decode)
+    def __init__(
+        self,
+        decode: Decode,
+        stops: Sequence[str],
+        stop_when: Callable[[str], bool] | None = None,
+    ) -> None:
+        self._decode, self._stops, self._stop_when = decode, stops, stop_when
+        self._segment = Detokenizer(decode)
         self._searched = 0  # characters of `text` in which no stop begins
-        self.found = False
+        self.matched = False
 
-    def fresh(self) -> "StopWatch":
-        """The same for another segment."""
-        return StopWatch(self._decode, self._stops)
+    def for_new_segment(self) -> "StopMatcher":
+        """The same stops, nothing read yet."""
+        return StopMatcher(self._decode, self._stops, self._stop_when)
 
     def push(self, token: int) -> None:
         """Add a token and look again."""
         segment = self._segment
         segment.push(token)
-        text = segment.text[self._searched :] + segment.tail.rstrip(_INCOMPLETE)
-        self.found = any(stop in text for stop in self._stops)
-        longest = max(map(len, self._stops))
+        text = segment.text[self._searched :] + segment.tail.rstrip(INCOMPLETE)
+        self.matched = any(stop in text for stop in self._stops)
+        longest = max(map(len, self._stops), default=1)
         self._searched = max(0, len(segment.text) - longest + 1)
+        if self._stop_when is not None and not self.matched:
+            self.matched = self._stop_when(segment.text)
 
 
-def cut(text: str, stops: Sequence[str]) -> str:
+def truncate_at_stop(text: str, stops: Sequence[str]) -> str:
     """`text` up to the first stop string in it."""
     starts = [at for stop in stops if (at := text.find(stop)) >= 0]
     return text[: min(starts)] if starts else text
 
 
-def settled(text: str, stops: Sequence[str]) -> int:
+def safe_length(text: str, stops: Sequence[str]) -> int:
     """How many characters of `text` no stop string can still take away."""
     longest = max((len(stop) for stop in stops), default=1)
     for at in range(max(0, len(text) - longest + 1), len(text)):

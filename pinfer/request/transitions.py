@@ -1,266 +1,246 @@
-"""What a drawn token does to a request: append, fork, end, join, and the limits that stop it.
+"""The changes of a request, whatever drives its lanes: append, rewind, fork, prune, join, close.
 
-Host logic over small values; no tensors, no model, no clock. Every path leaves well-formed text:
-whatever stops a lane, `close` injects what the grammar still wants. Which of the branches of a
-block start is not decided here.
+Host logic over small values: no tensors, no model, no clock, no queue. Transitions change lanes and
+emit effects, which the scheduler applies. What a token means is the controllers' matter, and which
+waiting branches start is not decided here.
 """
 
-from collections import deque
+from collections.abc import Sequence
 
 from pbranch.format.grammar import LaneState, next_state
-from pbranch.format.markers import Role
-from pinfer.model_spec import Rules
+from pinfer.model_spec import ModelSpec
 from pinfer.params import SamplingParams
-from pinfer.request.fork_policy import may_fork, promises_little
-from pinfer.request.limits import outline_limit
-from pinfer.request.state import Block, Lane, Logprob, Request, Row, Script, Status
-from pinfer.request.stop_strings import StopWatch
+from pinfer.request.controller import LaneController
+from pinfer.request.fork_policy import may_fork
+from pinfer.request.state import (
+    Budget,
+    Discard,
+    Given,
+    Header,
+    Lane,
+    LiveFork,
+    Logprob,
+    QueuedToken,
+    Request,
+    Rewind,
+    Status,
+    TextState,
+)
+from pinfer.request.stop_strings import StopMatcher
 
 
 def open_request(
     number: int,
     prompt: list[int],
     params: SamplingParams,
-    rules: Rules,
-    watch: StopWatch | None = None,
-    script: Script | None = None,
+    spec: ModelSpec,
+    controller: LaneController,
+    stops: StopMatcher | None = None,
 ) -> Request:
-    """A request with its prompt queued; `watch` looks for its stop strings, `script` reads its
-    dialect."""
+    """A request whose effects append its prompt. controller: of its trunk; stops: looks for its
+    stop strings."""
     request = Request(number, prompt, params)
-    trunk = Lane(
-        request, (), None, 0, rules.context - 1, params.max_new_tokens, LaneState.TRUNK_FLAT
-    )
-    trunk.seen, trunk.watch, trunk.script = set(prompt), watch, script
-    request.trunk = trunk
+    budget = Budget(params.max_new_tokens, last_position=spec.context - 1)
+    state = TextState(LaneState.TRUNK_FLAT, set(prompt), stops)
+    trunk = Lane(request, (), None, controller, 0, budget, state, Status.LIVE)
     request.lanes.append(trunk)
-    trunk.status, request.live = Status.LIVE, 1
+    request.live = 1
     for token in prompt:
-        feed(trunk, token)
-    trunk.state = next_state(
-        LaneState.TRUNK, None, in_branch=False, may_fork=may_fork(trunk, rules)
+        append(trunk, token)
+    if params.prompt_logprobs is not None:
+        _score(request, prompt, -len(prompt))
+    trunk.state.grammar = next_state(
+        LaneState.TRUNK, None, in_branch=False, may_fork=may_fork(trunk, spec)
     )
     return request
 
 
-def accept(lane: Lane, token: int, rules: Rules, logprob: Logprob | None = None) -> None:
-    """Take the token drawn for `lane`, or what a limit puts in its place."""
-    lane.drawn, lane.used, lane.budget = lane.drawn + 1, lane.used + 1, lane.budget - 1
-    if lane.script is not None:
-        lane.script.take(lane, token, logprob, rules)
-        return
-    at = len(lane.items)
-    _take(lane, token, rules)
-    if logprob is not None and lane.items[at] == (token, False):
-        lane.logprobs[at] = logprob
-
-
-def _take(lane: Lane, token: int, rules: Rules) -> None:
-    request, ends = lane.request, token in rules.end_of_text
-    if (ends or token in request.params.stop_token_ids) and not lane.state.in_outline:
-        if not lane.in_branch:
-            lane.items.append((token, False))
-        _stop_lane(lane, "eos_in_branch" if ends else "stop_in_branch", rules)
-        return
-    limit = outline_limit(lane, token, rules) if lane.state.in_outline else None
-    if limit:
-        request.note(limit)
-        _push(lane, rules.id(Role.SPAWN), True, rules)
-    else:
-        _push(lane, token, False, rules)
-    if lane.watch and lane.watch.found and lane.status is Status.LIVE:
-        _stop_lane(lane, "stop_in_branch", rules)
-    elif lane.status is Status.LIVE and request.finish_reason is None:
-        check_room(lane, rules)
-
-
-def _stop_lane(lane: Lane, limit: str, rules: Rules) -> None:
-    """The end of a text, or what the request stops at: ends the answer, or just the branch."""
-    if lane.in_branch:
-        lane.request.note(limit)
-        _push(lane, rules.id(Role.END), True, rules)
-    else:
-        finish(lane.request, "stop")
+def accept(lane: Lane, token: int, spec: ModelSpec, logprob: Logprob | None = None) -> None:
+    """Take the token sampled for `lane`, or what a limit puts in its place."""
+    budget = lane.budget
+    budget.sampled += 1
+    budget.used += 1
+    budget.tokens -= 1
+    lane.controller.on_token(lane, token, logprob, spec)
 
 
 def finish(request: Request, reason: str) -> None:
     """End a request; nothing more is fed."""
     request.finish_reason = reason
-    request.queue.clear()
     request.waiting.clear()
     request.live = 0
 
 
-def stop(request: Request, reason: str, limit: str, rules: Rules) -> None:
+def stop(request: Request, reason: str, limit: str, spec: ModelSpec) -> None:
     """End a request from outside (timeout, error): its text is closed, well-formed."""
     request.note(limit)
-    close(request.trunk, rules)
+    close(request.trunk, spec)
     finish(request, reason)
 
 
-def close(lane: Lane, rules: Rules) -> None:
+def close(lane: Lane, spec: ModelSpec) -> None:
     """Inject what ends `lane` here: the rest of an outline, its branches, `end` in a branch."""
     if lane.status is Status.WAITING:
         lane.request.waiting.remove(lane)
-        start(lane, rules)
+        start(lane, spec)
     if lane.status is Status.JOINING:
-        for child in lane.block.lanes:
-            if child.status is not Status.CLOSED:
-                close(child, rules)
+        for child in [x for x in lane.fork.lanes if x.status is not Status.CLOSED]:
+            close(child, spec)
     if lane.status is Status.CLOSED or lane.request.finish_reason is not None:
         return
-    if lane.script is not None:
-        lane.script.close(lane, rules)
-        return
-    if lane.state is LaneState.OPEN:
-        _push(lane, rules.id(Role.TOPIC), True, rules)
-    if lane.state.in_outline:
-        _push(lane, rules.id(Role.SPAWN), True, rules)
-        close(lane, rules)
-    elif lane.in_branch:
-        _push(lane, rules.id(Role.END), True, rules)
+    lane.controller.on_close(lane, spec)
 
 
-def start(lane: Lane, rules: Rules) -> None:
-    """Let a branch in: its header joins the queue."""
+def start(lane: Lane, spec: ModelSpec) -> None:
+    """Let a branch in: its header is fed."""
     lane.status = Status.LIVE
     lane.request.live += 1
-    for item in lane.items[: lane.header]:
-        feed(lane, item[0])  # type: ignore[index]
-    check_room(lane, rules)
+    header = [item[0] for item in lane.items[: lane.header.length]]  # type: ignore[index]
+    for token in header:
+        append(lane, token)
+    if lane.header.scored:
+        _score(lane.request, header, 0)
+    check_room(lane, spec)
 
 
-def feed(lane: Lane, token: int, draws: bool = True) -> Row:
-    """Queue a token as the lane's next row."""
-    if lane.tail is not None:
-        lane.tail.draws = False
-    lane.tail = Row(lane, lane.outline or lane, token, lane.position, draws)
-    lane.request.queue.append(lane.tail)
+def _score(request: Request, tokens: Sequence[int], first: int) -> None:
+    """Ask for the logprobs of the tokens that were just appended; `first`: the index of the first,
+    which has none."""
+    appended = [e for e in request.effects if isinstance(e, QueuedToken)][-len(tokens) :]
+    for i in range(1, len(tokens)):
+        appended[i - 1].given = Given(tokens[i], first + i)
+
+
+def append(lane: Lane, token: int, sampled: bool = True) -> QueuedToken:
+    """The lane goes on with a token. sampled: whether the next one is drawn from the model."""
+    queued = QueuedToken(lane, lane.state.outline or lane, token, lane.position, sampled)
     lane.position += 1
-    return lane.tail
+    lane.request.effects.append(queued)
+    return queued
 
 
-def _push(lane: Lane, token: int, forced: bool, rules: Rules) -> None:
-    """Append a token to a live lane: to its text, and to the rows to be fed."""
-    role = rules.role(token)
-    lane.items.append((token, forced))
-    if role is Role.FORK and rules.layout.outline == "own":
-        lane.outline = _hidden_outline(lane)
-    row = feed(lane, token, draws=role not in (Role.SPAWN, Role.END))
-    row.joins = role is Role.JOIN and not lane.block.reencoded
-    if role is Role.FORK:
-        lane.topics = []
-    elif role is Role.TOPIC:
-        lane.topics.append([])
-    elif lane.state.in_outline and role is None:
-        lane.topics[-1].append(token)
-    elif role is None and lane.watch:
-        lane.watch.push(token)
-    if role is None and not forced:
-        (lane.outline or lane).seen.add(token)
-    if role in (Role.FORK, Role.JOIN) and lane.watch:
-        lane.watch = lane.watch.fresh()
-    forkable = may_fork(lane, rules)
-    lane.state = next_state(lane.state, role, in_branch=lane.in_branch, may_fork=forkable)
-    if role is Role.SPAWN:
-        _spawn(lane, row.position, rules)
-    elif role is Role.END:
-        lane.status = Status.CLOSED
-        lane.request.live -= 1
-        join_when_done(lane.parent, rules)  # type: ignore[arg-type]
+def rewind(lane: Lane, position: int) -> None:
+    """The lane's newest tokens, those from `position` on, leave. Between them stands no fork."""
+    lane.request.effects.append(Rewind(lane, lane.position - position))
+    lane.position = position
 
 
-def _spawn(lane: Lane, spawn: int, rules: Rules) -> None:
-    """Open the block that the outline announces; its branches wait for places."""
-    request, params = lane.request, lane.request.params
-    block = Block(spawn, lane.topics, outline=lane.outline)
-    block.in_order = promises_little(block, params, rules)
-    lane.outline = None
-    n = len(block.topics)
-    share, name = lane.budget // n, lane.budget_name
-    if params.max_branch_tokens is not None and params.max_branch_tokens < share:
-        share, name = params.max_branch_tokens, "max_branch_tokens"
-    last = lane.last_position - lane.in_branch - 1
-    if rules.layout.in_order:
-        last = spawn + (last - spawn) // n
-    for i, topic in enumerate(block.topics):
-        path = (*lane.path, (lane.blocks, i))
-        child = Lane(request, path, lane, spawn + 1, last, share, LaneState.BRANCH, name)
-        child.seen = set(lane.seen)
-        child.watch = lane.watch and lane.watch.fresh()
-        child.items = [(token, True) for token in (rules.id(Role.BRANCH), *topic)]
-        child.header = len(child.items)
-        forkable = may_fork(child, rules, ahead=child.header)
-        child.state = next_state(child.state, None, in_branch=True, may_fork=forkable)
-        block.lanes.append(child)
-    open_block(lane, block)
+def end_branch(lane: Lane, spec: ModelSpec) -> None:
+    """A branch is closed, and its parent told."""
+    assert lane.parent is not None
+    lane.request.live -= 1
+    lane.status = Status.CLOSED
+    lane.parent.controller.on_branch_end(lane.parent, lane, spec)
 
 
-def open_block(lane: Lane, block: Block) -> None:
-    """Let a lane wait for a block's branches, and those for places."""
+def branch_share(lane: Lane, branches: int) -> tuple[int, str]:
+    """Tokens that each of so many branches may sample, and the limit that sets it."""
+    share, limit = lane.budget.tokens // branches, lane.budget.limit
+    most = lane.request.params.max_branch_tokens
+    return (most, "max_branch_tokens") if most is not None and most < share else (share, limit)
+
+
+def open_branches(
+    lane: Lane,
+    fork: LiveFork,
+    headers: Sequence[Sequence[int]],
+    last_position: int,
+    controllers: Sequence[LaneController],
+    share: tuple[int, str] | None = None,
+    scored: bool = False,
+) -> list[Lane]:
+    """Branches of `fork` that begin with these headers; they wait for places, and the lane for
+    them. The first call for a fork puts it into the lane's text; later ones add branches to it.
+
+    last_position: of a branch's last token. controllers: one each. share: tokens that each may
+    sample, and the limit that says so; None: `branch_share`. scored: whether the logprobs of the
+    headers' tokens are asked for.
+    """
     request = lane.request
-    lane.items.append(block)
-    lane.status = Status.JOINING
-    lane.blocks += 1
-    request.live -= 1
-    request.lanes += block.lanes
-    request.waiting += block.lanes
+    tokens, limit = share or branch_share(lane, len(headers))
+    if not fork.opened:
+        lane.items.append(fork)
+    number = lane.forks.index(fork)
+    if lane.status is Status.LIVE:
+        lane.status = Status.JOINING
+        request.live -= 1
+    opened = []
+    for header, controller in zip(headers, controllers, strict=True):
+        path = (*lane.path, (number, fork.opened))
+        fork.opened += 1
+        stops = lane.state.stops and lane.state.stops.for_new_segment()
+        child = Lane(
+            request,
+            path,
+            lane,
+            controller,
+            fork.spawn + 1,
+            Budget(tokens, last_position, limit),
+            TextState(LaneState.BRANCH_FLAT, set(lane.state.seen), stops),
+            header=Header(len(header), scored=scored),
+            items=[(token, True) for token in header],
+        )
+        opened.append(child)
+    fork.lanes += opened
+    request.lanes += opened
+    request.waiting += opened
+    return opened
 
 
-def _hidden_outline(lane: Lane) -> Lane:
-    """What holds the rows of an outline that the branches are not to see."""
-    path = (*lane.path, (lane.blocks, -1))
-    outline = Lane(lane.request, path, lane, 0, 0, 0, lane.state, status=Status.CLOSED)
-    lane.request.outlines.append(outline)
-    return outline
+def prune(lane: Lane) -> None:
+    """A branch and all below it leave, text and cache; its parent is not told."""
+    assert lane.parent is not None
+    request = lane.request
+    gone = [lane, *(x for fork in lane.forks for x in fork.all_lanes())]
+    for x in gone:
+        if x.status is Status.LIVE:
+            request.live -= 1
+        elif x.status is Status.WAITING:
+            request.waiting.remove(x)
+        x.status = Status.CLOSED
+    lane.parent.fork.lanes.remove(lane)
+    request.effects.append(Discard(tuple(gone)))
 
 
-def join_when_done(lane: Lane, rules: Rules) -> None:
-    """Let a lane go on if all branches of its newest block have ended."""
-    block = lane.block
-    if any(child.status is not Status.CLOSED for child in block.lanes):
-        return
-    for hidden in block.hidden:
-        lane.seen |= hidden.seen
-    used = sum(child.used for child in block.lanes)
-    lane.used, lane.budget = lane.used + used, lane.budget - used
-    extents = [child.position - 1 - block.spawn for child in block.lanes]
-    lane.position = block.spawn + 1 + rules.layout.extent(extents)
-    if block.close or rules.layout.join == "reencode":
-        _reencode(lane, block)
-    block.joined = True
+def join(lane: Lane, spec: ModelSpec) -> None:
+    """Let a lane go on after its newest fork, whose branches have all ended."""
+    fork, budget = lane.fork, lane.budget
+    for hidden in fork.hidden:
+        lane.state.seen |= hidden.state.seen
+    used = sum(child.budget.used for child in fork.lanes)
+    budget.used, budget.tokens = budget.used + used, budget.tokens - used
+    if fork.close or spec.layout.join == "reencode":
+        _reencode(lane, fork)
+    else:
+        extents = [child.position - 1 - fork.spawn for child in fork.lanes]
+        lane.position = fork.spawn + 1 + spec.layout.extent(extents)
+    fork.joined = True
     lane.status = Status.LIVE
     lane.request.live += 1
-    if not block.close:
-        _push(lane, rules.id(Role.JOIN), True, rules)
-    check_room(lane, rules)
 
 
-def _reencode(lane: Lane, block: Block) -> None:
-    """Feed a block's branches again as text of the lane, and forget their rows."""
-    request, gone = lane.request, dict.fromkeys(block.all_lanes(), 0)
-    request.left += gone.items()
-    request.queue = deque(row for row in request.queue if row.lane not in gone)
-    block.reencoded = True
-    lane.position = block.spawn + 1
-    if block.start is not None:
-        lane.position = block.start
-        request.left.append((lane, block.start))
-    tokens = [*block.lead, *(token for token, _, _ in block.rows())]
+def _reencode(lane: Lane, fork: LiveFork) -> None:
+    """Feed a fork's branches again as text of the lane, and forget their cached tokens."""
+    fork.reencoded = True
+    lane.request.effects.append(Discard(tuple(fork.all_lanes())))
+    lane.position = fork.spawn + 1
+    if fork.start is not None:
+        rewind(lane, fork.start)
+    tokens = [*fork.lead, *(token for token, _, _ in fork.tokens())]
     for number, token in enumerate(tokens):
-        feed(lane, token).joins = number == 0
+        append(lane, token).joins = number == 0
 
 
-def check_room(lane: Lane, rules: Rules) -> None:
-    """Stop a live lane that may draw no further token."""
+def check_room(lane: Lane, spec: ModelSpec) -> None:
+    """Stop a live lane for which no further token may be sampled."""
     limit = None
-    if lane.budget <= 0:
-        limit = lane.budget_name
-    elif lane.position + lane.in_branch > lane.last_position:
+    if lane.budget.tokens <= 0:
+        limit = lane.budget.limit
+    elif lane.position + lane.in_branch > lane.budget.last_position:
         limit = "context"
     if limit is None:
         return
     lane.request.note(limit)
-    close(lane, rules)
+    close(lane, spec)
     if not lane.in_branch and lane.request.finish_reason is None:
         finish(lane.request, "length")

@@ -1,4 +1,4 @@
-"""Gumbel noise keyed by request, lane and position: draws do not depend on the batch."""
+"""Gumbel noise keyed by seed, lane and position: samples do not depend on the batch."""
 
 import hashlib
 from collections.abc import Sequence
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pinfer.request.state import Lane
+from pinfer.scheduling.batch import SampleSite
 
 
-def gumbel(lanes: Sequence[Lane], like: Tensor) -> Tensor:
-    """Gumbel noise (lanes, vocabulary) that belongs to the lanes' next draws.
+def gumbel(sites: Sequence[SampleSite], like: Tensor) -> Tensor:
+    """Gumbel noise (sites, vocabulary), float64, that belongs to the tokens sampled at the sites.
 
     The token with the largest sum of logit and noise has the probability that softmax gives it
-    (Gumbel 1954). Each token's noise is its own, so rounding in the logits moves a draw only where
-    two sums nearly tie, and not wherever a cumulated sum does. SplitMix64 (Steele, Lea and Flood
-    2014) makes it of the lane's key and the token: the same on every device.
+    (Gumbel 1954). Each token's noise is its own, so rounding in the logits changes a sample only
+    where two sums nearly tie, and not wherever a cumulated sum does. SplitMix64 (Steele, Lea and
+    Flood 2014) makes it of the site's key and the token: the same on every device.
     """
-    keys = torch.tensor([[_key(lane)] for lane in lanes], device=like.device)
+    keys = torch.tensor([[_key(site)] for site in sites], device=like.device)
     x = keys + torch.arange(1, like.shape[1] + 1, device=like.device) * _signed(0x9E3779B97F4A7C15)
     x = (x ^ _shift(x, 30)) * _signed(0xBF58476D1CE4E5B9)
     x = (x ^ _shift(x, 27)) * _signed(0x94D049BB133111EB)
@@ -25,9 +25,9 @@ def gumbel(lanes: Sequence[Lane], like: Tensor) -> Tensor:
     return -torch.log(-torch.log(uniform))
 
 
-def _key(lane: Lane) -> int:
-    """Of 64 bits, for the lane's next draw."""
-    key = f"{lane.request.params.seed}|{lane.path}|{lane.position}"
+def _key(site: SampleSite) -> int:
+    """Of 64 bits, for the token at a site."""
+    key = f"{site.params.seed}|{site.path}|{site.position}"
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big", signed=True)
 
 

@@ -12,14 +12,15 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from pinfer.request.state import Lane
+from pinfer.scheduling.batch import SampleSite
 
 
-def shape(logits: Tensor, lanes: Sequence[Lane]) -> Tensor:
-    """Logits (lanes, vocabulary) of one request's lanes, as transformers' processors leave them."""
-    params = lanes[0].request.params
+def process(logits: Tensor, sites: Sequence[SampleSite]) -> Tensor:
+    """Logits (sites, vocabulary) of one request's sites; float64 where a temperature divides
+    them, else in their own dtype."""
+    params = sites[0].params
     if params.repetition_penalty != 1:
-        seen = [sorted(lane.visible_tokens()) for lane in lanes]
+        seen = [sorted(site.seen) for site in sites]
         longest = max(map(len, seen))  # repeating a token changes nothing: it is penalised once
         rows = [tokens + tokens[:1] * (longest - len(tokens)) for tokens in seen]
         ids = torch.tensor(rows, device=logits.device)

@@ -1,100 +1,129 @@
-"""Draws tokens from logits under the grammar.
+"""Samples tokens from logits under the grammar.
 
-A draw is keyed by (seed, path, position), so it depends neither on what else is in the batch nor on
-scheduling; sample i of a prompt has the seed plus i. Knows lanes' states, not what a draw does.
+A sample is keyed by (seed, path, position), so it depends neither on what else is in the batch nor
+on scheduling; sample i of a prompt has the seed plus i. Knows sites, no lanes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pbranch.format.grammar import LaneState
-from pinfer.request.state import Lane, Logprob
+from pinfer.request.state import Logprob
 from pinfer.sampling.noise import gumbel
-from pinfer.sampling.processors import shape
-from pinfer.scheduling.batch import Choice
+from pinfer.sampling.processors import process
+from pinfer.scheduling.batch import Choice, SampleSite
 
-# a lane that may not fork, and what it would be if it might
-_UNBOUND = {LaneState.TRUNK_FLAT: LaneState.TRUNK, LaneState.BRANCH_FLAT: LaneState.BRANCH}
+# the state of a lane that may not fork, and what it would be if it might
+_IF_FORK_ALLOWED = {LaneState.TRUNK_FLAT: LaneState.TRUNK, LaneState.BRANCH_FLAT: LaneState.BRANCH}
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSample:
+    """What was sampled at one site. `unconstrained`: from the bare model's logits; `legal`: whether
+    the grammar allows that; `constrained`: from what is legal; `if_fork_allowed`: the same if no
+    limit kept the lane from a fork."""
+
+    unconstrained: int
+    legal: bool
+    constrained: int
+    if_fork_allowed: int
 
 
 class Sampler:
-    """`legal` (states, vocabulary): the grammar's table."""
+    """`legal` (states, vocabulary), bool: the grammar's table."""
 
     def __init__(self, legal: Tensor) -> None:
         self.legal = legal
 
-    def __call__(self, logits: Tensor, lanes: Sequence[Lane]) -> list[Choice]:
-        """One choice a lane from logits (lanes, vocabulary)."""
-        if not lanes:
+    def barring(self, tokens: Mapping[LaneState, Sequence[int]]) -> "Sampler":
+        """A sampler that never samples these tokens in these states."""
+        legal = self.legal.clone()
+        for state, barred in tokens.items():
+            legal[state, list(barred)] = False
+        return Sampler(legal)
+
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that there are logits of."""
+        return self.legal.shape[1]
+
+    def __call__(self, logits: Tensor, sites: Sequence[SampleSite]) -> list[Choice]:
+        """One choice a site from logits (sites, vocabulary)."""
+        if not sites:
             return []
         logits = logits if logits.dtype == torch.float64 else logits.float()
-        states = [lane.state for lane in lanes]
-        unbound = [
-            s if _linear(x) else _UNBOUND.get(s, s) for s, x in zip(states, lanes, strict=True)
-        ]
-        free = draw(logits, lanes)
-        bound, allowed = self._bind(logits, lanes, states, free)
-        wanted = bound if unbound == states else self._bind(logits, lanes, unbound, free)[0]
-        bind = [lane.request.params.grammar == "on" for lane in lanes]
-        tokens = bound
-        if not all(bind):
-            tokens = [b if on else f for f, b, on in zip(free.tolist(), bound, bind, strict=True)]
-        scores = _logprobs(logits, lanes, tokens)
-        return [
-            Choice(t, a, w if on else t, p)
-            for t, a, w, on, p in zip(tokens, allowed, wanted, bind, scores, strict=True)
-        ]
+        choices = []
+        for i, (site, found) in enumerate(zip(sites, self._sample(logits, sites), strict=True)):
+            bound = site.params.grammar == "on"
+            token = found.constrained if bound else found.unconstrained
+            wanted = found.if_fork_allowed if bound else token
+            token = token if site.given is None else site.given
+            choices.append(Choice(token, found.legal, wanted, logprob_at(logits[i], site, token)))
+        return choices
 
-    def _bind(
-        self, logits: Tensor, lanes: Sequence[Lane], states: Sequence[LaneState], free: Tensor
-    ) -> tuple[list[int], list[bool]]:
-        """The lanes' draws among what is legal, and whether their free draws are legal already.
+    def _sample(self, logits: Tensor, sites: Sequence[SampleSite]) -> list[SiteSample]:
+        unconstrained = sample(logits, sites)
+        states = [site.state for site in sites]
+        constrained, free, legal = self._sample_legal(logits, sites, states, unconstrained)
+        freer = [
+            _IF_FORK_ALLOWED.get(s.state, s.state) if s.params.forks else s.state for s in sites
+        ]
+        wanted = constrained
+        if freer != states:
+            wanted, _, _ = self._sample_legal(logits, sites, freer, unconstrained)
+        return list(map(SiteSample, free, legal, constrained, wanted))
 
-        Greedy lanes of which all have drawn legally wait for the device once, and no vocabulary is
-        masked: the best of all tokens is then the best of the legal ones.
+    def _sample_legal(
+        self,
+        logits: Tensor,
+        sites: Sequence[SampleSite],
+        states: Sequence[LaneState],
+        unconstrained: Tensor,
+    ) -> tuple[list[int], list[int], list[bool]]:
+        """The tokens sampled among the legal ones, the unconstrained ones, and whether those are
+        legal.
+
+        Greedy sites of which all have a legal best token wait for the device once, and no
+        vocabulary is masked: the best of all tokens is then the best of the legal ones.
         """
         # from pinned memory numbers go over without waiting for the device
-        rows = torch.tensor(states, pin_memory=free.is_cuda).to(free.device, non_blocking=True)
-        tokens, allowed = torch.stack((free, self.legal[rows, free].long())).tolist()
-        sampled = any(lane.request.params.temperature > 0 for lane in lanes)
-        if sampled or not all(allowed):
-            tokens = draw(logits.masked_fill(~self.legal[rows], float("-inf")), lanes).tolist()
-        return tokens, list(map(bool, allowed))
+        rows = torch.tensor(states, pin_memory=unconstrained.is_cuda)
+        rows = rows.to(unconstrained.device, non_blocking=True)
+        allowed = self.legal[rows, unconstrained].long()
+        free, legal = torch.stack((unconstrained, allowed)).tolist()
+        tokens = free
+        if not all(legal) or any(site.params.temperature > 0 for site in sites):
+            masked = logits.masked_fill(~self.legal[rows], float("-inf"))
+            tokens = sample(masked, sites).tolist()
+        return tokens, free, list(map(bool, legal))
 
 
-def draw(logits: Tensor, lanes: Sequence[Lane]) -> Tensor:
-    """A token a lane (lanes,), left on the device; requests are drawn for one by one, each with its
-    own parameters."""
+def sample(logits: Tensor, sites: Sequence[SampleSite]) -> Tensor:
+    """A token a site (sites,), left on the device, from logits (sites, vocabulary); each request's
+    sites by themselves, with its own parameters."""
     tokens = logits.argmax(-1)
     members: dict[int, list[int]] = {}
-    for i, lane in enumerate(lanes):
-        params = lane.request.params
-        if params.temperature > 0 or params.repetition_penalty != 1:
-            members.setdefault(lane.request.number, []).append(i)
+    for i, site in enumerate(sites):
+        if site.params.temperature > 0 or site.params.repetition_penalty != 1:
+            members.setdefault(site.request, []).append(i)
     for rows in members.values():
-        mine = [lanes[i] for i in rows]
-        shaped = shape(logits[rows], mine)
-        if mine[0].request.params.temperature == 0:
-            tokens[rows] = shaped.argmax(-1)
-            continue
-        tokens[rows] = (shaped + gumbel(mine, shaped)).argmax(-1)
+        mine = [sites[i] for i in rows]
+        processed = process(logits[rows], mine)
+        if mine[0].params.temperature > 0:
+            processed = processed + gumbel(mine, processed)
+        tokens[rows] = processed.argmax(-1)
     return tokens
 
 
-def _logprobs(logits: Tensor, lanes: Sequence[Lane], tokens: Sequence[int]) -> list[Logprob | None]:
-    """Of the drawn tokens, where asked for, under the model's own distribution."""
-    found: list[Logprob | None] = [None] * len(lanes)
-    for i, (lane, token) in enumerate(zip(lanes, tokens, strict=True)):
-        best = lane.request.params.logprobs
-        if best is not None:
-            row = logits[i].log_softmax(-1)
-            values, ids = row.topk(min(best, len(row)))
-            top = tuple(zip(ids.tolist(), values.tolist(), strict=True))
-            found[i] = Logprob(float(row[token]), top)
-    return found
-
-
-def _linear(lane: Lane) -> bool:
-    return not lane.request.params.forks
+def logprob_at(logits: Tensor, site: SampleSite, token: int) -> Logprob | None:
+    """Of a token under the model's own distribution, logits (vocabulary,); None where not asked."""
+    params = site.params
+    best = params.logprobs if site.given is None else params.prompt_logprobs or 0
+    if best is None:
+        return None
+    scores = logits.log_softmax(-1)
+    values, ids = scores.topk(min(best, len(scores)))
+    return Logprob(float(scores[token]), tuple(zip(ids.tolist(), values.tolist(), strict=True)))

@@ -1,37 +1,79 @@
 """What a pass feeds, and what is sampled from it."""
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TypeVar
 
-from pinfer.request.state import Lane, Logprob, Request, Row
+from pbranch.format.grammar import LaneState
+from pinfer.params import SamplingParams
+from pinfer.request.state import Logprob, Path, QueuedToken, Request
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """One pass: rows grouped by request, in feeding order; `drawn` indexes those drawn from."""
+class SampleSite:
+    """A token at which the model is asked for the next one, with all that the answer depends on:
+    the sampler knows no lanes. `position`: of the next token; `seen`: what a repetition penalty
+    looks at, empty where there is none; `given`: a token that is known to follow, of which only the
+    logprob is asked."""
 
-    rows: list[Row]
-    drawn: list[int]
-
-    def take(self, request: Request, count: int) -> None:
-        """Move the next rows of a request's queue here."""
-        for _ in range(count):
-            row = request.queue.popleft()
-            if row.draws:
-                self.drawn.append(len(self.rows))
-            self.rows.append(row)
-
-    @property
-    def lanes(self) -> list[Lane]:
-        """Lanes of the drawn rows."""
-        return [self.rows[i].lane for i in self.drawn]
+    request: int
+    params: SamplingParams
+    path: Path
+    position: int
+    state: LaneState
+    seen: frozenset[int] = frozenset()
+    given: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A token drawn for a lane; `legal`: whether the model's own choice was; `wanted`: what had
-    been drawn if no limit kept the lane from a fork; `logprob` where the request asks for it."""
+    """A token sampled at a site; `legal`: whether the model's own choice was; `wanted`: what had
+    been sampled if no limit kept the lane from a fork; `logprob` where the request asks for it."""
 
     token: int
     legal: bool
     wanted: int = -1
     logprob: Logprob | None = None
+
+
+@dataclass(slots=True)
+class Batch:
+    """One pass: tokens grouped by request, each after all that it sees. `logits_indices` are those
+    whose logits are needed, one site each; `prefill`: how many are of whose prompt."""
+
+    tokens: list[QueuedToken] = field(default_factory=list)
+    logits_indices: list[int] = field(default_factory=list)
+    sites: list[SampleSite] = field(default_factory=list)
+    prefill: list[tuple[Request, int]] = field(default_factory=list)
+
+    def add(self, token: QueuedToken, site: SampleSite | None) -> None:
+        """One more token; site: where its logits are needed."""
+        if site is not None:
+            self.logits_indices.append(len(self.tokens))
+            self.sites.append(site)
+        self.tokens.append(token)
+
+    @property
+    def sampled(self) -> list[QueuedToken]:
+        """The tokens whose logits are needed."""
+        return [self.tokens[i] for i in self.logits_indices]
+
+    @property
+    def requests(self) -> list[Request]:
+        """The requests that have tokens in it, in order."""
+        return list(dict.fromkeys(token.home.request for token in self.tokens))
+
+    def by_lane(
+        self, choices: Sequence[T]
+    ) -> Iterator[tuple[QueuedToken, deque[QueuedToken], list[T]]]:
+        """What belongs together: a token whose logits were needed, the guesses after it, and a
+        choice for it and for each of those."""
+        sampled = self.sampled
+        begins = [i for i, token in enumerate(sampled) if not token.draft]
+        for begin, end in pairwise([*begins, len(sampled)]):
+            drafts = deque(sampled[begin + 1 : end])
+            yield sampled[begin], drafts, list(choices[begin:end])

@@ -1,16 +1,18 @@
-"""How many cached rows a request may need at most."""
+"""How many KV slots a request may need at most: what admission counts with."""
+
+from typing import Protocol
 
 from pinfer.params import SamplingParams
-from pinfer.request.state import Request
-from pinfer.scheduling.prefix_cache import shareable
 
 
-def _most_rows(request: Request) -> int:
-    tokens = len(request.prompt) - shareable(request)
-    return kv_rows_at_most(tokens, request.params, request.rows_per_token)
+class KVBound(Protocol):
+    """Says for a policy of the KV cache how far a request can grow."""
+
+    def __call__(self, prompt_tokens: int, params: SamplingParams, kv_per_token: int) -> int:
+        """Slots for a prompt and all that may follow it. kv_per_token: what each sampled token may
+        bring, injected tokens included."""
 
 
-def kv_rows_at_most(prompt_tokens: int, params: SamplingParams, rows_per_token: int = 4) -> int:
-    """Bound on the cached rows of a request: each drawn token may bring at most three injected
-    ones (a topic marker: branch, end and a share of the join; a topic's word: its header copy)."""
-    return prompt_tokens + rows_per_token * params.max_new_tokens
+def keep_all(prompt_tokens: int, params: SamplingParams, kv_per_token: int) -> int:
+    """The bound of a cache that drops nothing."""
+    return prompt_tokens + kv_per_token * params.max_new_tokens

@@ -1,71 +1,88 @@
-"""Decides which rows the next pass feeds, and gives drawn tokens back to their lanes.
+"""Decides which tokens the next pass feeds, and gives sampled tokens back to their lanes.
 
-Requests wait until they fit, then share passes in order of arrival; whom a pass had no room for
-goes first in the next. Knows no tensors: a `Batch` is rows, and which of them are drawn from.
+Requests wait until they fit, then share passes in order of arrival; one for which a pass had no
+room goes first in the next. Knows no tensors: a `Batch` is tokens, and which of them are sampled.
+What fails in one request ends that request alone.
 """
 
+import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from pbranch.errors import RequestError
-from pinfer.dialects.paper_controller import TrunkScript
-from pinfer.model_spec import Rules
+from pinfer.model_spec import ModelSpec
 from pinfer.params import EngineLimits, SamplingParams
-from pinfer.request.limits import name_fork_limit
-from pinfer.request.state import Request
-from pinfer.request.stop_strings import StopWatch
-from pinfer.request.transitions import accept, open_request, stop
+from pinfer.request.controller import LaneController
+from pinfer.request.limits import fork_limit
+from pinfer.request.marker_controller import MARKERS
+from pinfer.request.state import QueuedToken, Request, Status
+from pinfer.request.stop_strings import StopMatcher
+from pinfer.request.transitions import accept, close, finish, open_request, stop
 from pinfer.scheduling.admission import admit
 from pinfer.scheduling.batch import Batch, Choice
-from pinfer.scheduling.kv_bound import _most_rows
-from pinfer.scheduling.prefix_cache import PrefixCache
+from pinfer.scheduling.drafts import Drafter, draft_tokens, site_after
+from pinfer.scheduling.kv_bound import KVBound, keep_all
+from pinfer.scheduling.prefix_cache import PrefixCache, shareable
+from pinfer.scheduling.token_cache import NoCache, TokenCache
+from pinfer.scheduling.token_queue import apply_effects, drop_drafts
+
+log = logging.getLogger("pinfer")
 
 
 class Scheduler:
-    """Queues of one engine."""
+    """Queues of one engine. cache: where tokens are kept; bound: what a request may need of it;
+    drafter: guesses what lanes say next, which changes passes, never tokens."""
 
-    def __init__(self, rules: Rules, limits: EngineLimits) -> None:
-        self.rules, self.limits = replace(rules, cost=limits.cost), limits
+    def __init__(
+        self,
+        spec: ModelSpec,
+        limits: EngineLimits,
+        cache: TokenCache | None = None,
+        bound: KVBound = keep_all,
+        drafter: Drafter | None = None,
+    ) -> None:
+        self.spec, self.limits = replace(spec, cost=limits.cost), limits
+        self.cache: TokenCache = cache or NoCache()
+        self.bound, self.drafter = bound, drafter
         self.queued: deque[Request] = deque()
         self.running: list[Request] = []
-        self.prefixes = PrefixCache(limits.max_prefix_rows)
+        self.prefixes = PrefixCache(limits.max_prefix_rows, self.cache)
         self._count = 0
 
     def add(
         self,
         prompt: list[int],
         params: SamplingParams,
-        watch: StopWatch | None = None,
-        script: TrunkScript | None = None,
+        stops: StopMatcher | None = None,
+        controller: LaneController | None = None,
     ) -> Request:
-        """Queue a prompt; `watch` looks for its stop strings, `script` reads its dialect.
-        RequestError where it can never be served."""
+        """Queue a prompt; stops: looks for its stop strings; controller: of its trunk, where a
+        dialect stands in for the markers. RequestError where it can never be served."""
         if not prompt:
             raise RequestError("the prompt is empty; an answer needs at least one token before it")
-        if len(prompt) >= self.rules.context:
+        if len(prompt) >= self.spec.context:
             raise RequestError(
                 f"the prompt has {len(prompt)} tokens; the model's context holds "
-                f"{self.rules.context}, and an answer needs room"
+                f"{self.spec.context}, and an answer needs room"
             )
-        if params.forks and self.rules.markers is None:
+        if params.forks and self.spec.markers is None:
             raise RequestError(
                 f"mode {params.mode} needs an adapter that knows the markers; use mode linear, or "
                 "dialect paper"
             )
-        request = open_request(self._count, prompt, params, self.rules, watch, script)
-        if script is not None:
-            request.rows_per_token = script.paper.rows_per_token
-        if self.limits.max_kv_rows is not None:
-            most = _most_rows(request)
-            if most > self.limits.max_kv_rows:
-                raise RequestError(
-                    f"a prompt of {len(prompt)} tokens and {params.max_new_tokens} new ones may "
-                    f"need {most} cached rows; there is memory for {self.limits.max_kv_rows}"
-                )
+        request = open_request(self._count, prompt, params, self.spec, controller or MARKERS, stops)
+        most = self._most_kv(request)
+        if self.limits.max_kv_rows is not None and most > self.limits.max_kv_rows:
+            raise RequestError(
+                f"a prompt of {len(prompt)} tokens and {params.max_new_tokens} new ones may "
+                f"need {most} cached rows; there is memory for {self.limits.max_kv_rows}"
+            )
+        apply_effects(request, self.cache)
         self._count += 1
-        request.started = time.monotonic()
+        request.stats.started = time.monotonic()
         self.queued.append(request)
         return request
 
@@ -76,12 +93,18 @@ class Scheduler:
     def abort(self, request: Request) -> None:
         """End a request now, wherever it stands. One that has ended stays as it is."""
         if request.finish_reason is None:
-            stop(request, "error", "aborted", self.rules)
-            request.finished = time.monotonic()
+            with self._guarding(request):
+                stop(request, "error", "aborted", self.spec)
         self.drop([request])
         if request in self.running:
             self.running.remove(request)
-            self.prefixes.end(request)
+            self._end(request)
+
+    def reset(self) -> None:
+        """Abort all requests and forget all prompts."""
+        for request in [*self.queued, *self.running]:
+            self.abort(request)
+        self.prefixes.evict(0)
 
     @property
     def busy(self) -> bool:
@@ -89,112 +112,175 @@ class Scheduler:
         return bool(self.queued or self.running)
 
     def schedule(self) -> Batch:
-        """The next pass: each running request's rows in order, up to `max_rows` in all.
+        """The next pass: each running request's tokens in order, up to `max_rows` in all.
 
-        Where that cuts, nobody starves: in the next pass those come first that got no row, then the
-        one of which some did not fit (but a prompt that is cut goes on with what others leave). So
-        a request waits for fewer passes than there are requests running.
+        Where that cuts, nobody starves: in the next pass those come first that got no token in,
+        then the one of which some did not fit (but a prompt that is cut goes on with what others
+        leave). So a request waits for fewer passes than there are requests running.
         """
         self._stop_late()
         self._start_queued()
-        batch = Batch([], [])
-        prompts: list[tuple[Request, int]] = []
+        batch = Batch()
         unserved: list[Request] = []
         cut: list[Request] = []
         for request in self.running:
-            room = self.limits.max_rows - len(batch.rows)
-            if not request.queue:
+            room = self.limits.max_rows - len(batch.tokens)
+            if not request.queue or request.finish_reason is not None:
                 continue
             if not room:
                 unserved.append(request)
                 continue
-            if not request.prefilled and not self.prefixes.attach(request):
+            if not request.prefix.cached and not self.prefixes.begin(request):
                 continue
-            take = min(len(request.queue), room)
-            request.widest = max(request.widest, request.live)
-            if request.prefilled == len(request.prompt):
-                request.passes += 1
-                request.rows += take
-                if take < len(request.queue):
-                    cut.append(request)
-            else:
-                prompts.append((request, take))
-            batch.take(request, take)
-        for request, fed in prompts:  # only now: rows of this pass cannot be shared in it
-            request.prefilled += fed
+            fed = self._take(request, batch, room)
+            request.stats.widest = max(request.stats.widest, request.live)
+            if request.prefix.cached < len(request.prompt):
+                batch.prefill.append((request, fed))
+                continue
+            request.stats.passes += 1
+            request.stats.fed += fed
+            if request.queue:
+                cut.append(request)
         if first := [*unserved, *cut]:
             self.running = [*first, *(r for r in self.running if r not in first)]
         return batch
 
-    def commit(self, batch: Batch, choices: Sequence[Choice]) -> list[Request]:
-        """Hand tokens to their lanes; returns the requests that this has finished."""
+    def _take(self, request: Request, batch: Batch, room: int) -> int:
+        """Move a request's next tokens into a batch, with guesses after those that are sampled;
+        returns how many were fed."""
+        begin = len(batch.tokens)
+        taken = [request.queue.popleft() for _ in range(min(len(request.queue), room))]
+        room -= len(taken)
+        for token in taken:
+            needed = token.sampled or token.given is not None
+            state = token.lane.state.grammar
+            batch.add(token, site_after(token, state) if needed else None)
+            if token.sampled and self.drafter is not None:
+                for draft, site in draft_tokens(token, self.drafter, room, self.spec):
+                    batch.add(draft, site)
+                    room -= 1
+        return len(batch.tokens) - begin
+
+    def commit(self, batch: Batch, choices: Sequence[Choice | Exception]) -> None:
+        """Hand tokens to their lanes. An exception in the place of a choice ends its request."""
         now = time.monotonic()
-        for lane, choice in zip(batch.lanes, choices, strict=True):
-            request = lane.request
+        for request, fed in batch.prefill:
+            request.prefix.cached += fed
+        for token, drafts, chosen in batch.by_lane(choices):
+            request = token.lane.request
             if request.finish_reason is not None:
                 continue
-            request.first_token = request.first_token or now
-            request.interventions += not choice.legal
-            name_fork_limit(lane, choice.wanted, self.rules)
-            if not choice.legal and request.params.grammar == "off":
-                stop(request, "error", "grammar", self.rules)
-            else:
-                accept(lane, choice.token, self.rules, choice.logprob)
-        self._admit()
-        return self._take_finished()
-
-    def _admit(self) -> None:
-        """Start waiting branches of all requests, in the order of the next pass."""
+            with self._guarding(request):
+                request.stats.first_token = request.stats.first_token or now
+                self._commit_lane(token, drafts, chosen)
         live = sum(request.live for request in self.running)
-        for request in self.running:
+        for request in self.running:  # in the order of the next pass
             others = live - request.live
-            admit(request, self.rules, others)
+            with self._guarding(request):
+                admit(request, self.spec, others)
+                apply_effects(request, self.cache)
             live = others + request.live
 
-    def _take_finished(self) -> list[Request]:
+    def _commit_lane(
+        self, token: QueuedToken, drafts: deque[QueuedToken], chosen: Sequence[Choice | Exception]
+    ) -> None:
+        """What was sampled after a lane's token, and after each guess as long as those hold."""
+        lane, request = token.lane, token.lane.request
+        for choice in chosen:
+            if isinstance(choice, Exception):
+                raise choice
+            if token.given is not None:
+                assert choice.logprob is not None, "what is given is scored"
+                lane.logprobs[token.given.index] = choice.logprob
+                return
+            request.stats.interventions += not choice.legal
+            if limit := fork_limit(lane, choice.wanted, self.spec):
+                request.note(limit)
+            if not choice.legal and request.params.grammar == "off":
+                stop(request, "error", "grammar", self.spec)
+            else:
+                accept(lane, choice.token, self.spec, choice.logprob)
+            expected = drafts[0] if drafts else None
+            apply_effects(request, self.cache, drafts)
+            alive = request.finish_reason is None and lane.status is Status.LIVE
+            if expected is None or lane.newest is not expected or not alive:
+                break
+        drop_drafts(request, self.cache, drafts)
+
+    def fail(self, request: Request, error: Exception) -> None:
+        """End a request in which something went wrong; what it has written stays where it can."""
+        request.error = error
+        try:
+            close(request.trunk, self.spec)
+        except Exception:
+            log.exception("request %d cannot be closed: its text is lost", request.number)
+            request.trunk.items.clear()
+            request.trunk.logprobs.clear()
+        finish(request, "error")
+
+    @contextmanager
+    def _guarding(self, request: Request) -> Iterator[None]:
+        """What fails in here ends the request, and nothing else."""
+        try:
+            yield
+        except Exception as error:
+            self.fail(request, error)
+
+    def take_finished(self) -> list[Request]:
+        """The requests that have ended since the last call; what they hold is given back."""
         done = [r for r in self.running if r.finish_reason is not None]
         if done:
             self.running = [r for r in self.running if r.finish_reason is None]
         for request in done:
-            request.finished = time.monotonic()
-            self.prefixes.end(request)
+            self._end(request)
+        self._evict()
         return done
 
-    def keeps(self, request: Request) -> bool:
-        """Whether the prompt rows of a finished request stay, for prompts that begin alike."""
-        return request in self.prefixes.kept
+    def _end(self, request: Request) -> None:
+        request.queue.clear()
+        request.effects.clear()
+        request.stats.finished = time.monotonic()
+        self.prefixes.release(request)
 
-    def evict(self) -> list[Request]:
-        """Finished requests whose prompt rows must go: those that run or wait need the room."""
+    def _evict(self) -> None:
+        """Give back kept prompts whose room those that run or wait need."""
         most = self.limits.max_kv_rows
         if most is None or not self.prefixes.kept:
-            return self.prefixes.evict()
-        needed = sum(map(_most_rows, self.running))
+            self.prefixes.evict()
+            return
+        needed = sum(map(self._most_kv, self.running))
         if self.queued:
-            _, shared = self.prefixes.find(self.queued[0].prompt, self.running)
-            needed += _most_rows(self.queued[0]) - shared
-        return self.prefixes.evict(most - needed)
+            _, matched = self.prefixes.match(self.queued[0], self.running)
+            needed += self._most_kv(self.queued[0]) - matched
+        self.prefixes.evict(most - needed)
 
     def _stop_late(self) -> None:
         now = time.monotonic()
         for request in (*self.running, *self.queued):
             limit = request.params.timeout_s
-            if limit is not None and now - request.started > limit:
-                stop(request, "timeout", "timeout", self.rules)
+            if limit is not None and now - request.stats.started > limit:
+                with self._guarding(request):
+                    stop(request, "timeout", "timeout", self.spec)
 
     def _start_queued(self) -> None:
         if not self.queued:
             return
-        held = self.prefixes.rows + sum(map(_most_rows, self.running))
+        held = self.prefixes.tokens + sum(map(self._most_kv, self.running))
         for request in [r for r in self.queued if r.finish_reason is not None]:
             self.queued.remove(request)  # too late; it takes no place
             self.running.append(request)
         while self.queued and len(self.running) < self.limits.max_requests:
             request = self.queued[0]
-            source, shared = self.prefixes.find(request.prompt, self.running)
-            most = _most_rows(request) - shared
+            source, matched = self.prefixes.match(request, self.running)
+            most = self._most_kv(request) - matched
             if self.limits.max_kv_rows is not None and held + most > self.limits.max_kv_rows:
                 break
             held += most
-            self.prefixes.use(request, source, shared)
+            self.prefixes.acquire(request, source, matched)
             self.running.append(self.queued.popleft())
+
+    def _most_kv(self, request: Request) -> int:
+        """Slots that a request may still come to hold of its own."""
+        tokens = len(request.prompt) - shareable(request)
+        per_token = request.trunk.controller.kv_per_token(self.spec)
+        return self.bound(tokens, request.params, per_token)

@@ -150,7 +150,7 @@ def driving(model: Any, tokenizer: Any, config: BranchConfig) -> Iterator[Any]:
     """A pinfer engine over a model in training, which is given back as it was: its attention, and
     whether each module trains. Nothing random is drawn, and no hook or cache stays."""
     from pinfer.engine import Engine
-    from pinfer.models.load import Loaded, make_rules
+    from pinfer.models.load import Loaded, make_spec
 
     attention = model.config._attn_implementation
     training = {module: module.training for module in model.modules()}
@@ -158,7 +158,7 @@ def driving(model: Any, tokenizer: Any, config: BranchConfig) -> Iterator[Any]:
     if torch.cuda.is_available():  # what training has freed, the engine may take
         torch.cuda.empty_cache()
     try:
-        loaded = Loaded(model, tokenizer, make_rules(model, tokenizer, config), config)
+        loaded = Loaded(model, tokenizer, make_spec(model, tokenizer, config), config)
         yield Engine(loaded, path="general")  # over the weights as they are, LoRA and all
     finally:
         model.set_attn_implementation(attention)

@@ -84,7 +84,7 @@ def small(gpu):
 
 
 def test_the_view_of_a_step_shares_its_prefix(gpu):
-    view = gpu.step_view(small(gpu), 20, 3, 5, torch.device("cpu"), torch.float64)
+    view = gpu.step_view(small(gpu), 20, 3, 5, torch.device("cpu"), torch.float64, dense.attend)
     assert dense.visible_slots(view).sum(1).tolist() == [26] * 3
     assert view.arena.rows == 20 + 3 * 6 and view.positions.tolist() == [25] * 3
     seen = dense.visible_slots(view)
@@ -99,14 +99,19 @@ def test_forced_answers_have_the_passes_they_should(gpu, monkeypatch):
     model = build_model("qwen3", LetterTokenizer(), vocab_size=64).double()
     rows = []
 
-    def forward(tokens, *rest):
-        rows.append(len(tokens))
-        return fast(tokens, *rest)
+    class Watched(FastModel):
+        def __call__(self, batch):
+            rows.append(len(batch.token_ids))
+            return super().__call__(batch)
 
-    fast, shape = FastModel(model), small(gpu)
+    shape = small(gpu)
     flash = Flash(Kernel("fake", varlen_operator, heads_first=True), chunk=8)
     decoder = SimpleNamespace(
-        shape=shape, device=torch.device("cpu"), graphed=forward, flash=flash, wait=lambda: None
+        shape=shape,
+        device=torch.device("cpu"),
+        captured=Watched(model),
+        flash=flash,
+        wait=lambda: None,
     )
     arena = Arena(2, decoder.device)
     with torch.inference_mode():

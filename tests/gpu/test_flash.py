@@ -61,9 +61,9 @@ def test_random_views_are_one_softmax(call, dtype, heads, kv_heads, dim):
         stored = torch.randn(2, 2304, kv_heads, dim, generator=g).to(CUDA, dtype)
         view = a_pass(count, parts, stored)
         query = torch.randn(count, heads, dim, generator=g).to(CUDA, dtype)
-        found = flash(query, view, 0, dim**-0.5, None)
+        found = flash(query, view, 0, scale=dim**-0.5, softcap=None)
         exact = a_pass(count, parts, stored.float())
-        expected = dense.attend(query.float(), exact, 0, dim**-0.5, None)
+        expected = dense.attend(query.float(), exact, 0, scale=dim**-0.5, softcap=None)
         torch.testing.assert_close(found.float(), expected, rtol=0.02, atol=0.02)
 
 
@@ -73,7 +73,7 @@ def a_pass(count, parts, stored):
     arena.keys[0], arena.values[0] = stored
     slots = torch.arange(2000, 2000 + count, device=CUDA)
     parts = [replace(p, rows=p.rows.to(CUDA)) for p in parts]
-    return View(arena, slots, torch.full((count,), 2000), parts, [])
+    return View(arena, slots, torch.full((count,), 2000), parts, [], dense.attend)
 
 
 def test_auto_takes_it():
@@ -102,14 +102,14 @@ def test_graphs_give_the_logits_of_eager_steps(kind, monkeypatch):
 
 def test_drawing_waits_for_the_device_once():
     """As `torch.cuda.set_sync_debug_mode` counts it."""
-    lanes = test_sampler.lanes_at(range(8))
+    sites = test_sampler.sites_at(range(8))
     sampler = Sampler(test_sampler.SAMPLER.legal.to(CUDA))
     logits = torch.randn(8, SIZE, device=CUDA)
-    sampler(logits, lanes)
+    sampler(logits, sites)
     torch.cuda.set_sync_debug_mode("warn")
     try:
         with pytest.warns(UserWarning, match="synchronizing") as waits:
-            sampler(logits, lanes)
+            sampler(logits, sites)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert len([w for w in waits if "synchronizing" in str(w.message)]) == 1

@@ -38,7 +38,7 @@ def some_prompts(n, seed=0):
 
 
 def tokens(request):
-    return [t for t, _ in request.trunk.tokens()]
+    return [t for t, _, _ in request.trunk.tokens()]
 
 
 def limits_of_text():
@@ -130,8 +130,10 @@ def test_random_answers_hold_nested_and_repeated_blocks():
     requests = [request for _, found, _ in runs for request in found]
     lanes = [lane for r in requests for lane in r.lanes]
     assert sum(len(lane.path) >= 2 for lane in lanes) > 50, "no nested blocks"
-    assert sum(lane.blocks >= 2 for lane in lanes if not lane.in_branch) > 10, "none repeated"
-    assert any(lane.blocks >= 2 for lane in lanes if lane.in_branch), "none repeated in a branch"
+    assert sum(len(lane.forks) >= 2 for lane in lanes if not lane.in_branch) > 10, "none repeated"
+    assert any(len(lane.forks) >= 2 for lane in lanes if lane.in_branch), (
+        "none repeated in a branch"
+    )
     assert any("eos_in_branch" in r.limits for r in requests)
     assert any(r.finish_reason == "stop" for r in requests)
     widths = {len(b.lanes) for lane in lanes for b in lane.items if not isinstance(b, tuple)}

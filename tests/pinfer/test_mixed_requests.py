@@ -58,7 +58,7 @@ CASES = st.fixed_dictionaries(
 def answers(toy, prompts, params):
     """Everything that a caller gets of each request, times left out."""
     return [
-        (list(r.trunk.rows()), r.finish_reason, sorted(r.limits), toy.trace(r))
+        (list(r.trunk.tokens()), r.finish_reason, sorted(r.limits), toy.trace(r))
         for r in toy.run(prompts, params)
     ]
 
@@ -118,14 +118,14 @@ def test_aborts_and_timeouts_leave_nothing(base, adapter):
             )
             for i in range(5)
         ]
-        while engine.scheduler.busy:
+        while engine.core.scheduler.busy:
             engine.step()
-            engine.runner.arena.check()
+            engine.core.runner.arena.check()
             if rng.random() < 0.1:
                 engine.abort(rng.choice(requests))
-                engine.runner.arena.check()
+                engine.core.runner.arena.check()
         timeouts += sum(r.finish_reason == "timeout" for r in requests)
         assert all(r.finish_reason and not r.live and not r.waiting for r in requests)
-        assert engine.runner.arena.rows == 0 and not engine.runner.arena.segments
+        assert engine.core.runner.arena.rows == 0 and not engine.core.runner.arena.segments
     assert timeouts > 5
     assert engine.generate(["Go on."], SamplingParams(max_new_tokens=40))[0].token_ids == wanted

@@ -46,8 +46,8 @@ def tensors(x: Any) -> Iterator[Tensor]:
 
 
 def tape(step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-    """Captures a step as `Graphed` asks for it. What it gives while it is recorded is spoilt, as a
-    graph computes nothing then."""
+    """Captures a step as `CudaGraphModel` asks for it. What it gives meanwhile is spoilt: a graph
+    computes nothing then."""
     recorder = Tape()
     with recorder:
         logits = step()

@@ -14,7 +14,7 @@ import torch
 
 from pbranch.hf.segment_codec import SegmentCodec
 from pinfer.engine import Engine
-from pinfer.models.load import Loaded, make_rules
+from pinfer.models.load import Loaded, make_spec
 from pinfer.sampling.noise import gumbel
 from tests.conftest import build_model
 from tests.support.toy_engine import ExactNorm
@@ -98,7 +98,7 @@ def make_leaning(family: str, tokenizer: Any) -> Any:
 def make_engine(model: Any, tokenizer: Any, **options: Any) -> Engine:
     """An engine over a copy of the model, without an adapter."""
     model = copy.deepcopy(model)
-    return Engine(Loaded(model, tokenizer, make_rules(model, tokenizer, None)), "sdpa", **options)
+    return Engine(Loaded(model, tokenizer, make_spec(model, tokenizer, None)), "sdpa", **options)
 
 
 @dataclass
@@ -155,10 +155,11 @@ class Oracle:
         logits[list(barred)] = float("-inf")
         _, position, branch = rows[-1]
         path = () if branch < 0 else ((len(self.blocks), branch),)
-        request = SimpleNamespace(params=SimpleNamespace(seed=self.seed))
-        lane = SimpleNamespace(request=request, path=path, position=position + 1)
+        site = SimpleNamespace(
+            params=SimpleNamespace(seed=self.seed), path=path, position=position + 1
+        )
         shaped = logits - logits.max()
-        return int((shaped + gumbel([lane], shaped[None])[0]).argmax())
+        return int((shaped + gumbel([site], shaped[None])[0]).argmax())
 
     def plain(self, ids: list[int]) -> list[tuple[int, int, int]]:
         return [(t, i, -1) for i, t in enumerate(ids)]

@@ -16,17 +16,20 @@ from pbranch.format.tree import Trace
 from pbranch.format.visibility import dense_mask, layout_tensor
 from pinfer.attention import sdpa
 from pinfer.attention.backend import get_backend
+from pinfer.core import Core
 from pinfer.execution.runner import Runner
-from pinfer.model_spec import Rules
+from pinfer.kv_cache.lanes import LaneCache
+from pinfer.model_spec import ModelSpec
 from pinfer.models.fast import FastModel, is_family
 from pinfer.models.general import GeneralModel
 from pinfer.output.generation import lane_trace
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.reference import Reference
-from pinfer.request.state import Block, Lane, Path, Request
-from pinfer.request.stop_strings import StopWatch
+from pinfer.request.state import Lane, LiveFork, Path, Request
+from pinfer.request.stop_strings import StopMatcher
 from pinfer.sampling.sampler import Sampler
-from pinfer.scheduling.batch import Batch, Choice
+from pinfer.scheduling.batch import Batch, Choice, SampleSite
+from pinfer.scheduling.drafts import Drafter
 from pinfer.scheduling.scheduler import Scheduler
 from tests.conftest import build_model
 
@@ -90,12 +93,12 @@ def toy_model(
     return model
 
 
-def toy_rules(
+def toy_spec(
     model: Any, options: LayoutOptions | None = None, context: int | None = None
-) -> Rules:
+) -> ModelSpec:
     """Rules of a toy model."""
     options = options or LayoutOptions()
-    return Rules(
+    return ModelSpec(
         MARKERS,
         frozenset({END_OF_TEXT}),
         context or model.config.max_position_embeddings,
@@ -104,10 +107,31 @@ def toy_rules(
     )
 
 
-def pieces(*args: Any) -> torch.Tensor:
+def pieces(*args: Any, **options: Any) -> torch.Tensor:
     """`sdpa`, which takes no pass for a small one."""
     with mock.patch.object(sdpa, "SMALL", 0):
-        return sdpa.attend(*args)
+        return sdpa.attend(*args, **options)
+
+
+@dataclass
+class CheckedRunner:
+    """A runner whose arena is checked after every pass, and whose logits are shown."""
+
+    runner: Runner
+    on_step: Callable[[Batch, torch.Tensor], None] | None = None
+    most_rows: int = 0  # that the arena held
+
+    @property
+    def cache(self) -> LaneCache:
+        return self.runner.cache
+
+    def run(self, batch: Batch) -> torch.Tensor:
+        logits = self.runner.run(batch)
+        self.runner.arena.check()
+        self.most_rows = max(self.most_rows, self.runner.arena.rows)
+        if self.on_step:
+            self.on_step(batch, logits)
+        return logits
 
 
 @dataclass
@@ -121,46 +145,51 @@ class Toy:
     path: str = "fast"  # for the models that have one
     context: int | None = None
     on_step: Callable[[Batch, torch.Tensor], None] | None = None
-    choose: Callable[[torch.Tensor, list[Lane]], list[Choice]] | None = None  # else the sampler
+    choose: Callable[[torch.Tensor, list[SampleSite]], list[Choice]] | None = None  # else a sampler
+    drafter: Drafter | None = None
     most_rows: int = 0  # that the arena held
+
+    def core(self) -> Core:
+        """The step loop, nothing queued."""
+        self.spec = toy_spec(self.model, self.options, self.context)
+        model = copy.deepcopy(self.model)
+        fast = self.path == "fast" and is_family(model)
+        forward = FastModel(model) if fast else GeneralModel(model)
+        backend = pieces if self.backend == "pieces" else get_backend(self.backend)
+        runner = CheckedRunner(Runner(forward, backend), self.on_step)
+        table = torch.from_numpy(legal_table(MARKERS, [END_OF_TEXT], SIZE, KNOWN))
+        sampler = self.choose or Sampler(table.to(forward.device))
+        limits = self.limits or EngineLimits()
+        scheduler = Scheduler(self.spec, limits, runner.cache, drafter=self.drafter)
+        return Core(scheduler, runner, sampler)
 
     def run(self, prompts: Sequence[Sequence[int]], params: Any) -> list[Request]:
         """Decode prompts as one batch; `params`: one for all, or one each."""
         params = params if isinstance(params, list) else [params] * len(prompts)
-        self.rules = toy_rules(self.model, self.options, self.context)
-        model = copy.deepcopy(self.model)
-        fast = self.path == "fast" and is_family(model)
-        forward = FastModel(model) if fast else GeneralModel(model)
-        runner = Runner(forward, pieces if self.backend == "pieces" else get_backend(self.backend))
-        scheduler = Scheduler(self.rules, self.limits or EngineLimits())
-        table = legal_table(MARKERS, [END_OF_TEXT], SIZE, KNOWN)
-        sampler = self.choose or Sampler(torch.from_numpy(table).to(runner.device))
+        core = self.core()
         requests = [
-            scheduler.add(list(p), q, StopWatch(letters_only, q.stop) if q.stop else None)
+            core.scheduler.add(list(p), q, stops_of(q))
             for p, q in zip(prompts, params, strict=True)
         ]
-        while scheduler.busy:
-            batch = scheduler.schedule()
-            logits = runner.run(batch) if batch.rows else torch.zeros(0, SIZE)
-            runner.arena.check()
-            self.most_rows = max(self.most_rows, runner.arena.rows)
-            if self.on_step:
-                self.on_step(batch, logits)
-            for request in scheduler.commit(batch, sampler(logits, batch.lanes)):
-                runner.release(request, keep_prompt=scheduler.keeps(request))
-                runner.arena.check()
-        for request in scheduler.prefixes.evict(0):
-            runner.release(request)
-        assert runner.arena.rows == 0, "rows are left in the arena"
+        while core.busy:
+            core.step()
+            core.runner.runner.arena.check()
+        for request in requests:
+            if request.error is not None:
+                raise request.error
+        core.scheduler.prefixes.evict(0)
+        self.most_rows = core.runner.most_rows
+        assert core.runner.runner.arena.rows == 0, "rows are left in the arena"
+        assert not core.runner.cache._homes, "lanes are left in the cache"
         return requests
 
     def tokens(self, prompts: Sequence[Sequence[int]], params: Any) -> list[list[int]]:
         """Generated tokens in text order."""
-        return [[t for t, _ in r.trunk.tokens()] for r in self.run(prompts, params)]
+        return [[t for t, _, _ in r.trunk.tokens()] for r in self.run(prompts, params)]
 
     def trace(self, request: Request) -> Trace:
         """The tree of a finished request."""
-        return lane_trace(request.trunk, self.rules, letters_only)
+        return lane_trace(request.trunk, self.spec, letters_only)
 
 
 @dataclass
@@ -171,15 +200,14 @@ class Recorder:
         self.logits: dict[tuple[int, Path, int], torch.Tensor] = {}
 
     def __call__(self, batch: Batch, logits: torch.Tensor) -> None:
-        for i, found in zip(batch.drawn, logits, strict=True):
-            row = batch.rows[i]
-            self.logits[row.lane.request.number, row.lane.path, row.position] = found
+        for site, found in zip(batch.sites, logits, strict=True):
+            self.logits[site.request, site.path, site.position - 1] = found
 
 
 def scripted(scripts: dict[Path, list[int]]) -> Callable[..., list[Choice]]:
-    """A `choose` that draws what each lane's script says, whatever the logits are."""
+    """A `choose` that samples what each lane's script says, whatever the logits are."""
     left = {path: list(tokens) for path, tokens in scripts.items()}
-    return lambda logits, lanes: [Choice(left[lane.path].pop(0), True) for lane in lanes]
+    return lambda logits, sites: [Choice(left[site.path].pop(0), True) for site in sites]
 
 
 def reference_tokens(
@@ -215,11 +243,11 @@ def rows_in_order(request: Request) -> list[tuple[Path, int]]:
 
 def _walk(lane: Lane) -> Iterator[tuple[Path, int]]:
     for item in lane.items:
-        if isinstance(item, Block):
+        if isinstance(item, LiveFork):
             for branch in item.lanes:
                 yield from _walk(branch)
             if item.reencoded:
-                yield from ((lane.path, t) for x in item.lanes for t, _ in x.tokens())
+                yield from ((lane.path, t) for x in item.lanes for t, _, _ in x.tokens())
         else:
             yield lane.path, item[0]
 
@@ -242,6 +270,11 @@ def full_logits(model: Any, layout: Layout) -> torch.Tensor:
         attention_mask=masks if len(masks) > 1 else masks[kinds[0]],
         use_cache=False,
     ).logits[0]
+
+
+def stops_of(params: SamplingParams) -> StopMatcher | None:
+    """What looks for the stop strings of a request over letters."""
+    return StopMatcher(letters_only, params.stop) if params.stop else None
 
 
 def letters_only(ids: Sequence[int]) -> str:

@@ -105,10 +105,10 @@ def both_ways(query, view):
     """What `sdpa` answers: in pieces, and under one mask."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sdpa, "SMALL", 0)
-        pieces = sdpa.attend(query, view, 0, 0.5, None)
+        pieces = sdpa.attend(query, view, 0, scale=0.5, softcap=None)
     view._derived.clear()
     assert view.derived(sdpa.find_window) is not None
-    return pieces, sdpa.attend(query, view, 0, 0.5, None)
+    return pieces, sdpa.attend(query, view, 0, scale=0.5, softcap=None)
 
 
 def a_view(positions, parts, groups=(), held=40):
@@ -120,9 +120,8 @@ def a_view(positions, parts, groups=(), held=40):
     g = torch.Generator().manual_seed(1)
     data = [torch.randn(64, 2, 4, generator=g, dtype=torch.float64) for _ in range(2)]
     arena.write(0, torch.arange(64), *data)
-    return View(
-        arena, torch.tensor(list(slots)), torch.tensor(positions), list(parts), list(groups)
-    )
+    slots, positions = torch.tensor(list(slots)), torch.tensor(positions)
+    return View(arena, slots, positions, list(parts), list(groups), sdpa.attend)
 
 
 def test_visible_slots_spell_parts_and_groups():
@@ -189,7 +188,7 @@ def test_runs_of_one_row_are_bundled(seed, long):
     inside = [b.bias[:, 0, 0] == 0 for b in bundles]
     assert all(len(mask) > 1 and mask.any(1).all() for mask in inside)
     assert all(mask.sum(1).max() <= long for mask in inside)
-    expected = dense.attend(query, view, 0, 0.5, None)
+    expected = dense.attend(query, view, 0, scale=0.5, softcap=None)
     for answer in found:
         torch.testing.assert_close(answer, expected, rtol=0, atol=1e-12)
 
@@ -214,7 +213,7 @@ def call(**extra):
     module = type("Attention", (torch.nn.Module,), {})()
     module.layer_idx = 0
     query, key = torch.ones(1, 4, 1, 4).double(), torch.ones(1, 2, 1, 4).double()
-    keywords = {"branch_view": view, "branch_backend": sdpa.attend, "attention_mask": None, **extra}
+    keywords = {"branch_view": view, "attention_mask": None, **extra}
     return view_attention(module, query, key, key, **keywords)
 
 

@@ -25,8 +25,8 @@ from pinfer.attention.varlen_kernels import Kernel, Sequences, find_kernel, trus
 from pinfer.attention.view import Part
 from pinfer.execution.pass_plan import plan_pass
 from pinfer.kv_cache.arena import Arena
-from pinfer.kv_cache.lanes import finish_joins, release_lanes
-from pinfer.model_spec import Rules
+from pinfer.kv_cache.lanes import LaneCache
+from pinfer.model_spec import ModelSpec
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.scheduling.scheduler import Scheduler
 from tests.conftest import MODEL_KINDS, build_model
@@ -57,34 +57,32 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 def views(rng, limits, params, prompts, outline="all", join="keep"):
     """The views of all passes of some requests whose tokens are drawn at random; keys and values
     are random."""
-    rules = Rules(
+    spec = ModelSpec(
         MARKERS, frozenset({END_OF_TEXT}), 2048, LayoutOptions(outline=outline, join=join)
     )
-    scheduler, arena = Scheduler(rules, limits), Arena(1, CPU, slots=64)
+    cache = LaneCache(Arena(1, CPU, slots=64))
+    scheduler = Scheduler(spec, limits, cache)
     choose, g = Drawer(rng.randrange(10**6)), torch.Generator().manual_seed(rng.randrange(10**6))
     for prompt in prompts:
         scheduler.add(prompt, params)
     while scheduler.busy:
         batch = scheduler.schedule()
-        if batch.rows:
-            view = plan_pass(batch.rows, arena)
-            data = torch.randn(2, len(batch.rows), 2, 8, generator=g, dtype=torch.float64)
-            arena.write(0, view.slots, *data)
+        if batch.tokens:
+            view = plan_pass(batch.tokens, cache.append(batch.tokens), cache, dense.attend)
+            data = torch.randn(2, len(batch.tokens), 2, 8, generator=g, dtype=torch.float64)
+            cache.arena.write(0, view.slots, *data)
             yield view
-            finish_joins(batch.rows, arena)
-        for request in scheduler.commit(batch, [choose(lane) for lane in batch.lanes]):
-            keep = scheduler.keeps(request)
-            if keep:
-                arena.cut(request.trunk.segment, request.prefilled - request.prefix_rows)
-            release_lanes([*request.lanes, *request.outlines][keep:], arena)
+            cache.finish_pass(batch.tokens)
+        scheduler.commit(batch, [choose(site) for site in batch.sites])
+        scheduler.take_finished()
 
 
 def assert_is_dense(flash, view, softcap=None, seed=0):
     query = torch.randn(
         len(view.slots), 4, 8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
     )
-    found = flash(query, view, 0, 0.4, softcap)
-    expected = dense.attend(query, view, 0, 0.4, softcap)
+    found = flash(query, view, 0, scale=0.4, softcap=softcap)
+    expected = dense.attend(query, view, 0, scale=0.4, softcap=softcap)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
@@ -226,7 +224,7 @@ def assert_near_the_oracle(model, prompts, near):
             if found is not None:
                 drawn += 1
                 assert (found.cpu().double() - row).abs().max() < near * row.abs().max()
-        assert drawn == request.trunk.used
+        assert drawn == request.trunk.budget.used
 
 
 @pytest.mark.parametrize("kind", ["qwen3", "mistral"])

@@ -97,7 +97,7 @@ def test_the_order_of_branches_in_a_pass_moves_nothing(kind, width, options, mon
         passes = []
 
         def look(batch, found):
-            passes.append([row.lane.path for row in batch.rows])
+            passes.append([row.lane.path for row in batch.tokens])
             record(batch, found)
 
         Toy(model, options, on_step=look, choose=scripted(SCRIPTS)).run([[5, 4, 3]], greedy())

@@ -10,7 +10,7 @@ import torch
 from pbranch.errors import ModelError, RequestError
 from pbranch.format.markers import MarkerIds
 from pinfer.bench import metrics, report
-from pinfer.bench.engine_arm import Sample, Step, add_requests
+from pinfer.bench.engine_arm import Sample, Step
 from pinfer.bench.timing import FEWEST, Span, each, interleave, quartiles
 from pinfer.bench.workload import (
     Line,
@@ -26,7 +26,7 @@ from pinfer.bench.workload import (
     steps,
 )
 from pinfer.kv_cache.arena import Arena
-from pinfer.model_spec import Rules
+from pinfer.model_spec import ModelSpec
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.sampling.sampler import Sampler
 from pinfer.scheduling.batch import Choice
@@ -47,14 +47,16 @@ def random_line(rng, depth=0):
 
 def decode(line, mode):
     """The finished request of a script, and the lanes drawn from in each pass, without a model."""
-    scheduler = Scheduler(Rules(WORDS.markers, frozenset({22}), 4096), EngineLimits())
+    scheduler = Scheduler(ModelSpec(WORDS.markers, frozenset({22}), 4096), EngineLimits())
     params = SamplingParams(max_new_tokens=budget(line), mode=mode, fork="always")
     request, scripts = scheduler.add([1, 2], params), script(line, WORDS, random.Random(3))
     widths = []
     while scheduler.busy:
         batch = scheduler.schedule()
-        widths.append(len(batch.lanes))
-        scheduler.commit(batch, [Choice(scripts[x.path][x.drawn], True) for x in batch.lanes])
+        widths.append(len(batch.sites))
+        lanes = [token.lane for token in batch.sampled]
+        scheduler.commit(batch, [Choice(scripts[x.path][x.budget.sampled], True) for x in lanes])
+        scheduler.take_finished()
     return request, widths, scripts
 
 
@@ -65,8 +67,8 @@ def test_counts_are_those_of_the_engine():
         parallel, widths, _ = decode(line, "parallel")
         serial, _, _ = decode(line, "serial")
         assert widths == [*line.widths(), 1]  # the end of the text comes last
-        assert (parallel.passes, serial.passes) == (line.passes, line.drawn)
-        assert parallel.rows == serial.rows == line.rows
+        assert (parallel.stats.passes, serial.stats.passes) == (line.passes, line.drawn)
+        assert parallel.stats.fed == serial.stats.fed == line.rows
         assert parallel.limits == serial.limits == []
 
 
@@ -86,7 +88,7 @@ def test_counts_of_the_workloads():
 def test_scripts_are_what_is_drawn():
     line = Line((12, (Line((3,)), Line((9, (Line((2,)), Line((4,))), 5))), 4))
     request, _, scripts = decode(line, "parallel")
-    drawn = {lane.path: lane.drawn for lane in request.lanes}
+    drawn = {lane.path: lane.budget.sampled for lane in request.lanes}
     assert drawn == {path: len(tokens) for path, tokens in scripts.items()}
     for lane in request.lanes:
         items = [i for i in lane.items if isinstance(i, tuple)]
@@ -168,7 +170,7 @@ def test_rounds_are_interleaved():
 
 def test_a_wrong_engine_has_no_speed(suite, monkeypatch):
     """Logits a little off while branches are live, and a cache that lost rows."""
-    runner = suite.engine.runner.runner
+    runner = suite.core.runner
     plain = type(runner).run
 
     def wrong(self, batch):
@@ -189,7 +191,7 @@ def test_a_wrong_engine_has_no_speed(suite, monkeypatch):
 def test_wrong_tokens_have_no_speed(suite, monkeypatch):
     """Logits within the tolerance, and yet another greedy token."""
     monkeypatch.setattr("pinfer.bench.oracle.EXACT", 1e9)
-    runner = suite.engine.runner.runner
+    runner = suite.core.runner
     plain = type(runner).run
     monkeypatch.setattr(type(runner), "run", lambda self, batch: -plain(self, batch))
     refused = suite.check(equal(12, 2, 5, 8), suite.parallel)["refused"]
@@ -242,14 +244,12 @@ def test_peers_do_as_much(suite):
 
 
 def test_queued_requests_share_their_prompt(suite):
-    engine = suite.engine
-    engine.reset()
-    requests = add_requests(engine, loaded(40, (9, 6, 3), 3), "parallel", suite.words, 0)
-    while engine.scheduler.busy:
-        engine.step()
-    assert [r.prefix_rows for r in requests] == [0, 39, 39]
-    engine.reset()
-    assert engine.runner.runner.arena.rows == 0
+    arm = suite.parallel
+    arm.loop.scheduler.reset()
+    arm.run(loaded(40, (9, 6, 3), 3))
+    assert [r.prefix.shared for r in arm.requests] == [0, 39, 39]
+    arm.loop.scheduler.reset()
+    assert suite.core.runner.arena.rows == 0
 
 
 def test_chart_is_an_svg():

@@ -15,7 +15,7 @@ from pinfer.bench.break_even import ROWS, cost_table, measure_cost, report_cost
 from pinfer.cost.pass_cost import PassCost
 from pinfer.cost.store import cost_key, cost_path, find_cost, save_cost
 from pinfer.params import EngineLimits, SamplingParams
-from pinfer.request.state import Block
+from pinfer.request.state import LiveFork
 from tests.conftest import MODEL_KINDS
 from tests.support.toy_engine import END_OF_TEXT, MARKERS, Toy, greedy, scripted, toy_model
 
@@ -114,7 +114,7 @@ def seconds(cost, script, prompt):
     fed = []
     toy = Toy(
         toy_model("llama"),
-        on_step=lambda batch, _: fed.append(len(batch.rows)),
+        on_step=lambda batch, _: fed.append(len(batch.tokens)),
         choose=scripted(script),
     )
     toy.run([prompt], SamplingParams(max_new_tokens=400, fork="always"))
@@ -162,12 +162,12 @@ def widths(cost, **changes):
     toy = Toy(
         toy_model("llama"),
         limits=EngineLimits(cost=cost),
-        on_step=lambda batch, _: fed.append(sum(x.in_branch for x in batch.lanes)),
+        on_step=lambda batch, _: fed.append(sum(token.lane.in_branch for token in batch.sampled)),
         choose=scripted(script),
     )
     (request,) = toy.run([[3]], SamplingParams(max_new_tokens=200, **changes))
-    (block,) = (i for i in request.trunk.items if isinstance(i, Block))
-    return max(fed), block.in_order
+    (block,) = (i for i in request.trunk.items if isinstance(i, LiveFork))
+    return max(fed), block.sequential
 
 
 def test_a_lone_request_decodes_as_many_branches_as_make_a_token_cheapest():
@@ -188,15 +188,15 @@ def test_branches_wait_where_others_fill_the_pass():
 
     def look(batch, _):
         counts = [0, 0]
-        for lane in batch.lanes:
-            counts[lane.request.number] += lane.in_branch
+        for token in batch.sampled:
+            counts[token.lane.request.number] += token.lane.in_branch
         fed.append(tuple(counts))
 
     toy = Toy(
         toy_model("llama"),
         limits=EngineLimits(cost=FULL_AT_4),
         on_step=look,
-        choose=lambda logits, lanes: [choose[x.request.number](logits, [x])[0] for x in lanes],
+        choose=lambda logits, sites: [choose[x.request](logits, [x])[0] for x in sites],
     )
     toy.run([[3], [4]], SamplingParams(max_new_tokens=200))
     both = [counts for counts in fed if any(counts)]
@@ -211,32 +211,32 @@ def engine(base, adapter, monkeypatch, tmp_path):
 
 
 def test_measuring_leaves_the_engine_as_it_was(engine):
-    cost = measure_cost(engine, prompt_tokens=20, rows=(1, 2, 4), rounds=3)
+    cost = measure_cost(engine.core, prompt_tokens=20, rows=(1, 2, 4), rounds=3)
     assert cost.rows == (1, 2, 4) and cost.seconds[0] > 0
-    engine.runner.arena.check()
-    assert engine.runner.arena.rows == 0 and not engine.scheduler.busy
+    engine.core.runner.arena.check()
+    assert engine.core.runner.arena.rows == 0 and not engine.core.scheduler.busy
     assert engine.generate(["Go on."], SamplingParams(max_new_tokens=5))[0].stats.passes > 0
 
 
 def test_measured_passes_have_one_row_a_branch(engine, monkeypatch):
-    fed, run = [], engine.runner.run
+    fed, run = [], engine.core.runner.run
 
     def watch(batch):
-        fed.append((len(batch.rows), len(batch.drawn)))
+        fed.append((len(batch.tokens), len(batch.logits_indices)))
         return run(batch)
 
-    monkeypatch.setattr(engine.runner, "run", watch)
-    measure_cost(engine, prompt_tokens=20, rows=(1, 4), rounds=3)
+    monkeypatch.setattr(engine.core.runner, "run", watch)
+    measure_cost(engine.core, prompt_tokens=20, rows=(1, 4), rounds=3)
     timed = fed[-2 * (3 + 2) :]
     assert sorted(timed) == [(1, 1)] * 5 + [(4, 4)] * 5
 
 
 def test_what_cannot_be_measured_is_refused(engine):
     with pytest.raises(RequestError, match="context holds"):
-        measure_cost(engine, prompt_tokens=10**6)
+        measure_cost(engine.core, prompt_tokens=10**6)
     engine.add("Go on.", SamplingParams(max_new_tokens=5))
     with pytest.raises(RequestError, match="idle"):
-        measure_cost(engine, prompt_tokens=20)
+        measure_cost(engine.core, prompt_tokens=20)
 
 
 def test_a_table_is_printed():
@@ -254,7 +254,7 @@ def test_a_table_is_printed():
 def test_a_cost_is_found_by_device_and_model_again(base, adapter, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     engine = Engine.from_pretrained(str(base), str(adapter), device="cpu", stored_cost=True)
-    assert engine.scheduler.rules.cost is None
+    assert engine.core.scheduler.spec.cost is None
     from pinfer.models.load import load
 
     key = cost_key(load(str(base), str(adapter), None, "cpu").model, attention="auto", path="auto")
@@ -262,17 +262,17 @@ def test_a_cost_is_found_by_device_and_model_again(base, adapter, monkeypatch, t
     assert path.is_relative_to(tmp_path) and find_cost(key) == STEPS
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     engine = Engine.from_pretrained(str(base), str(adapter), device="cpu", stored_cost=True)
-    assert engine.scheduler.rules.cost == STEPS
+    assert engine.core.scheduler.spec.cost == STEPS
     plain = Engine.from_pretrained(str(base), str(adapter), device="cpu")
-    assert plain.scheduler.rules.cost is None
+    assert plain.core.scheduler.spec.cost is None
     half = Engine.from_pretrained(
         str(base), str(adapter), device="cpu", dtype="bfloat16", stored_cost=True
     )
-    assert half.scheduler.rules.cost is None, "another dtype, another cost"
+    assert half.core.scheduler.spec.cost is None, "another dtype, another cost"
     dense = Engine.from_pretrained(
         str(base), str(adapter), device="cpu", attention="dense", stored_cost=True
     )
-    assert dense.scheduler.rules.cost is None, "another attention, another cost"
+    assert dense.core.scheduler.spec.cost is None, "another attention, another cost"
 
 
 def test_what_was_measured_is_printed_and_found_again(base, adapter, monkeypatch, tmp_path, capsys):
@@ -282,7 +282,7 @@ def test_what_was_measured_is_printed_and_found_again(base, adapter, monkeypatch
     out, err = capsys.readouterr()
     row = json.loads(out)
     engine = Engine.from_pretrained(str(base), str(adapter), stored_cost=True, **named)
-    cost = engine.scheduler.rules.cost
+    cost = engine.core.scheduler.spec.cost
     assert cost == PassCost(tuple(row["rows"]), tuple(row["seconds"])) and cost.rows == ROWS
     assert row["attention"] == "dense" and "stored in" in err
     report_cost(str(base), str(adapter), prompt_tokens=9, **named)

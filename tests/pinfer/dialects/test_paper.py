@@ -128,13 +128,13 @@ def test_a_batch_of_16_equals_lone_runs(kind):
     model, tokenizer = model_of("llama", kind), tokenizer_of(kind)
     stages = []
     engine = make_engine(model, tokenizer, limits=EngineLimits(max_prefix_rows=0))
-    schedule = engine.scheduler.schedule
+    schedule = engine.core.scheduler.schedule
 
     def look():
-        stages.append({r.trunk.status is Status.JOINING for r in engine.scheduler.running})
+        stages.append({r.trunk.status is Status.JOINING for r in engine.core.scheduler.running})
         return schedule()
 
-    engine.scheduler.schedule = look
+    engine.core.scheduler.schedule = look
     together = engine.generate([{"token_ids": p} for p in prompts], long(kind))
     assert {True, False} in stages, "all were at the same stage in every pass"
     alone = answers_alone(engine, prompts, long(kind))
@@ -169,7 +169,7 @@ def test_a_branch_at_its_limit_draws_no_more():
         while any(r.finish_reason is None for r in requests):
             engine.step()
         branches += [lane for r in requests for lane in r.lanes if lane.in_branch]
-    assert max(lane.drawn for lane in branches) == 5
+    assert max(lane.budget.sampled for lane in branches) == 5
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -204,15 +204,19 @@ def written(kind, texts, **changes):
     left = {(): [*trunk, *tail, tokenizer.eos_token_id]}
     left |= {((0, i),): body for i, body in enumerate(bodies)}
 
-    def draw(logits, lanes):
-        for lane in lanes:
-            token = left[lane.path][0]
-            assert engine.sampler.legal[lane.state, token], tokenizer.decode([token])
-        return [Choice(left[lane.path].pop(0), True) for lane in lanes]
-
-    engine.sampler.__class__ = type("Scripted", (), {"__call__": lambda _, x, y: draw(x, y)})
     chosen = params(max_new_tokens=4000, max_topics=99, max_topic_tokens=99, **changes)
+    engine.prepare({"token_ids": PROMPTS[0]}, chosen)  # from now on, marks are barred where illegal
+    legal = engine.core.sampler.legal
+
+    def draw(logits, sites):
+        for site in sites:
+            token = left[site.path][0]
+            assert legal[site.state, token], tokenizer.decode([token])
+        return [Choice(left[site.path].pop(0), True) for site in sites]
+
+    engine.core.sampler = draw
     (answer,) = engine.generate([{"token_ids": PROMPTS[0]}], chosen)
+    assert answer.error is None, answer.error
     assert not any(left.values()), "something was not drawn"
     return answer
 

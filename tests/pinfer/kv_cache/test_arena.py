@@ -71,7 +71,7 @@ def test_random_use_keeps_every_row(seed, slots, limit):
         elif action == "cut":
             number = rng.choice(held)
             length = rng.randint(0, len(model.rows[number]))
-            model.arena.cut(number, length)
+            model.arena.compact(number, length)
             del model.rows[number][length:]
         elif action == "release":
             number = rng.choice(held)

@@ -9,11 +9,11 @@ from pinfer.attention import sdpa
 from pinfer.attention.flash import Flash, Planner
 from pinfer.attention.varlen_kernels import Kernel
 from pinfer.attention.view import Part
+from pinfer.execution.forward import PassInput
 from pinfer.execution.pass_plan import plan_pass
-from pinfer.execution.runner import Runner
 from pinfer.kv_cache.arena import Arena
-from pinfer.kv_cache.lanes import finish_joins
-from pinfer.models.cuda_graphs import ROWS, Graphed, Inputs, Size, graphed
+from pinfer.kv_cache.lanes import LaneCache
+from pinfer.models.cuda_graphs import ROWS, CudaGraphModel, GraphShape, Inputs, with_cuda_graphs
 from pinfer.models.fast import FastModel
 from pinfer.params import EngineLimits
 from tests.conftest import build_model
@@ -42,9 +42,10 @@ class TwoRunners:
     def __init__(self, model, backend, make_capture=lambda: tape, near=1e-11, grows=()):
         self.backend, self.near, self.grows = backend, near, grows
         self.fast = model if isinstance(model, FastModel) else FastModel(model)
-        self.graphed = Graphed(self.fast, lambda: self.counted(make_capture()))
-        self.device = self.graphed.device
-        self.arena = Arena(self.graphed.layers, self.device, slots=32)
+        self.captured_model = CudaGraphModel(self.fast, lambda: self.counted(make_capture()))
+        self.device = self.captured_model.device
+        self.arena = Arena(self.captured_model.layers, self.device, slots=32)
+        self.cache = LaneCache(self.arena)
         self.captured, self.passes, self.usual, self.replayed = [], 0, 0, 0
 
     def counted(self, capture):
@@ -64,18 +65,18 @@ class TwoRunners:
     def run(self, batch):
         if self.passes in self.grows:  # all keys and values move to new tensors
             self.arena.release(self.arena.open(self.arena.slots + 1))
-        view = plan_pass(batch.rows, self.arena)
-        rows = ([r.token for r in batch.rows], view.positions.tolist(), batch.drawn)
-        tokens, positions, drawn = (torch.tensor(x, device=self.device).long() for x in rows)
-        eager = self.fast(tokens, positions, view, drawn, self.backend)
+        placement = self.cache.append(batch.tokens)
+        view = plan_pass(batch.tokens, placement, self.cache, self.backend)
+        rows = ([r.token_id for r in batch.tokens], view.positions.tolist(), batch.logits_indices)
+        tokens, positions, needed = (torch.tensor(x, device=self.device).long() for x in rows)
+        given = PassInput(tokens, positions, view, needed)
+        eager = self.fast(given)
         self.passes += 1
-        self.usual += not view.groups and len(batch.rows) <= ROWS[-1]
-        found = self.graphed(tokens, positions, view, drawn, self.backend)
+        self.usual += not view.groups and len(batch.tokens) <= ROWS[-1]
+        found = self.captured_model(given)
         torch.testing.assert_close(found, eager, rtol=0, atol=self.near)
-        finish_joins(batch.rows, self.arena)
+        self.cache.finish_pass(batch.tokens)
         return found
-
-    release = Runner.release
 
 
 def decode(monkeypatch, model, prompts, params, limits=None, backend=FLASH, **how):
@@ -114,7 +115,7 @@ def test_steps_are_recorded_anew_when_the_arena_has_moved(monkeypatch):
     assert runner.captured == sorted(set(runner.captured)), "recorded twice over the same arena"
     assert len(runner.captured) >= 3 and runner.captured[-1] == runner.arena.slots
     assert tokens == [reference_tokens(model, [1, 2, 3], params)]
-    assert all(r.inputs.size.rows == 1 for r in runner.graphed.recordings.values())
+    assert all(r.inputs.shape.rows == 1 for r in runner.captured_model.captured.values())
 
 
 def test_more_rows_than_a_recording_holds_run_eagerly(monkeypatch):
@@ -133,19 +134,19 @@ def test_other_backends_are_left_alone():
     model = family_model("qwen3", 4, num_hidden_layers=1)
     runner = TwoRunners(model, FLASH)
     calls = []
-    runner.graphed.model = lambda *arguments: calls.append(arguments)
+    runner.captured_model.model = lambda *arguments: calls.append(arguments)
     view = a_view([40], [Part(torch.tensor([0]), 0, 41)])
-    arguments = (torch.tensor([1]), view.positions, view, torch.tensor([0]), lambda *_: None)
-    runner.graphed(*arguments)
-    assert calls == [arguments] and not runner.graphed.recordings
+    given = PassInput(torch.tensor([1]), view.positions, view, torch.tensor([0]))
+    runner.captured_model(given)
+    assert calls == [(given,)] and not runner.captured_model.captured
 
 
 def test_what_cannot_be_recorded_stays_as_it_is():
     fast = FastModel(family_model("qwen3", 4, num_hidden_layers=1))
-    assert isinstance(graphed(fast, FLASH), Graphed)
-    assert graphed(fast, sdpa.attend) is fast
+    assert isinstance(with_cuda_graphs(fast, FLASH), CudaGraphModel)
+    assert with_cuda_graphs(fast, sdpa.attend) is fast
     general = object()
-    assert graphed(general, FLASH) is general
+    assert with_cuda_graphs(general, FLASH) is general
 
 
 @pytest.mark.parametrize("rows", [1, 3, 5])
@@ -154,8 +155,8 @@ def test_inputs_pad_a_pass_by_its_last_row(rows):
     own = [Part(torch.tensor([i]), 20 + 4 * i, i % 3 + 1) for i in range(rows)]
     view = a_view([41 + i for i in range(rows)], [Part(torch.arange(rows), 0, 20), *own])
     plan = Planner(groups=2, chunk=8).plan(view)
-    size = Size.of(plan)
-    assert (size.rows, size.places) == ({1: 1, 3: 4, 5: 8}[rows], 4)
+    size = GraphShape.of(plan)
+    assert (size.rows, size.max_spans) == ({1: 1, 3: 4, 5: 8}[rows], 4)
     assert size.sequences == {1: 4, 3: 8, 5: 8}[rows]  # 3 of the prefix, one a row
     inputs = Inputs(size, torch.device("cpu"))
     inputs.fields[4].fill_(99)
@@ -178,6 +179,6 @@ def test_inputs_pad_a_pass_by_its_last_row(rows):
 def test_what_is_computed_as_products_is_not_recorded():
     mask = torch.ones(1, 4, dtype=torch.bool)
     parts = [Part(torch.tensor([0]), 0, 8), Part(torch.tensor([0]), 8, 4, mask)]
-    assert Size.of(Planner(groups=2).plan(a_view([40], parts))) is None
-    assert Size.of(Planner(groups=2).plan(a_view([40], parts[:1]))) == Size(1, 1, 1)
-    assert Size.of(Planner(groups=2, whole=False).plan(a_view([40], parts[:1]))) is None
+    assert GraphShape.of(Planner(groups=2).plan(a_view([40], parts))) is None
+    assert GraphShape.of(Planner(groups=2).plan(a_view([40], parts[:1]))) == GraphShape(1, 1, 1)
+    assert GraphShape.of(Planner(groups=2, whole=False).plan(a_view([40], parts[:1]))) is None

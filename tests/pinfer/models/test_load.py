@@ -39,7 +39,7 @@ def test_merged_logits_are_those_of_the_adapter(which, base, adapter, untied):
     plain = model(torch.arange(30)[None]).logits
     # as in loading, the marker rows are within the base's spare rows
     peft_model = PeftModel.from_pretrained(model, str(adapter)).eval()
-    ids = torch.tensor([[*range(20), *loaded.rules.markers.as_dict().values()]])
+    ids = torch.tensor([[*range(20), *loaded.spec.markers.as_dict().values()]])
     with torch.inference_mode():
         torch.testing.assert_close(
             loaded.model(ids).logits, peft_model(ids).logits, rtol=0, atol=1e-6
@@ -53,7 +53,7 @@ def test_the_base_may_be_named_by_the_adapter(base, adapter):
     named, both = load(None, str(adapter)), load(str(base), str(adapter))
     for one, two in zip(named.model.parameters(), both.model.parameters(), strict=True):
         assert torch.equal(one, two)
-    assert named.rules == both.rules
+    assert named.spec == both.spec
 
 
 def test_a_merged_folder_decodes_as_base_and_adapter(base, adapter, merged):
@@ -74,7 +74,7 @@ def test_a_bare_base_decodes_in_mode_linear_only(base):
 
 def test_what_the_adapter_was_trained_for_is_what_is_decoded(base, adapter, tmp_path):
     folder = edit(copy_folder(adapter, tmp_path / "a"), positions="flat", outline="own")
-    rules = load(str(base), str(folder)).rules
+    rules = load(str(base), str(folder)).spec
     assert (rules.layout.positions, rules.layout.outline) == ("flat", "own")
     tokenizer = AutoTokenizer.from_pretrained(adapter)
     assert rules.end_of_text == {tokenizer.eos_token_id}
@@ -252,9 +252,9 @@ def test_a_refused_call_leaves_nothing_behind(base):
     linear = SamplingParams(max_new_tokens=2, mode="linear")
     with pytest.raises(RequestError):
         engine.generate(["fine", {"token_ids": []}], linear)
-    assert not engine.scheduler.busy
+    assert not engine.core.scheduler.busy
     assert len(engine.generate(["next"], linear)) == 1
-    assert engine.runner.arena.rows == 0
+    assert engine.core.runner.arena.rows == 0
 
 
 @pytest.mark.parametrize("there", [True, False])

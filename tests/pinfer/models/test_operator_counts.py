@@ -73,15 +73,17 @@ def passes_of(layers, prompt, branches, path="general"):
                 logits = super().run(batch)
             found.append(
                 Pass(
-                    len(batch.rows),
-                    sum(lane.in_branch for lane in batch.lanes),
+                    len(batch.tokens),
+                    sum(token.lane.in_branch for token in batch.sampled),
                     seen.called.total(),
                     seen.called[KERNEL],
                     seen.fresh,
                     self.arena.rows,
                     self.arena.reserved,
                     self.arena.slots,
-                    self.arena.segments[batch.rows[0].lane.request.trunk.segment].start,
+                    self.arena.segments[
+                        self.cache.segment(batch.tokens[0].lane.request.trunk)
+                    ].start,
                 )
             )
             return logits
@@ -117,7 +119,7 @@ def test_passes_and_their_rows(prompt, branches):
     wanted = [prompt] + [1] * (trunk_rows(branches) - 1) + [spawn]
     wanted += [a + b for a, b in zip(live, ends, strict=True)] + [2] + [1] * AFTER
     assert [p.rows for p in passes] == wanted
-    assert request.passes == trunk_rows(branches) + longest + 1 + AFTER
+    assert request.stats.passes == trunk_rows(branches) + longest + 1 + AFTER
     first = trunk_rows(branches) + 1
     assert [p.bodies for p in passes[first : first + longest]] == live
 

@@ -95,37 +95,36 @@ def test_broken_attention_is_refused(breakage, monkeypatch):
     model, backend = build_model("llama", LetterTokenizer(), vocab_size=64), SDPA
     probe(model, backend)
     if breakage == "leak":
-        monkeypatch.setattr(pass_plan, "_visible", everything)
+        monkeypatch.setattr(pass_plan, "visible_spans", everything)
     elif breakage == "blind":
-        monkeypatch.setattr(
-            pass_plan, "_visible", lambda lane, joined: pass_plan._own(lane, joined)
-        )
+        monkeypatch.setattr(pass_plan, "visible_spans", pass_plan.own_spans)
     elif breakage == "position":
-        from pinfer.request import transitions
+        from pinfer.request import marker_controller
 
-        spawn = transitions._spawn
+        spawn = marker_controller._spawn
         monkeypatch.setattr(
-            transitions, "_spawn", lambda lane, at, rules: spawn(lane, at + 1, rules)
+            marker_controller, "_spawn", lambda lane, at, spec: spawn(lane, at + 1, spec)
         )
     else:
 
-        def backend(query, *rest):
-            return SDPA(query, *rest).roll(1, 1)
+        def backend(query, *rest, **options):
+            return SDPA(query, *rest, **options).roll(1, 1)
 
     with pytest.raises(ModelError, match=r"branch \d of a probe differs"):
         probe(model, backend)
 
 
-def everything(lane, joined):
+def everything(lane, joined, cache):
     """All segments of the request, siblings' too."""
-    return [x.segment for x in lane.request.lanes if x.segment >= 0]
+    numbers = map(cache.segment, lane.request.lanes)
+    return [(number, None) for number in numbers if number is not None]
 
 
 def test_the_model_is_left_as_it_was_when_refused(monkeypatch):
     model = build_model("qwen3", LetterTokenizer(), vocab_size=64)
     before, ids = model.config._attn_implementation, torch.arange(9)[None]
     plain = model(ids).logits
-    monkeypatch.setattr(pass_plan, "_visible", everything)
+    monkeypatch.setattr(pass_plan, "visible_spans", everything)
     with pytest.raises(ModelError):
         probe(model, SDPA)
     assert model.config._attn_implementation == before != transformers_hook.ATTENTION_NAME

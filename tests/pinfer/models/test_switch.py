@@ -33,7 +33,7 @@ def engine(base, switched):
 @pytest.mark.parametrize("mode", FORM)
 @pytest.mark.parametrize("messages", CONVERSATIONS)
 def test_decoding_feeds_the_prompt_ids_of_training(engine, mode, messages):
-    encode = Encoder(engine.tokenizer, engine.rules.markers, LayoutOptions(), SWITCH)
+    encode = Encoder(engine.tokenizer, engine.spec.markers, LayoutOptions(), SWITCH)
     layout = encode({"messages": messages, "completion": "so"}, FORM[mode])
     prompt = engine.add(messages, SamplingParams(mode=mode)).prompt
     assert layout.token_ids[: len(prompt)] == prompt

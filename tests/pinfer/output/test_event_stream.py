@@ -43,7 +43,7 @@ def test_a_stream_joins_to_the_answer(engine, width):
         assert "".join(pieces) == answer.text
         blocks += answer.stats.blocks
     assert blocks > 10
-    assert not engine.scheduler.busy and engine.runner.arena.rows == 0
+    assert not engine.core.scheduler.busy and engine.core.runner.arena.rows == 0
 
 
 def test_events_follow_one_another_as_branches_do(engine):
@@ -90,9 +90,9 @@ def test_an_early_end_frees_the_request(engine):
         for _ in range(rng.randint(1, 30)):
             next(stream, None)
         stream.close()
-        assert not engine.scheduler.busy
-        engine.runner.arena.check()
-        assert engine.runner.arena.rows == 0
+        assert not engine.core.scheduler.busy
+        engine.core.runner.arena.check()
+        assert engine.core.runner.arena.rows == 0
 
 
 def test_an_abort_leaves_the_others_alone(engine):
@@ -102,13 +102,13 @@ def test_an_abort_leaves_the_others_alone(engine):
     for _ in range(9):
         engine.step()
     engine.abort(requests[2])
-    engine.runner.arena.check()
+    engine.core.runner.arena.check()
     assert requests[2].finish_reason is not None
     found = {request.number: answer.token_ids for request, answer in engine.run()}
     for i, request in enumerate(requests):
         if i != 2 and request.number in found:
             assert found[request.number] == wanted[i]
-    assert engine.runner.arena.rows == 0
+    assert engine.core.runner.arena.rows == 0
 
 
 def test_others_that_end_during_a_stream_are_not_lost(engine):

@@ -67,14 +67,14 @@ def test_tokens_spell_the_tagged_text(engine, answers):
     for answer in answers:
         spelled = "".join(
             MARKERS[run] if isinstance(run, Role) else escape(engine.codec.decode(run))
-            for run in runs_of(answer, engine.rules.markers)
+            for run in runs_of(answer, engine.spec.markers)
         )
         assert spelled == answer.tagged_text
 
 
 def test_forced_tokens_are_the_injected_ones(engine, answers):
     """branch, header and join always; besides, what a limit closed."""
-    m = engine.rules.markers
+    m = engine.spec.markers
     closing = 0
     for answer in answers:
         topics: list[list[int]] = []
@@ -144,7 +144,7 @@ def test_statistics_of_an_answer(answers):
 def test_markers_spelled_in_a_prompt_are_text(engine):
     spelled = "".join(MARKERS.values())
     (answer,) = engine.generate([f"Say {spelled} now"], SamplingParams(max_new_tokens=20))
-    ids = set(engine.rules.markers.as_dict().values())
+    ids = set(engine.spec.markers.as_dict().values())
     assert not ids & set(answer.prompt_token_ids)
     assert spelled in engine.tokenizer.decode(answer.prompt_token_ids)
     assert parse(answer.tagged_text) == answer.trace

@@ -8,7 +8,7 @@ import torch
 from pbranch.errors import RequestError
 from pbranch.format.layout import LayoutOptions
 from pinfer import Engine, SamplingParams
-from pinfer.request.state import Block, Status
+from pinfer.request.state import LiveFork, Status
 from tests.support.checkpoints import save_adapter
 from tests.support.forced_decode import Drawer, decode
 from tests.support.toy_engine import Toy, greedy, toy_model
@@ -18,7 +18,7 @@ SHORT = {"fork": "auto", "min_branch_tokens": 9}  # the toys' branches took 5 to
 
 
 def blocks(request):
-    return [i for lane in request.lanes for i in lane.items if isinstance(i, Block)]
+    return [i for lane in request.lanes for i in lane.items if isinstance(i, LiveFork)]
 
 
 @pytest.mark.parametrize("kind", ["qwen3", "gemma3"])
@@ -31,9 +31,9 @@ def test_in_order_changes_no_token(kind, outline):
     auto = Toy(model, options).run(prompts, greedy(**SHORT))
     assert [list(r.trunk.tokens()) for r in auto] == [list(r.trunk.tokens()) for r in always]
     assert any(len(b.lanes) > 1 for r in auto for b in blocks(r))
-    assert all(b.in_order for r in auto for b in blocks(r))
-    assert not any(b.in_order for r in always for b in blocks(r))
-    assert sum(r.passes for r in auto) > sum(r.passes for r in always)
+    assert all(b.sequential for r in auto for b in blocks(r))
+    assert not any(b.sequential for r in always for b in blocks(r))
+    assert sum(r.stats.passes for r in auto) > sum(r.stats.passes for r in always)
 
 
 def test_branches_of_a_block_in_order_take_turns():
@@ -46,13 +46,13 @@ def test_branches_of_a_block_in_order_take_turns():
             requests[:] = [row.lane.request for row in rows[:1]] or requests
             for block in blocks(requests[0]):
                 open_ = [x for x in block.lanes if x.status in (Status.LIVE, Status.JOINING)]
-                assert len(open_) <= (1 if block.in_order else len(block.lanes))
+                assert len(open_) <= (1 if block.sequential else len(block.lanes))
 
         params = SamplingParams(max_new_tokens=80, fork="auto")
         request = decode([1, 2], params, Drawer(seed), on_rows=watch)
         for block in blocks(request):
-            assert block.in_order == (len(block.lanes) == 1)  # the driver knows no training
-            seen += block.in_order
+            assert block.sequential == (len(block.lanes) == 1)  # the driver knows no training
+            seen += block.sequential
     assert seen > 10
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pbranch.errors import RequestError
 from pbranch.format.layout import LayoutOptions
 from pinfer.params import EngineLimits, SamplingParams
-from pinfer.request.state import Block
+from pinfer.request.state import LiveFork
 from pinfer.scheduling import scheduler as scheduling
 from pinfer.scheduling.batch import Choice
 from tests.support.forced_decode import Drawer, decode
@@ -30,18 +30,20 @@ ROOMY = {"max_new_tokens": 400, "max_topics": 99, "max_topic_tokens": 99, "max_d
 
 
 def tokens(request):
-    return list(request.trunk.tokens())
+    return [(t, f) for t, f, _ in request.trunk.tokens()]
 
 
 def keeps_to(request, params):
     """Assert that no limit of the text was passed."""
-    assert sum(lane.drawn for lane in request.lanes) == request.trunk.used
-    assert sum(not f for _, f in tokens(request)) <= request.trunk.used <= params.max_new_tokens
+    assert sum(lane.budget.sampled for lane in request.lanes) == request.trunk.budget.used
+    assert (
+        sum(not f for _, f in tokens(request)) <= request.trunk.budget.used <= params.max_new_tokens
+    )
     for lane in request.lanes:
         assert len(lane.path) <= params.max_depth
         if lane.in_branch and params.max_branch_tokens is not None:
-            assert lane.used <= params.max_branch_tokens
-        for block in (i for i in lane.items if isinstance(i, Block)):
+            assert lane.budget.used <= params.max_branch_tokens
+        for block in (i for i in lane.items if isinstance(i, LiveFork)):
             assert 1 <= len(block.topics) <= params.max_topics
             assert max(map(len, block.topics)) <= params.max_topic_tokens
 
@@ -119,7 +121,7 @@ def test_no_row_lies_outside_the_context(seed, context, prompt, options, width, 
     )
     assert max(seen) < context
     keeps_to(request, params)
-    assert request.widest <= (width or 99)
+    assert request.stats.widest <= (width or 99)
     if request.finish_reason == "length":
         assert {"context", "max_new_tokens"} & set(request.limits)
 
@@ -128,8 +130,8 @@ def test_a_tight_context_leaves_a_branch_room_for_its_end():
     """A branch whose header fills its room draws nothing; the join lies in the last position."""
     script = {(): [M.fork, M.topic, 0, M.topic, *[1] * 40]}
 
-    def choose(lane):
-        return Choice(script[()].pop(0) if not lane.in_branch else 3, True)
+    def choose(site):
+        return Choice(script[()].pop(0) if not site.path else 3, True)
 
     for context in range(12, 30):
         script[()] = [M.fork, M.topic, 0, M.topic, *[1] * 40]
@@ -158,10 +160,10 @@ def test_many_branches_without_a_token_left(width):
     request = decode(
         [1], params, lambda lane: Choice(script.pop(0) if script else 2, True), context=9999
     )
-    (block,) = (i for i in request.trunk.items if isinstance(i, Block))
+    (block,) = (i for i in request.trunk.items if isinstance(i, LiveFork))
     assert len(block.lanes) == n
     assert request.limits == ["max_new_tokens"]
-    assert request.trunk.used == params.max_new_tokens
+    assert request.trunk.budget.used == params.max_new_tokens
 
 
 def test_end_of_text_in_a_branch_is_its_end():
@@ -185,7 +187,7 @@ def test_budgets_are_shared_and_what_is_left_returns():
     }
     params = SamplingParams(max_new_tokens=18)
     request = decode([1], params, lambda lane: Choice(script[lane.path].pop(0), True))
-    assert [lane.used for lane in request.lanes[1:]] == [1, 2, 3]
+    assert [lane.budget.used for lane in request.lanes[1:]] == [1, 2, 3]
     assert sum(t == 4 for t, _ in tokens(request)) == 4
     assert request.limits == ["max_new_tokens"]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pbranch.errors import RequestError
 from pbranch.format.layout import LayoutOptions
 from pinfer.params import EngineLimits, SamplingParams
-from pinfer.scheduling.kv_bound import kv_rows_at_most
+from pinfer.scheduling.kv_bound import keep_all
 from tests.conftest import MODEL_KINDS
 from tests.support.forced_decode import Drawer, check_form, decode
 from tests.support.toy_engine import MARKERS, Toy, greedy, toy_model
@@ -26,7 +26,7 @@ OPTIONS = st.builds(
 
 
 def tokens(request):
-    return list(request.trunk.tokens())
+    return [(t, f) for t, f, _ in request.trunk.tokens()]
 
 
 @pytest.mark.parametrize("kind", MODEL_KINDS)
@@ -48,8 +48,8 @@ def test_garbage_decodes_300_prompts(kind):
         ]
         toy = Toy(toy_model(kind, round_, lean), limits=EngineLimits(max_rows=64))
         for request in toy.run(prompts, params):
-            check_form(request, toy.rules, LayoutOptions())
-            assert request.trunk.used <= request.params.max_new_tokens
+            check_form(request, toy.spec, LayoutOptions())
+            assert request.trunk.budget.used <= request.params.max_new_tokens
 
 
 def test_grammar_off_ends_in_an_error_at_an_illegal_choice():
@@ -60,11 +60,11 @@ def test_grammar_off_ends_in_an_error_at_an_illegal_choice():
     free = toy.run(prompts, greedy(grammar="off", max_new_tokens=3))
     bound = toy.run(prompts, greedy(max_new_tokens=3))
     for off, on in zip(free, bound, strict=True):
-        check_form(off, toy.rules, LayoutOptions())
-        assert off.interventions == (off.finish_reason == "error")
+        check_form(off, toy.spec, LayoutOptions())
+        assert off.stats.interventions == (off.finish_reason == "error")
         if off.finish_reason == "error":
             assert "grammar" in off.limits
-            assert on.interventions >= 1
+            assert on.stats.interventions >= 1
             ended += 1
         else:
             assert "grammar" not in off.limits
@@ -74,34 +74,36 @@ def test_grammar_off_ends_in_an_error_at_an_illegal_choice():
 
 @settings(max_examples=6)
 @given(kind=st.sampled_from(MODEL_KINDS), seed=st.integers(0, 10**6), options=OPTIONS)
-def test_kv_rows_at_most_bounds_the_arena(kind, seed, options):
+def test_keep_all_bounds_the_arena(kind, seed, options):
     rng = random.Random(seed)
     for budget in (1, 2, 3, 5, 9, 40):
         prompt = [rng.randrange(16) for _ in range(3)]
         params = greedy(max_new_tokens=budget, max_topic_tokens=1 + seed % 3)
         toy = Toy(toy_model(kind, seed), options)
         toy.run([prompt], params)
-        assert toy.most_rows <= kv_rows_at_most(len(prompt), params)
+        assert toy.most_rows <= keep_all(len(prompt), params, 4)
 
 
 @settings(max_examples=200)
 @given(seed=st.integers(0, 10**6), budget=st.integers(1, 60), topic=st.integers(1, 6))
-def test_kv_rows_at_most_bounds_the_rows_fed(seed, budget, topic):
+def test_keep_all_bounds_the_rows_fed(seed, budget, topic):
     params = SamplingParams(max_new_tokens=budget, max_topic_tokens=topic, max_topics=9)
     fed = []
     decode([1, 2], params, Drawer(seed), on_rows=lambda rows: fed.extend(rows))
-    assert len(fed) <= kv_rows_at_most(2, params)
+    assert len(fed) <= keep_all(2, params, 4)
 
 
 def test_requests_wait_until_they_fit_in_memory():
     params = greedy(max_new_tokens=10)
-    most = kv_rows_at_most(4, params)
+    most = keep_all(4, params, 4)
     model, prompts = toy_model("llama", 2), [[1, 2, 3, n] for n in range(6)]
     together = []
     toy = Toy(
         model,
         limits=EngineLimits(max_kv_rows=2 * most + 1),
-        on_step=lambda batch, _: together.append(len({r.lane.request.number for r in batch.rows})),
+        on_step=lambda batch, _: together.append(
+            len({r.lane.request.number for r in batch.tokens})
+        ),
     )
     assert toy.tokens(prompts, params) == Toy(model).tokens(prompts, params)
     assert max(together) == 2
@@ -110,7 +112,7 @@ def test_requests_wait_until_they_fit_in_memory():
 
 def test_what_can_never_fit_is_refused():
     params = greedy(max_new_tokens=10)
-    most = kv_rows_at_most(4, params)
+    most = keep_all(4, params, 4)
     toy = Toy(toy_model("llama"), limits=EngineLimits(max_kv_rows=most - 1))
     with pytest.raises(RequestError, match=f"{most} cached rows; there is memory for {most - 1}"):
         toy.run([[1, 2, 3, 4]], params)

@@ -8,9 +8,9 @@ import torch
 from pbranch import parse
 from pinfer import Engine, SamplingParams
 from pinfer.output.generation import make_generation
-from pinfer.request.detokenizer import SegmentText
-from pinfer.request.state import Block
-from pinfer.request.stop_strings import StopWatch, cut, settled
+from pinfer.request.detokenizer import Detokenizer
+from pinfer.request.state import LiveFork
+from pinfer.request.stop_strings import StopMatcher, safe_length, truncate_at_stop
 
 torch.set_num_threads(1)
 PROMPT = "Check each record."
@@ -31,9 +31,9 @@ def decode_all(engine, params):
 def segments(lane, rules):
     """Tokens of each run of body text of a lane, in order."""
     runs, in_outline = [[]], False
-    for item in lane.items[lane.header :]:
-        role = None if isinstance(item, Block) else rules.role(item[0])
-        if isinstance(item, Block):
+    for item in lane.items[lane.header.length :]:
+        role = None if isinstance(item, LiveFork) else rules.role(item[0])
+        if isinstance(item, LiveFork):
             runs, in_outline = [*runs, []], False
         elif role is not None:
             in_outline = in_outline or role.value == "fork"
@@ -47,14 +47,14 @@ def candidates(rng, request, engine):
     texts = [
         engine.codec.decode(run)
         for lane in request.lanes
-        for run in segments(lane, engine.rules)
+        for run in segments(lane, engine.spec)
         if run
     ]
     topics = [
         engine.codec.decode(topic)
         for lane in request.lanes
         for item in lane.items
-        if isinstance(item, Block)
+        if isinstance(item, LiveFork)
         for topic in item.topics
     ]
     found = []
@@ -78,23 +78,23 @@ def test_two_hundred_random_cases_agree_with_the_oracle(engine):
         request, answer = decode_all(engine, params)
         assert parse(answer.tagged_text) == answer.trace
         for lane in request.lanes:
-            runs = segments(lane, engine.rules)
+            runs = segments(lane, engine.spec)
             for i, run in enumerate(runs):
                 text = engine.codec.decode(run)
                 hit = any(stop in text for stop in stops)
                 if not hit:
                     continue
-                assert i == len(runs) - 1 and lane.watch.found
+                assert i == len(runs) - 1 and lane.state.stops.matched
                 earlier = engine.codec.decode(run[:-1])
                 assert not any(stop in earlier for stop in stops), "it went on behind a stop"
-                assert cut(text, stops) in answer.text
+                assert truncate_at_stop(text, stops) in answer.text
                 stopped_in["branch" if lane.in_branch else "trunk"] += 1
-        last = segments(request.trunk, engine.rules)[-1]
+        last = segments(request.trunk, engine.spec)[-1]
         if any(stop in engine.codec.decode(last) for stop in stops):
             assert answer.finish_reason == "stop"
-            assert answer.text.endswith(cut(engine.codec.decode(last), stops))
+            assert answer.text.endswith(truncate_at_stop(engine.codec.decode(last), stops))
         assert ("stop_in_branch" in answer.limits) == any(
-            lane.in_branch and lane.watch.found for lane in request.lanes
+            lane.in_branch and lane.state.stops.matched for lane in request.lanes
         )
         streamed = list(engine.stream(PROMPT, params))
         assert streamed[-1].generation.text == answer.text
@@ -103,22 +103,22 @@ def test_two_hundred_random_cases_agree_with_the_oracle(engine):
 
 def test_a_stop_equal_to_a_topic_lets_the_headers_be(engine):
     """Topics and headers are no body text; the same word in a body stops."""
-    watch = StopWatch(engine.codec.decode, ("abc",))
+    watch = StopMatcher(engine.codec.decode, ("abc",))
     for token in engine.codec.encode("xxab"):
         watch.push(token)
-    assert not watch.found
-    fresh = watch.fresh()
+    assert not watch.matched
+    fresh = watch.for_new_segment()
     for token in engine.codec.encode("c"):
         fresh.push(token)
-    assert not fresh.found, "a stop string does not reach across a marker"
+    assert not fresh.matched, "a stop string does not reach across a marker"
     for token in engine.codec.encode("c"):
         watch.push(token)
-    assert watch.found
+    assert watch.matched
 
 
 @pytest.mark.parametrize("text", ["a🙂b", "你好，世界", "naïve café", "plain"])
 def test_text_grows_by_whole_characters(engine, text):
-    segment, seen = SegmentText(engine.codec.decode), ""
+    segment, seen = Detokenizer(engine.codec.decode), ""
     for token in engine.codec.encode(text):
         segment.push(token)
         assert segment.text.startswith(seen) and "\ufffd" not in segment.text
@@ -128,12 +128,12 @@ def test_text_grows_by_whole_characters(engine, text):
 
 
 def test_what_a_stop_may_still_take_away_is_held_back():
-    assert settled("hello EN", ("END",)) == 6
-    assert settled("hello END", ("ENDS",)) == 6
-    assert settled("hello", ("END", "lo there")) == 3
-    assert settled("hello", ()) == 5
-    assert cut("aXbYc", ("Y", "Xb")) == "a"
-    assert cut("abc", ("x",)) == "abc"
+    assert safe_length("hello EN", ("END",)) == 6
+    assert safe_length("hello END", ("ENDS",)) == 6
+    assert safe_length("hello", ("END", "lo there")) == 3
+    assert safe_length("hello", ()) == 5
+    assert truncate_at_stop("aXbYc", ("Y", "Xb")) == "a"
+    assert truncate_at_stop("abc", ("x",)) == "abc"
 
 
 def test_stop_tokens_end_the_answer_or_the_branch_and_are_no_text(engine):
@@ -141,7 +141,7 @@ def test_stop_tokens_end_the_answer_or_the_branch_and_are_no_text(engine):
     for seed in range(60):
         params = SamplingParams(max_new_tokens=60, temperature=1.2, seed=seed)
         request, _ = decode_all(engine, params)
-        body = [t for lane in request.lanes for run in segments(lane, engine.rules) for t in run]
+        body = [t for lane in request.lanes for run in segments(lane, engine.spec) for t in run]
         if not body:
             continue
         stop = random.Random(seed).choice(body)
@@ -149,9 +149,9 @@ def test_stop_tokens_end_the_answer_or_the_branch_and_are_no_text(engine):
             max_new_tokens=60, temperature=1.2, seed=seed, stop_token_ids=(stop,)
         )
         request, answer = decode_all(engine, params)
-        assert make_generation(request, engine.rules, engine.codec).text == answer.text
+        assert make_generation(request, engine.spec, engine.codec).text == answer.text
         for lane in request.lanes:
-            runs = segments(lane, engine.rules)
+            runs = segments(lane, engine.spec)
             assert (
                 stop
                 not in [t for run in runs for t in run][: -1 if lane is request.trunk else None]

@@ -2,6 +2,7 @@
 
 import copy
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,11 +12,10 @@ from pbranch.errors import RequestError
 from pbranch.format.grammar import LaneState, legal_table
 from pbranch.format.layout import LayoutOptions
 from pbranch.format.visibility import dense_mask, layout_tensor
-from pinfer.model_spec import Rules
 from pinfer.params import EngineLimits, SamplingParams
-from pinfer.request.transitions import open_request
 from pinfer.sampling.noise import gumbel
-from pinfer.sampling.sampler import Sampler, draw
+from pinfer.sampling.sampler import Sampler, sample
+from pinfer.scheduling.batch import SampleSite
 from tests.support.toy_engine import (
     END_OF_TEXT,
     KNOWN,
@@ -30,18 +30,13 @@ from tests.support.toy_engine import (
 )
 
 torch.set_num_threads(1)
-RULES = Rules(MARKERS, frozenset({END_OF_TEXT}), 10_000)
 SAMPLER = Sampler(torch.from_numpy(legal_table(MARKERS, [END_OF_TEXT], SIZE, KNOWN)))
 
 
-def lanes_at(positions, state=LaneState.TRUNK, **params):
-    """Trunks that are about to draw at `positions`."""
-    out = []
-    for position in positions:
-        lane = open_request(0, [1], SamplingParams(**params), RULES).trunk
-        lane.position, lane.state = position, state
-        out.append(lane)
-    return out
+def sites_at(positions, state=LaneState.TRUNK, seen=(), **params):
+    """Sites of a trunk whose next tokens stand at `positions`."""
+    params = SamplingParams(**params)
+    return [SampleSite(0, params, (), at, state, frozenset(seen)) for at in positions]
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
@@ -49,8 +44,8 @@ def lanes_at(positions, state=LaneState.TRUNK, **params):
 def test_draws_follow_the_softmax(temperature, grammar):
     """Chi-square over 5000 positions; with the grammar, over what is legal."""
     logits = torch.randn(SIZE, generator=torch.Generator().manual_seed(3))
-    lanes = lanes_at(range(5000), temperature=temperature, grammar=grammar)
-    drawn = torch.tensor([c.token for c in SAMPLER(logits.expand(5000, -1), lanes)])
+    sites = sites_at(range(5000), temperature=temperature, grammar=grammar)
+    drawn = torch.tensor([c.token for c in SAMPLER(logits.expand(5000, -1), sites)])
     wanted = logits.double() / temperature
     if grammar == "on":
         wanted = wanted.masked_fill(~SAMPLER.legal[LaneState.TRUNK], float("-inf"))
@@ -69,18 +64,17 @@ def assert_drawn_from(wanted, drawn):
 
 def test_noise_is_keyed_by_seed_path_position_and_token():
     like = torch.zeros(1, SIZE)
-    (lane,) = lanes_at([7], seed=1)
-    base = gumbel([lane], like)
-    assert torch.equal(base, gumbel([lane], like)) and base.isfinite().all()
-    (other_seed,) = lanes_at([7], seed=2)
-    (other_place,) = lanes_at([8], seed=1)
-    (branch,) = lanes_at([7], seed=1)
-    branch.path = ((0, 1),)
+    (site,) = sites_at([7], seed=1)
+    base = gumbel([site], like)
+    assert torch.equal(base, gumbel([site], like)) and base.isfinite().all()
+    (other_seed,) = sites_at([7], seed=2)
+    (other_place,) = sites_at([8], seed=1)
+    branch = replace(site, path=((0, 1),))
     others = gumbel([other_seed, other_place, branch], like)
     assert len({*base.flatten().tolist(), *others.flatten().tolist()}) == 4 * SIZE
-    assert torch.equal(gumbel([branch, lane], torch.zeros(2, 9 * SIZE))[1, :SIZE], base[0])
+    assert torch.equal(gumbel([branch, site], torch.zeros(2, 9 * SIZE))[1, :SIZE], base[0])
     # e^-e^-x of Gumbel noise is even over (0, 1), alone and of neighbours
-    many = (-(-gumbel(lanes_at(range(4000), temperature=1.0), like)).exp()).exp()
+    many = (-(-gumbel(sites_at(range(4000), temperature=1.0), like)).exp()).exp()
     assert abs(many.mean() - 0.5) < 0.005 and abs(many.var() - 1 / 12) < 0.002
     for a, b in ((many[:-1], many[1:]), (many[:, :-1], many[:, 1:])):
         assert abs(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1]) < 0.01
@@ -91,13 +85,14 @@ def test_rounding_moves_hardly_a_draw():
     sums are cumulated it would shift each of their 4000 edges, and 11 of these draws."""
     g = torch.Generator().manual_seed(5)
     logits = torch.randn(20, 4000, generator=g)
-    lanes = lanes_at(range(20), temperature=1.0)
+    sites = sites_at(range(20), temperature=1.0)
     changed = 0
     for _ in range(100):
-        for lane in lanes:
-            lane.position += 1000
+        sites = [replace(site, position=site.position + 1000) for site in sites]
         noisy = logits + 1e-4 * torch.randn(logits.shape, generator=g)
-        changed += sum(a != b for a, b in zip(draw(logits, lanes), draw(noisy, lanes), strict=True))
+        changed += sum(
+            a != b for a, b in zip(sample(logits, sites), sample(noisy, sites), strict=True)
+        )
     assert changed <= 3
 
 
@@ -126,16 +121,16 @@ def _as_dict(params):
 @pytest.mark.parametrize("temperature", [1e-9, 5e-324])
 def test_a_temperature_near_nothing_is_greedy(temperature):
     logits = torch.randn(20, SIZE, generator=torch.Generator().manual_seed(4))
-    cold = SAMPLER(logits, lanes_at(range(20), temperature=temperature))
-    assert [c.token for c in cold] == [c.token for c in SAMPLER(logits, lanes_at(range(20)))]
+    cold = SAMPLER(logits, sites_at(range(20), temperature=temperature))
+    assert [c.token for c in cold] == [c.token for c in SAMPLER(logits, sites_at(range(20)))]
 
 
 def test_equal_logits_are_drawn_alike_in_any_batch():
     logits = torch.zeros(50, SIZE)
-    found = {c.token for c in SAMPLER(logits, lanes_at(range(50)))}
+    found = {c.token for c in SAMPLER(logits, sites_at(range(50)))}
     assert len(found) == 1
     for n in (1, 2, 17):
-        assert {c.token for c in SAMPLER(logits[:n], lanes_at(range(n)))} == found
+        assert {c.token for c in SAMPLER(logits[:n], sites_at(range(n)))} == found
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -143,7 +138,7 @@ def test_equal_logits_are_drawn_alike_in_any_batch():
 def test_only_legal_tokens_are_drawn_in_any_state(state, temperature):
     rng = torch.Generator().manual_seed(6)
     logits = torch.randn(200, SIZE, generator=rng) * 4
-    choices = SAMPLER(logits, lanes_at(range(200), state, temperature=temperature))
+    choices = SAMPLER(logits, sites_at(range(200), state, temperature=temperature))
     legal = SAMPLER.legal[state]
     assert all(legal[c.token] for c in choices)
     if temperature == 0:
@@ -158,16 +153,15 @@ def test_interventions_count_the_choices_that_were_changed():
     expected = {}
 
     def look(batch, logits):
-        for lane, best in zip(batch.lanes, logits.argmax(-1).tolist(), strict=True):
-            number = lane.request.number
-            expected.setdefault(number, 0)
-            expected[number] += not SAMPLER.legal[lane.state, best]
+        for site, best in zip(batch.sites, logits.argmax(-1).tolist(), strict=True):
+            expected.setdefault(site.request, 0)
+            expected[site.request] += not SAMPLER.legal[site.state, best]
 
     rng = random.Random(5)
     prompts = [[rng.randrange(16) for _ in range(4)] for _ in range(12)]
     requests = Toy(toy_model("llama", 16), on_step=look).run(prompts, greedy())
-    assert [r.interventions for r in requests] == [expected[r.number] for r in requests]
-    assert sum(r.interventions for r in requests) > 20
+    assert [r.stats.interventions for r in requests] == [expected[r.number] for r in requests]
+    assert sum(r.stats.interventions for r in requests) > 20
 
 
 def test_no_lanes_no_choices():
@@ -179,9 +173,9 @@ def test_what_a_limit_kept_from_forking_is_told():
     logits = torch.zeros(1, SIZE)
     logits[0, MARKERS.topic], logits[0, MARKERS.fork], logits[0, 3] = 3, 2, 1
     for state in (LaneState.TRUNK_FLAT, LaneState.BRANCH_FLAT):
-        (choice,) = SAMPLER(logits, lanes_at([5], state))
+        (choice,) = SAMPLER(logits, sites_at([5], state))
         assert (choice.token, choice.legal, choice.wanted) == (3, False, MARKERS.fork)
-        (choice,) = SAMPLER(logits, lanes_at([5], state, mode="linear"))
+        (choice,) = SAMPLER(logits, sites_at([5], state, mode="linear"))
         assert (choice.token, choice.wanted) == (3, 3)
 
 
@@ -209,10 +203,8 @@ def test_draws_follow_transformers_processors(changes):
     """Chi-square over 20,000 draws; what the processors bar is never drawn."""
     n, seen = 20_000, [1, 2, 3, 7]
     logits = torch.randn(SIZE, generator=torch.Generator().manual_seed(8)) * 2
-    lanes = lanes_at(range(n), grammar="off", **changes)
-    for lane in lanes:
-        lane.seen = set(seen)
-    drawn = torch.tensor([c.token for c in SAMPLER(logits.expand(n, -1), lanes)])
+    sites = sites_at(range(n), seen=seen, grammar="off", **changes)
+    drawn = torch.tensor([c.token for c in SAMPLER(logits.expand(n, -1), sites)])
     assert_drawn_from(processed(logits, seen, **changes).double().softmax(0), drawn)
 
 
@@ -246,8 +238,9 @@ def test_a_penalty_looks_at_what_the_lane_sees(outline):
     toy = Toy(toy_model("llama", 3), LayoutOptions(outline=outline))
 
     def look(batch, logits):
-        for lane in batch.lanes:
-            found[lane.request.number, lane.path, lane.position - 1] = set(lane.visible_tokens())
+        for token in batch.sampled:
+            lane = token.lane
+            found[lane.request.number, lane.path, token.position] = set(lane.visible_tokens())
 
     checked = 0
     for seed in range(12):
@@ -256,7 +249,7 @@ def test_a_penalty_looks_at_what_the_lane_sees(outline):
         (request,) = toy.run([[1, 2, 3]], greedy(temperature=1.0, seed=seed, max_new_tokens=40))
         layout = request_layout(toy, request)
         seen = dense_mask(layout_tensor([layout]))[0, 0]
-        forced = [False] * 3 + [f for t, f in request.trunk.tokens() if t != END_OF_TEXT]
+        forced = [False] * 3 + [f for t, f, _ in request.trunk.tokens() if t != END_OF_TEXT]
         paths = paths_of_rows(request)
         markers = set(MARKERS.as_dict().values())
         for row, path in enumerate(paths):
@@ -283,7 +276,7 @@ def test_logprobs_are_those_of_the_model():
             rows = [v for (_, path, _), v in recorder.logits.items() if path == lane.path]
             assert any(abs(v.log_softmax(-1)[token] - score.logprob) < 1e-6 for v in rows)
             scores += 1
-    rows = list(request.trunk.rows())
+    rows = list(request.trunk.tokens())
     assert scores == sum(not forced for _, forced, _ in rows)
     assert all((score is None) == forced for _, forced, score in rows)
 
@@ -317,8 +310,8 @@ def test_values_out_of_range_are_refused_by_name(name, value):
 def test_a_step_moves_what_it_drew_to_the_host_at_once(favourite, most, monkeypatch):
     """On a GPU every look at a value waits for the whole step. More are needed only where the
     model's own choice is barred."""
-    lanes = [lanes_at([i], LaneState.TRUNK)[0] for i in range(3)]
-    logits = torch.randn(len(lanes), SIZE, generator=torch.Generator().manual_seed(2))
+    sites = sites_at(range(3))
+    logits = torch.randn(len(sites), SIZE, generator=torch.Generator().manual_seed(2))
     logits[1, favourite] = 100
     logits[::2, 1] = 100
     looks = []
@@ -330,7 +323,7 @@ def test_a_step_moves_what_it_drew_to_the_host_at_once(favourite, most, monkeypa
             return look(tensor, *args)
 
         monkeypatch.setattr(torch.Tensor, name, counted)
-    choices = SAMPLER(logits, lanes)
+    choices = SAMPLER(logits, sites)
     assert looks == ["tolist"] * len(looks) and len(looks) <= most
     assert [c.legal for c in choices] == [True, favourite == 0, True]
     assert all(type(c.token) is type(c.wanted) is int and type(c.legal) is bool for c in choices)

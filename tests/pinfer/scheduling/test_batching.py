@@ -69,9 +69,9 @@ def test_width_and_mode_serial_change_no_token(kind):
     for found in (*runs.values(), serial):
         assert [list(r.trunk.tokens()) for r in found] == wanted
     for width in (1, 2, 3):
-        assert max(r.widest for r in runs[width]) <= width
-    assert max(r.widest for r in runs[None]) > 2
-    assert max(r.widest for r in serial) == 1
+        assert max(r.stats.widest for r in runs[width]) <= width
+    assert max(r.stats.widest for r in runs[None]) > 2
+    assert max(r.stats.widest for r in serial) == 1
 
 
 @settings(max_examples=8)
@@ -93,7 +93,7 @@ def test_rows_of_a_pass_change_no_token(kind, seed, rows, outline, join, width):
     small = Toy(model, options, EngineLimits(max_rows=rows), on_step=lambda b, _: most.append(b))
     found = small.tokens(prompts, greedy(max_width=width, max_new_tokens=25))
     assert found == Toy(model, options).tokens(prompts, greedy(max_new_tokens=25))
-    assert max(len(b.rows) for b in most) == rows
+    assert max(len(b.tokens) for b in most) == rows
 
 
 @pytest.mark.parametrize(
@@ -145,11 +145,11 @@ def test_without_a_fork_parallel_is_transformers_generate(kind):
     barred = [*MARKERS.as_dict().values(), *range(KNOWN, SIZE)]
     model, prompts = toy_model(kind, 8, NO_FORK), some_prompts(8)
     requests = Toy(model).run(prompts, greedy(max_new_tokens=30))
-    assert [[t for t, _ in r.trunk.tokens()] for r in requests] == [
+    assert [[t for t, _, _ in r.trunk.tokens()] for r in requests] == [
         generated(model, p, barred) for p in prompts
     ]
     for request in requests:
-        assert request.passes == request.trunk.drawn - 1 == request.rows
+        assert request.stats.passes == request.trunk.budget.sampled - 1 == request.stats.fed
 
 
 @pytest.mark.parametrize("positions", ["max", "flat"])

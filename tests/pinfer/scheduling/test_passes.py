@@ -23,7 +23,7 @@ def some_prompts(n, seed=0):
 
 
 def stats_of(request):
-    tokens = list(request.trunk.tokens())
+    tokens = [(t, f) for t, f, _ in request.trunk.tokens()]
     return _stats(request, sum(not f for _, f in tokens), len(tokens))
 
 
@@ -38,11 +38,11 @@ def test_passes_are_the_critical_path(kind, options):
     parallel = Toy(model, options).run(prompts, greedy())
     serial = Toy(model, options).run(prompts, greedy(mode="serial"))
     for request, alone in zip(parallel, serial, strict=True):
-        drawn = sum(lane.drawn for lane in request.lanes)
-        assert drawn == request.trunk.used == alone.trunk.used
-        assert request.passes == request.trunk.critical_path() - 1
-        assert alone.passes == drawn - 1
-    assert sum(r.passes for r in parallel) < sum(r.passes for r in serial)
+        drawn = sum(lane.budget.sampled for lane in request.lanes)
+        assert drawn == request.trunk.budget.used == alone.trunk.budget.used
+        assert request.stats.passes == request.trunk.critical_path() - 1
+        assert alone.stats.passes == drawn - 1
+    assert sum(r.stats.passes for r in parallel) < sum(r.stats.passes for r in serial)
 
 
 @pytest.mark.parametrize("kind", ["qwen3"])
@@ -51,14 +51,14 @@ def test_a_pass_has_a_drawn_row_for_every_live_lane(kind):
     passes = []
 
     def look(batch, _):
-        drawn, seen = set(batch.drawn), {}
-        for i, row in enumerate(batch.rows):
+        drawn, seen = set(batch.logits_indices), {}
+        for i, row in enumerate(batch.tokens):
             request = row.lane.request
             count = seen.setdefault(request.number, [0, request])
             count[0] += i in drawn
         for count, request in seen.values():
             assert count == request.live, "a live lane has no row to draw from"
-        passes.append(len(batch.rows))
+        passes.append(len(batch.tokens))
 
     Toy(toy_model(kind, 12), on_step=look).run(some_prompts(8), greedy())
     assert len(passes) > 20
@@ -77,7 +77,7 @@ def test_rows_of_each_pass_by_hand():
     fed = []
     toy = Toy(
         toy_model("llama"),
-        on_step=lambda batch, _: fed.append([r.token for r in batch.rows]),
+        on_step=lambda batch, _: fed.append([r.token_id for r in batch.tokens]),
         choose=scripted(scripts),
     )
     (request,) = toy.run([[0, 1]], greedy())
@@ -114,12 +114,12 @@ def test_statistics_agree_with_the_text(kind):
     for request in toy.run(some_prompts(10), greedy()):
         stats, trace = stats_of(request), toy.trace(request)
         forks = list(trace.all_forks())
-        tokens = list(request.trunk.tokens())
+        tokens = [(t, f) for t, f, _ in request.trunk.tokens()]
         assert stats.blocks == len(forks)
         assert stats.branches == sum(len(f.branches) for f in forks)
         assert stats.max_depth == trace.depth
         assert stats.generated_tokens + stats.injected_tokens == len(tokens)
-        assert stats.generated_tokens <= request.trunk.used <= request.params.max_new_tokens
+        assert stats.generated_tokens <= request.trunk.budget.used <= request.params.max_new_tokens
         assert stats.rows <= len(tokens)
         if request.finish_reason == "stop":  # all but the end of the text was fed
             assert stats.rows == len(tokens) - 1
@@ -135,4 +135,4 @@ def test_prefill_is_not_counted():
         (request,) = Toy(model, limits=EngineLimits(max_rows=rows)).run(
             [prompt], greedy(mode="linear", max_new_tokens=10)
         )
-        assert request.passes == request.rows == request.trunk.drawn - 1
+        assert request.stats.passes == request.stats.fed == request.trunk.budget.sampled - 1

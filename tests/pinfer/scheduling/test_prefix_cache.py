@@ -24,9 +24,9 @@ class Counter:
         self.prompt_rows = 0
 
     def __call__(self, batch, logits):
-        prompts = {r.lane.request: len(r.lane.request.prompt) for r in batch.rows}
+        prompts = {r.lane.request: len(r.lane.request.prompt) for r in batch.tokens}
         self.prompt_rows += sum(
-            not r.lane.in_branch and r.position < prompts[r.lane.request] for r in batch.rows
+            not r.lane.in_branch and r.position < prompts[r.lane.request] for r in batch.tokens
         )
 
 
@@ -69,8 +69,8 @@ def test_a_shared_beginning_is_fed_once(rows):
     requests = toy.run(prompts, greedy(max_new_tokens=2))
     # behind the head, those that share a first own word too may share that as well
     most = 1000 + 64 * 7
-    assert count.prompt_rows == most - sum(max(0, r.prefix_rows - 1000) for r in requests)
-    assert sum(r.prefix_rows >= 1000 for r in requests) == 63
+    assert count.prompt_rows == most - sum(max(0, r.prefix.shared - 1000) for r in requests)
+    assert sum(r.prefix.shared >= 1000 for r in requests) == 63
     assert toy.most_rows < 1000 + 64 * 20
 
 
@@ -84,9 +84,9 @@ def test_later_calls_find_the_prompt_of_earlier_ones(base, adapter):
     assert again.stats.prefix_rows == first.stats.prompt_tokens - 1
     assert 0 < other.stats.prefix_rows < other.stats.prompt_tokens
     assert again.token_ids == first.token_ids
-    engine.runner.arena.check()
+    engine.core.runner.arena.check()
     engine.reset()
-    assert engine.runner.arena.rows == 0
+    assert engine.core.runner.arena.rows == 0
     (last,) = engine.generate(["Go on."], params, system=system)
     assert last.stats.prefix_rows == 0 and last.token_ids == first.token_ids
 
@@ -97,8 +97,8 @@ def test_what_is_kept_is_bounded_and_the_oldest_goes(base, adapter):
     params = SamplingParams(max_new_tokens=2)
     for i in range(6):
         engine.generate([f"{i} " * 40], params, raw=True)
-        assert engine.runner.arena.rows <= 200
-        engine.runner.arena.check()
+        assert engine.core.runner.arena.rows <= 200
+        engine.core.runner.arena.check()
     (newest,) = engine.generate(["5 " * 40], params, raw=True)
     (oldest,) = engine.generate(["0 " * 40], params, raw=True)
     assert newest.stats.prefix_rows > 0 == oldest.stats.prefix_rows
@@ -112,7 +112,7 @@ def test_kept_prompts_give_way_to_requests(base, adapter):
     for i in range(5):
         (answer,) = engine.generate([f"{i} " * 60], params, raw=True)
         assert answer.finish_reason in ("length", "stop")
-        assert engine.runner.arena.slots <= 400
+        assert engine.core.runner.arena.slots <= 400
 
 
 def test_memory_is_what_the_formula_says(base):
@@ -133,7 +133,7 @@ from transformers import AutoTokenizer
 from pinfer.engine import Engine
 from pinfer.models.load import Loaded
 from pinfer import EngineLimits, SamplingParams
-from pinfer.model_spec import Rules
+from pinfer.model_spec import ModelSpec
 from tests.conftest import build_model
 
 torch.set_num_threads(1)
@@ -143,7 +143,7 @@ model = build_model("qwen3", tokenizer, vocab_size=448, head_dim=128, **shape).e
 row_bytes = 16 * 2 * 4 * 128 * 4
 rows = 1000 + 64 * (160 + 4 * 2)  # a shared beginning, own words, and what two tokens may bring
 limits = EngineLimits(max_rows=128, max_memory=rows * row_bytes / 2**30)
-engine = Engine(Loaded(model, tokenizer, Rules(None, frozenset({0}), 2048)), limits=limits)
+engine = Engine(Loaded(model, tokenizer, ModelSpec(None, frozenset({0}), 2048)), limits=limits)
 params = SamplingParams(max_new_tokens=2, mode="linear")
 engine.generate([{"token_ids": [5] * 20}], params)  # first passes: libraries take their memory
 engine.reset()
@@ -154,8 +154,8 @@ answers = engine.generate(prompts, params)
 status = Path("/proc/self/status").read_text()  # ru_maxrss would count the process that began us
 grown = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 - before
 taken = [a.stats.prefix_rows for a in answers]
-assert engine.runner.arena.slots <= rows
-pool = engine.runner.arena.slots * row_bytes
+assert engine.core.runner.arena.slots <= rows
+pool = engine.core.runner.arena.slots * row_bytes
 print(grown, pool, sum(a.stats.prompt_tokens for a in answers), sum(taken))
 """
 
@@ -173,7 +173,7 @@ def test_a_source_that_leaves_takes_nothing_along(base, adapter):
         for _ in range(steps):
             engine.step()
         engine.abort(requests[0])
-        engine.runner.arena.check()
+        engine.core.runner.arena.check()
         answers = [answer for _, answer in engine.run()]
         assert [a.token_ids for a in answers] == [wanted.token_ids] * len(answers)
         assert len(answers) == 2

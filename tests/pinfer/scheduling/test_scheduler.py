@@ -6,15 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinfer.model_spec import Rules
+from pinfer.model_spec import ModelSpec
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.scheduling.batch import Choice
+from pinfer.scheduling.drafts import site_after
 from pinfer.scheduling.scheduler import Scheduler
 from tests.support.forced_decode import Drawer
 from tests.support.toy_engine import END_OF_TEXT, MARKERS
 
 M = MARKERS
-RULES = Rules(M, frozenset({END_OF_TEXT}), 4096)
+RULES = ModelSpec(M, frozenset({END_OF_TEXT}), 4096)
 
 
 def serve(requests, limits, choose, look=lambda scheduler, batch: None):
@@ -26,9 +27,10 @@ def serve(requests, limits, choose, look=lambda scheduler, batch: None):
     while scheduler.busy:
         batch = scheduler.schedule()
         passes += 1
-        assert 0 < len(batch.rows) <= limits.max_rows
+        assert 0 < len(batch.tokens) <= limits.max_rows
         look(scheduler, batch)
-        scheduler.commit(batch, [choose(lane) for lane in batch.lanes])
+        scheduler.commit(batch, [choose(token.lane) for token in batch.sampled])
+        scheduler.take_finished()
         assert passes < 50000, "the requests do not end"
     return passes
 
@@ -40,7 +42,7 @@ def block_of(lengths, before=20, after=20):
     scripts = {(): trunk} | {((0, i),): [4] * (n - 1) + [M.end] for i, n in enumerate(lengths)}
 
     def choose(lane):
-        return Choice(scripts[lane.path][lane.drawn], True)
+        return Choice(scripts[lane.path][lane.budget.sampled], True)
 
     return choose
 
@@ -80,9 +82,9 @@ def test_nobody_starves(seed, most, together, kept):
     waited, drawers = {}, {}
 
     def look(scheduler, batch):
-        served = {row.lane.request.number for row in batch.rows}
+        served = {row.lane.request.number for row in batch.tokens}
         for request in scheduler.running:
-            attaching = request.source is not None and not request.prefilled
+            attaching = request.prefix.source is not None and not request.prefix.cached
             if request.number in served or attaching:
                 waited[request.number] = 0
             else:
@@ -91,7 +93,8 @@ def test_nobody_starves(seed, most, together, kept):
 
     def choose(lane):
         number = lane.request.number
-        return drawers.setdefault(number, Drawer(seed + number))(lane)
+        site = site_after(lane.newest, lane.state.grammar)
+        return drawers.setdefault(number, Drawer(seed + number))(site)
 
     serve(requests, limits, choose, look)
 
@@ -109,7 +112,7 @@ def test_requests_of_any_width_advance_alike():
         requests,
         EngineLimits(max_rows=4),
         lambda lane: (narrow if lane.request.number else wide)(lane),
-        lambda scheduler, batch: fed.append({row.lane.request.number for row in batch.rows}),
+        lambda scheduler, batch: fed.append({row.lane.request.number for row in batch.tokens}),
     )
     both = fed[40:60]
     assert sum(0 in numbers for numbers in both) == len(both)
@@ -125,7 +128,7 @@ def test_a_long_prompt_leaves_room_for_those_who_decode():
         requests,
         EngineLimits(max_rows=5),
         lambda lane: Choice(1, True),
-        lambda scheduler, batch: fed.append([row.lane.request.number for row in batch.rows]),
+        lambda scheduler, batch: fed.append([row.lane.request.number for row in batch.tokens]),
     )
     assert all(rows[:2] == [0, 1] for rows in fed[:10])
     assert all(rows[2:] == [2, 2, 2] for rows in fed[:10])

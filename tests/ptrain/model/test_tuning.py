@@ -202,5 +202,5 @@ def test_pinfer_decodes_a_fully_tuned_model(data, tmp_path):
     base = make_base(tmp_path / "base", "qwen3")
     folder = ptrain.train.train(recipe(base, data, tmp_path / "run", steps=1, tuning="full"))
     loaded = load(str(folder))
-    assert loaded.rules.markers == loaded.branch_config.ids
+    assert loaded.spec.markers == loaded.branch_config.ids
     assert loaded.branch_config.base_model == str(base)

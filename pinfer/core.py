@@ -1,0 +1,111 @@
+"""The step loop: schedule, run, sample, commit. Everything that decodes is driven by it.
+
+What fails in one request's sampling or transitions ends that request; a forward pass that fails
+ends the requests in it; all others go on. Knows no tokenizer and no text.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from pinfer.attention.backend import Backend
+from pinfer.attention.view import KVPolicy
+from pinfer.execution.forward import Forward
+from pinfer.execution.runner import Runner
+from pinfer.model_spec import ModelSpec
+from pinfer.params import EngineLimits
+from pinfer.request.state import Request
+from pinfer.scheduling.batch import Batch, Choice, SampleSite
+from pinfer.scheduling.drafts import Drafter
+from pinfer.scheduling.kv_bound import KVBound, keep_all
+from pinfer.scheduling.scheduler import Scheduler
+from pinfer.scheduling.token_cache import TokenCache
+
+Sample = Callable[[Tensor, Sequence[SampleSite]], list[Choice]]
+
+
+class PassRunner(Protocol):
+    """What feeds a pass: `Runner`, or a benchmark's or a test's in its place."""
+
+    @property
+    def cache(self) -> TokenCache:
+        """Where it keeps what it was fed."""
+
+    def run(self, batch: Batch) -> Tensor:
+        """Feed a batch; logits (sites, vocabulary)."""
+
+
+class Core:
+    """A scheduler, a runner and a sampler that work together."""
+
+    def __init__(self, scheduler: Scheduler, runner: PassRunner, sampler: Sample) -> None:
+        """The scheduler must have been given the runner's cache."""
+        self.scheduler, self.runner, self.sampler = scheduler, runner, sampler
+
+    @classmethod
+    def build(
+        cls,
+        model: Forward,
+        backend: Backend,
+        spec: ModelSpec,
+        sampler: Sample,
+        limits: EngineLimits | None = None,
+        *,
+        bound: KVBound = keep_all,
+        policy: KVPolicy | None = None,
+        drafter: Drafter | None = None,
+    ) -> "Core":
+        """Over a model. policy, bound: what hides cached tokens, and how many it keeps; drafter:
+        guesses tokens, which changes no answer."""
+        limits = limits or EngineLimits()
+        runner = Runner(model, backend, limits.max_kv_rows, policy)
+        scheduler = Scheduler(spec, limits, runner.cache, bound, drafter)
+        return cls(scheduler, runner, sampler)
+
+    def over(
+        self, runner: PassRunner, sampler: Sample, limits: EngineLimits | None = None
+    ) -> "Core":
+        """Another core for the same model, with a queue of its own. limits: None for the same."""
+        scheduler = self.scheduler
+        limits = limits or scheduler.limits
+        return Core(Scheduler(scheduler.spec, limits, runner.cache), runner, sampler)
+
+    def step(self) -> list[Request]:
+        """One pass; returns the requests that it has finished."""
+        batch = self.scheduler.schedule()
+        if batch.tokens:
+            try:
+                logits = self.runner.run(batch)
+            except Exception as error:
+                for request in batch.requests:
+                    self.scheduler.fail(request, error)
+            else:
+                self.scheduler.commit(batch, self._sample(logits, batch))
+        return self.scheduler.take_finished()
+
+    def _sample(self, logits: Tensor, batch: Batch) -> Sequence[Choice | Exception]:
+        """A choice a site; where sampling fails, the error for the sites of the request it fails
+        in."""
+        sites = batch.sites
+        try:
+            return self.sampler(logits, sites)
+        except Exception:
+            found: dict[int, Choice | Exception] = {}
+            for number in dict.fromkeys(site.request for site in sites):
+                mine = [i for i, site in enumerate(sites) if site.request == number]
+                found |= zip(mine, self._sample_request(logits[mine], sites, mine), strict=True)
+            return [found[i] for i in range(len(sites))]
+
+    def _sample_request(
+        self, logits: Tensor, sites: Sequence[SampleSite], mine: Sequence[int]
+    ) -> Sequence[Choice | Exception]:
+        try:
+            return self.sampler(logits, [sites[i] for i in mine])
+        except Exception as error:
+            return [error] * len(mine)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any request is unfinished."""
+        return self.scheduler.busy

@@ -1,0 +1,37 @@
+"""The step loop over a loaded model: backend, forward, sampler, and memory for its cache."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from pbranch.format.grammar import legal_table
+from pinfer.attention.backend import get_backend
+from pinfer.core import Core
+from pinfer.kv_cache.budget import cached_rows
+from pinfer.model_spec import ModelSpec
+from pinfer.models.cuda_graphs import with_cuda_graphs
+from pinfer.models.probe import choose_path
+from pinfer.params import EngineLimits
+from pinfer.sampling.sampler import Sampler
+
+
+def build_core(
+    model: Any,
+    spec: ModelSpec,
+    known: int,
+    attention: str = "auto",
+    limits: EngineLimits | None = None,
+    path: str = "auto",
+    owned: bool = False,
+) -> Core:
+    """Over a causal LM. known: ids that have text; attention: see `get_backend`; path, owned: see
+    `choose_path`. ModelError where the probe finds that the model would decode wrongly."""
+    backend = get_backend(attention, model.device, model.dtype)
+    size = model.get_output_embeddings().weight.shape[0]
+    forward, token_bytes = choose_path(model, backend, path, owned)
+    limits = limits or EngineLimits()
+    limits = replace(limits, max_kv_rows=cached_rows(limits, token_bytes, forward.device))
+    table = legal_table(spec.markers, spec.end_of_text, size, min(size, known))
+    sampler = Sampler(torch.from_numpy(table).to(forward.device))
+    return Core.build(with_cuda_graphs(forward, backend), backend, spec, sampler, limits)

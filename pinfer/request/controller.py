@@ -1,0 +1,37 @@
+"""The contract of what drives a lane: what a sampled token means, and what happens when lanes end.
+
+The markers are one controller (`marker_controller.MARKERS`), the paper's marks another; tree search
+would be a third. A controller changes lanes through the functions of transitions.py alone.
+"""
+
+from typing import TYPE_CHECKING, Protocol
+
+from pinfer.model_spec import ModelSpec
+
+if TYPE_CHECKING:
+    from pinfer.request.state import Lane, Logprob
+
+
+class LaneController(Protocol):
+    """Decides what becomes of the tokens that are sampled for a lane."""
+
+    drafts: bool
+    """Whether the lane's next tokens may be guessed: a sampled token that is ordinary text is
+    appended as it is, or not at all."""
+
+    def on_token(
+        self, lane: "Lane", token: int, logprob: "Logprob | None", spec: ModelSpec
+    ) -> None:
+        """`token` was sampled for the lane, and is counted in its budget."""
+
+    def on_close(self, lane: "Lane", spec: ModelSpec) -> None:
+        """The lane must end here, with well-formed text."""
+
+    def on_branch_end(self, lane: "Lane", branch: "Lane", spec: ModelSpec) -> None:
+        """A branch of the lane's newest fork has ended: join, open another one, or neither."""
+
+    def kv_per_token(self, spec: ModelSpec) -> int:
+        """KV slots that each sampled token may bring, itself included, at most."""
+
+    def fallback(self, lane: "Lane") -> str | None:
+        """Why branches were allowed and not decoded in parallel; None where they were."""

@@ -132,8 +132,9 @@ class Scheduler:
                 continue
             if not request.prefix.cached and not self.prefixes.begin(request):
                 continue
-            fed = self._take(request, batch, room)
+            fed, guesses = self._take(request, batch, room)
             request.stats.widest = max(request.stats.widest, request.live)
+            request.stats.fed += guesses
             if request.prefix.cached < len(request.prompt):
                 batch.prefill.append((request, fed))
                 continue
@@ -145,21 +146,23 @@ class Scheduler:
             self.running = [*first, *(r for r in self.running if r not in first)]
         return batch
 
-    def _take(self, request: Request, batch: Batch, room: int) -> int:
+    def _take(self, request: Request, batch: Batch, room: int) -> tuple[int, int]:
         """Move a request's next tokens into a batch, with guesses after those that are sampled;
-        returns how many were fed."""
+        returns how many there are of both."""
         begin = len(batch.tokens)
         taken = [request.queue.popleft() for _ in range(min(len(request.queue), room))]
         room -= len(taken)
+        joining = {token.home for token in taken if token.joins}
         for token in taken:
             needed = token.sampled or token.given is not None
             state = token.lane.state.grammar
             batch.add(token, site_after(token, state) if needed else None)
-            if token.sampled and self.drafter is not None:
+            # the tokens that a join brings are stored after the pass, behind any guesses
+            if token.sampled and self.drafter is not None and token.home not in joining:
                 for draft, site in draft_tokens(token, self.drafter, room, self.spec):
                     batch.add(draft, site)
                     room -= 1
-        return len(batch.tokens) - begin
+        return len(taken), len(batch.tokens) - begin - len(taken)
 
     def commit(self, batch: Batch, choices: Sequence[Choice | Exception]) -> None:
         """Hand tokens to their lanes. An exception in the place of a choice ends its request."""

@@ -42,7 +42,7 @@ class Given:
     index: int
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class QueuedToken:
     """One token to be fed. `home` is the lane whose cache segment holds it: the lane itself, or its
     hidden outline. `sampled`: the model's logits at it give the lane's next token; `given` asks for
@@ -69,7 +69,7 @@ class QueuedToken:
         return self.anchor is not None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class LiveFork:
     """A fork being decoded: topics and branches; `spawn` is the position of its spawn token.
 
@@ -151,7 +151,7 @@ class Header(NamedTuple):
     scored: bool = False
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Lane:
     """One line of text being decoded, in the order `items`: (token, injected) pairs and forks."""
 
@@ -230,7 +230,7 @@ class RequestStats:
     finished: float = 0.0
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Request:
     """One prompt being answered. `queue`: tokens to feed, each after all that it sees; `effects`:
     what transitions have emitted and the scheduler has not yet applied."""

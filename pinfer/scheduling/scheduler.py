@@ -171,7 +171,8 @@ class Scheduler:
             request.prefix.cached += fed
         for token, drafts, chosen in batch.by_lane(choices):
             request = token.lane.request
-            if request.finish_reason is not None:
+            gone = token.lane.status is Status.CLOSED  # pruned by what another lane has sampled
+            if request.finish_reason is not None or gone:
                 continue
             with self._guarding(request):
                 request.stats.first_token = request.stats.first_token or now

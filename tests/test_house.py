@@ -126,7 +126,7 @@ def test_no_import_points_up_the_layers():
     """LAYERS is a total order, so without an import that points up there is no circle either."""
     there = {(package, box(package, path)) for package, _, path in sources()}
     listed = {(package, name) for package, layers in LAYERS.items() for name in layers}
-    report([f"{p}: {b} is missing, there or in LAYERS" for p, b in sorted(there ^ listed)])
+    report([f"{p}/{b}: LAYERS misses it, or lists it in vain" for p, b in sorted(there ^ listed)])
     up: dict[tuple[str, str], str] = {}
     for package, name, path in sources():
         layers, own = LAYERS[package], box(package, path)

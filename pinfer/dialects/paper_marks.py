@@ -1,7 +1,7 @@
 """The marks of arXiv 2503.20533 in a tokenizer, and tokens that may turn out to be one.
 
 Marks are matched on text, as a tokenizer may cut them or merge them with their neighbours; a token
-that a mark cuts is encoded anew up to there. What marks do to a lane is in `script.py`.
+that a mark cuts is encoded anew up to there. What marks do to a lane is in `paper_controller.py`.
 """
 
 import re

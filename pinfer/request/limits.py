@@ -1,4 +1,4 @@
-"""What a lane may still do, and what keeps it from more. Decides; `commit.py` acts."""
+"""What a lane may still do, and what keeps it from more. Decides; `transitions.py` acts."""
 
 from pbranch.format.grammar import LaneState
 from pbranch.format.markers import Role

@@ -1,6 +1,6 @@
 """The state of a request while it is decoded: lanes, blocks, and rows waiting to be fed.
 
-A lane is the trunk or one branch. Plain state: what happens to it is in `commit.py`. No tensors.
+A lane is the trunk or one branch. Plain state: `transitions.py` changes it. No tensors.
 """
 
 from collections import deque

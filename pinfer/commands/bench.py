@@ -91,9 +91,10 @@ def publish(suite: "Suite", names: list[str], as_json: bool, plot: str | None = 
     found = []
     for name in names:
         for one in suite.run(name):
-            found.append(one)
             if not as_json:
-                print("\n" + "\n".join(report.lines(one)), flush=True)
+                legend = "" if found else report.LEGEND + "\n"
+                print(legend + "\n" + "\n".join(report.lines(one)), flush=True)
+            found.append(one)
             if plot is not None and "step_gain" in one:
                 title = f"time of a step, prompt {one['prompt']}, {suite.settings.dtype}"
                 Path(plot).write_text(report.draw(one["step_ms"], title), encoding="utf-8")

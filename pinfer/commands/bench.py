@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -88,7 +88,7 @@ def publish(suite: "Suite", names: list[str], as_json: bool, plot: str | None = 
     """Run workloads and print each as it is done; ModelError at the end if one was refused."""
     from pinfer.bench import report
 
-    found = []
+    found: list[dict[str, Any]] = []
     for name in names:
         for one in suite.run(name):
             if not as_json:

@@ -59,6 +59,8 @@ def main() -> None:
         if not args.no_host:
             work.append(("host", ["W8"], given | {"prompt": 64, "peers": False}))
         for shape, some, settings in work:
+            if not runs:
+                print(report.LEGEND)
             runs.append(measure(Settings(shape=shape, dtype=dtype, **settings), some, args.peers))
             write(args.out, runs)
     refused = [f for run in runs for f in run["findings"] if f["check"]["refused"]]

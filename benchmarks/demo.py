@@ -33,6 +33,14 @@ from evaluate import (
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = ROOT / "recipes" / "sft.yaml"
+LEGEND = """\
+linear: the base without an adapter; serial, parallel: the adapter, branches one by one or together
+marks only: the base in both modes, asked for the paper's marks
+acc: share of right answers; passes: mean of a prompt
+ratio: linear / parallel passes of prompts that parallelise; ideal: of their reference traces
+efficiency: ratio / ideal; slower: share of prompts with more passes in parallel than linear
+forked: share of prompts, in the last two rows of those that parallelise
+"""
 
 
 def main() -> None:
@@ -177,6 +185,7 @@ def print_table(report: dict[str, Any]) -> None:
         rate = row["parallel"]["fork_rate"]
         table.add_row(name, *cells(row), f"{rate:.0%}", f"{row['slower_share']:.0%}")
     Console(width=130).print(table)
+    print(LEGEND)
     parallel, long, marks = found["parallel"], found["long"], found["marks"]["long"]
     print(
         f"format kept {parallel['format_rate']:.1%} · forked {parallel['fork_rate']:.1%} of "

@@ -1,20 +1,20 @@
-"""How fast training on tree rows is, beside what one would do without them.
+"""How fast training on whole trees is, compared with what one would do without them.
 
     python benchmarks/train.py [--rounds 5] [--device cpu|cuda] [--vocabulary 1408] [--json]
 
 Three arms feed the same traces to the same model, LoRA steps with the fused head of a run:
-  tree    whole traces packed into rows, through the attention that a run takes
-  paths   one row per branch, plain causal rows in batches of like length: stock SDPA without a mask
-  plain   rows of the same tokens and targets as `tree`, taken as ordinary causal text: stock SDPA
+  tree    whole traces packed into sequences, through the attention that a run takes
+  paths   one causal sequence per branch, in batches of similar length: stock SDPA without a mask
+  plain   sequences of the same tokens and targets as `tree`, as ordinary causal text: stock SDPA
 Arms take turns within a round; a figure is the median over rounds of the ratio of their times.
-Against paths the ideal is the ratio of the tokens fed, padding among them; against plain it is 1.
-On a CPU times are those of one thread's own computing, so that other load counts little.
+Against paths the ideal is the ratio of the tokens fed, padding included; against plain it is 1.
+On a CPU the times are CPU time of one thread, so other load counts little.
 
 The model has the width of Qwen2.5-0.5B, random weights, and on a CPU 2 of its 24 layers. Its head
 has the proportion to the layers that the 7B's has, or with `--vocabulary 6336` the 0.5B's. trl's
-fused head works on every token on a CPU; on CUDA on the targets alone, which all arms have alike,
-so there a large one bounds what fewer tokens save. The settings for CUDA (rows of 8,192 tokens,
-FlexAttention against flash SDPA, peak memory) were not run yet.
+fused head works on every token on a CPU. On CUDA it works on the targets alone, which are the same
+in all arms, so there a large head limits what fewer tokens save. The settings for CUDA (sequences
+of 8,192 tokens, FlexAttention against flash SDPA, peak memory) were not run yet.
 """
 
 import argparse
@@ -234,22 +234,25 @@ def draw_table(results: Sequence[Result], settings: Settings) -> str:
     goal = 0.8 if settings.device == "cuda" else 0.9
     lines = [
         f"hidden {settings.hidden}, {settings.layers} layers, vocabulary {settings.vocabulary}, "
-        f"{settings.dtype} on {settings.device}; rows of {settings.max_length} tokens; "
+        f"{settings.dtype} on {settings.device}; sequences of {settings.max_length} tokens; "
         f"{settings.rounds} rounds; torch {torch.__version__}",
-        f"goals: share of ideal >= 0.9, against plain >= {goal}",
+        "tree: whole traces as trees; paths: one sequence per branch; plain: as causal text",
+        "gain: time of paths / time of tree; ideal: their tokens' ratio, padding included; "
+        "plain / tree: ratio of times",
+        f"goals: share of ideal >= 0.9, plain / tree >= {goal}",
         "",
-        "branches  tokens each  tree row fed  per branch fed  "
-        "time ratio  ideal  share of ideal  against plain",
+        "branches  tokens each  tokens, tree  tokens, paths  "
+        " gain  ideal  share of ideal  plain / tree",
     ]
     for r in results:
         lines.append(
-            f"{r.branches:8}  {r.branch_tokens:11}  {r.tree_tokens:12}  {r.path_tokens:14}  "
-            f"{r.against_paths:10.2f}  {r.ideal:5.2f}  {r.against_paths / r.ideal:14.2f}  "
-            f"{r.against_plain:13.2f}"
+            f"{r.branches:8}  {r.branch_tokens:11}  {r.tree_tokens:12}  {r.path_tokens:13}  "
+            f"{r.against_paths:5.2f}  {r.ideal:5.2f}  {r.against_paths / r.ideal:14.2f}  "
+            f"{r.against_plain:12.2f}"
         )
         if r.memory:
             lines.append(
-                f"          peak memory, tree ÷ plain: {r.memory['tree'] / r.memory['plain']:.2f}"
+                f"          peak memory, tree / plain: {r.memory['tree'] / r.memory['plain']:.2f}"
             )
     return "\n".join(lines)
 

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -88,12 +88,13 @@ def publish(suite: "Suite", names: list[str], as_json: bool, plot: str | None = 
     """Run workloads and print each as it is done; ModelError at the end if one was refused."""
     from pinfer.bench import report
 
-    found = []
+    found: list[dict[str, Any]] = []
     for name in names:
         for one in suite.run(name):
-            found.append(one)
             if not as_json:
-                print("\n" + "\n".join(report.lines(one)), flush=True)
+                legend = "" if found else report.LEGEND + "\n"
+                print(legend + "\n" + "\n".join(report.lines(one)), flush=True)
+            found.append(one)
             if plot is not None and "step_gain" in one:
                 title = f"time of a step, prompt {one['prompt']}, {suite.settings.dtype}"
                 Path(plot).write_text(report.draw(one["step_ms"], title), encoding="utf-8")

@@ -50,7 +50,7 @@ def test_it_measures_and_prints(train, settings, monkeypatch, capsys):
     assert [(r.branches, r.branch_tokens) for r in results] == [(2, 16), (3, 24)]
     assert all(r.ideal > 2 and r.against_paths > 0 and r.against_plain > 0 for r in results)
     lines = train.draw_table(results, settings).splitlines()
-    assert "share of ideal" in lines[3] and len(lines) == 6
+    assert "share of ideal" in lines[5] and len(lines) == 8
     monkeypatch.setattr(train, "run", lambda settings: results)
     monkeypatch.setattr(sys, "argv", ["train.py", "--json"])
     train.main()

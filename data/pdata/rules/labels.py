@@ -75,7 +75,7 @@ class Kind(StrEnum):
     named = "named"  # a name of the prompt and then a sentence
     bold = "bold"  # - **Title**: …
     bulleted = "bulleted"  # - any sentence
-    worked = "worked"  # a line of arithmetic; found in arithmetic.py
+    worked = "worked"  # a line of arithmetic; found in worked_arithmetic.py
     headed = "headed"  # a title alone on its line, with its colon
 
 

@@ -11,6 +11,7 @@ from pbranch.errors import ModelError, RequestError
 from pbranch.format.markers import MarkerIds
 from pinfer.bench import metrics, report
 from pinfer.bench.engine_arm import Sample, Step
+from pinfer.bench.suite import WORKLOADS
 from pinfer.bench.timing import FEWEST, Span, each, interleave, quartiles
 from pinfer.bench.workload import (
     Line,
@@ -231,6 +232,12 @@ def test_host_times(suite):
     (found,) = suite.run("W8")
     names = {f"{path} {width}" for path in ("fast", "general") for width in (1, 8)}
     assert set(found["host_share"]) == names and "HF forward 8" in found["step_ms"]
+    text = "\n".join(report.lines(found))
+    assert "fast, 1 token: its forward" in text and "HF forward, 8 tokens" in text
+
+
+def test_every_workload_has_a_plain_title():
+    assert set(report.TITLES) == set(WORKLOADS)
 
 
 def test_peers_do_as_much(suite):

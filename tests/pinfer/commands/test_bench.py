@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from pinfer import cli
+from pinfer.bench import report
 from pinfer.bench.timing import Canary
 
 
@@ -50,6 +51,8 @@ def test_text_of_the_command(bench):
     names = ("checked", "parallel_gain", "branch_gain", "roofline_share", "cache", "seconds")
     places = [out.index(name) for name in names]
     assert places == sorted(places) and "engine_gain" not in out
+    assert out.startswith(report.LEGEND) and out.count(report.LEGEND) == 1
+    assert "\nW2  equal branches · 7 + 2 x 4 + 7 · prompt of 12 tokens\n" in out
     assert out.rstrip().endswith("median [quartiles]")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pbranch.errors import DataError
+from pbranch.files.jsonl import read_lines
 
 SCHEMA = 1
 KEYS: dict[str, tuple[type, ...]] = {
@@ -43,10 +44,8 @@ class Record:
     schema: int = SCHEMA
 
     @classmethod
-    def from_json(cls, row: Any) -> "Record":
+    def from_json(cls, row: dict[str, Any]) -> "Record":
         """A record of a parsed JSON object. Raises DataError naming the missing or wrong key."""
-        if not isinstance(row, dict):
-            raise DataError(f"expected a JSON object, found {type(row).__name__}")
         for key, kinds in KEYS.items():
             if key not in row:
                 raise DataError(f"missing key {key!r}; a record has {', '.join(KEYS)}")
@@ -118,38 +117,11 @@ def read_records(path: str | Path) -> Iterator[tuple[int, Record | DataError]]:
 
     Raises DataError when the file cannot be read at all; empty lines are skipped.
     """
-    with _open_reader(path) as lines:
-        number = 0
-        while True:
-            number += 1
-            try:
-                line = lines.readline()
-            except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as e:
-                raise DataError(f"{path}:{number}: cannot read ({e})") from e
-            if not line:
-                return
-            if line.strip():
-                yield number, _parse_line(line, f"{path}:{number}")
-
-
-def _open_reader(path: str | Path) -> IO[str]:
-    if str(path) == "-":
-        return open(sys.stdin.fileno(), encoding="utf-8", closefd=False)
-    try:
-        if str(path).endswith(".gz"):
-            return gzip.open(path, "rt", encoding="utf-8")
-        return open(path, encoding="utf-8")
-    except OSError as e:
-        raise DataError(f"{path}: cannot read ({e.strerror})") from e
-
-
-def _parse_line(line: str, where: str) -> Record | DataError:
-    try:
-        return Record.from_json(json.loads(line))
-    except json.JSONDecodeError as e:
-        return DataError(f"{where}: not JSON: {e.msg} (column {e.colno})")
-    except DataError as e:
-        return DataError(f"{where}: {e}")
+    for line in read_lines(path):
+        try:
+            yield line.number, Record.from_json(line.parse())
+        except DataError as e:
+            yield line.number, DataError(f"{line.origin}: {e}")
 
 
 def rejected_path(out: Path) -> Path:

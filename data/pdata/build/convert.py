@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pbranch.errors import DataError, FormatError
-from pbranch.files.jsonl import LineFile
+from pbranch.files.jsonl import JsonLine, LineFile
 from pbranch.format.tagged_text import render, separators_of
 from pbranch.format.tree import plain_text
 from pdata.build.process_line import reject
@@ -17,7 +17,7 @@ from pdata.grading.answer_match import judge_answer
 from pdata.record import Record, dump_line, rejected_path
 from pdata.sources.dialects import DIALECTS, read_dialect
 from pdata.sources.fields import FieldMap, parse_overrides
-from pdata.sources.reader import RawLine, list_files, look_at_fields, read_source
+from pdata.sources.reader import list_files, look_at_fields, read_source
 from pdata.validate import check_record
 
 
@@ -65,7 +65,7 @@ class _Refused(DataError):
         self.reason = reason
 
 
-def convert_line(line: RawLine, fields: FieldMap, dialect: str) -> Record:
+def convert_line(line: JsonLine, fields: FieldMap, dialect: str) -> Record:
     """The record of one line. Raises DataError saying why there is none."""
     try:
         source = read_source(line, fields)

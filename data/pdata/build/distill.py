@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pbranch.errors import DataError, FormatError
-from pbranch.files.jsonl import LineFile, read_objects
+from pbranch.files.jsonl import LineFile, read_lines, read_objects
 from pbranch.format.tagged_text import parse, render
 from pbranch.format.tree import Fork, Segment, Trace, plain_text
 from pdata.grading.answer_match import find_closing, judge_answer
@@ -140,21 +140,11 @@ def _choose(generations: Path, rules: Rules) -> tuple[dict[str, tuple[int, int]]
 
 def _read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number from 1, row) of a file; a line that is no object is a row with an `error`."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                    json.dumps(row, ensure_ascii=False).encode("utf-8")
-                except (ValueError, RecursionError) as e:
-                    row = {"error": f"not JSON: {e}", "line": line}
-                if not isinstance(row, dict):
-                    row = {"error": "not a JSON object", "line": line}
-                yield number, row
-    except OSError as e:
-        raise DataError(f"{path}: cannot read ({e.strerror})") from e
+    for line in read_lines(path):
+        try:
+            yield line.number, line.parse()
+        except DataError as e:
+            yield line.number, {"error": str(e), "line": line.text}
 
 
 def _read_origins(path: Path) -> Iterator[str]:

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from pbranch.errors import DataError
-from pbranch.files.jsonl import LineFile, read_objects
+from pbranch.files.jsonl import JsonLine, LineFile, read_objects
 from pbranch.format.tagged_text import parse
 from pbranch.format.tree import plain_text
 from pdata.build.filters import TraceFilter, take_fingerprint
 from pdata.build.process_line import Job, Result, Rewriter, by_rules, process, remake
 from pdata.record import Record, rejected_path
-from pdata.sources.reader import RawLine, list_files, look_at_fields, parse_overrides
+from pdata.sources.fields import parse_overrides
+from pdata.sources.reader import list_files, look_at_fields
 
 CHUNK = 64  # lines that a worker takes at a time
 
@@ -136,7 +137,7 @@ def _read_done(counts: Counts, sieve: TraceFilter | None, out: Path) -> set[str]
     return done
 
 
-def _run(lines: Iterator[RawLine], job: Job, workers: int, threads: bool) -> Iterator[Result]:
+def _run(lines: Iterator[JsonLine], job: Job, workers: int, threads: bool) -> Iterator[Result]:
     """Results in the order of `lines`, which are read only as far as the workers need."""
     if threads:
         from pdata.llm.ordered_threads import map_in_order
@@ -158,5 +159,5 @@ def _run(lines: Iterator[RawLine], job: Job, workers: int, threads: bool) -> Ite
             yield from pending.popleft().get()
 
 
-def _process_all(job: Job, lines: list[RawLine]) -> list[Result]:
+def _process_all(job: Job, lines: list[JsonLine]) -> list[Result]:
     return [process(job, line) for line in lines]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pbranch.errors import DataError
+from pbranch.files.jsonl import JsonLine
 from pbranch.format.tagged_text import render, separators_of
 from pbranch.format.tree import plain_text
 from pdata.build.filters import Drop, Fingerprint, take_fingerprint
@@ -16,7 +17,7 @@ from pdata.record import Record, dump_line
 from pdata.rules import rewriter
 from pdata.rules.rewriter import Rewrite
 from pdata.sources.fields import FieldMap
-from pdata.sources.reader import RawLine, Source, read_source
+from pdata.sources.reader import Source, read_source
 
 # text, prompt, gold answer -> tree
 Rewriter = Callable[[str, str, str | None], Rewrite]
@@ -41,7 +42,7 @@ class Result:
     form: str  # branches or linear; of a rejected line, the reason
     reason: str = ""  # why a linear trace stayed linear
     answer_ok: bool | None = None
-    source: RawLine | None = None
+    source: JsonLine | None = None
     fingerprint: Fingerprint | None = None
 
     def drop(self, why: Drop) -> "Result":
@@ -55,7 +56,7 @@ def by_rules(text: str, prompt: str, answer: str | None) -> Rewrite:
     return rewriter.rewrite(text, prompt)
 
 
-def process(job: Job, line: RawLine) -> Result:
+def process(job: Job, line: JsonLine) -> Result:
     """One line from JSON to record."""
     try:
         source = read_source(line, job.fields)
@@ -81,7 +82,7 @@ def remake(result: Result, record: Record) -> Result:
     return replace(result, line=dump_line(record), form=meta["form"], reason=meta.get("linear", ""))
 
 
-def reject(line: RawLine, reason: str, detail: str) -> Result:
+def reject(line: JsonLine, reason: str, detail: str) -> Result:
     """A line of the rejected file."""
     row = {"origin": line.origin, "reason": reason, "detail": detail, "text": line.text}
     return Result(False, json.dumps(row, ensure_ascii=False) + "\n", reason, source=line)

@@ -93,7 +93,7 @@ def write_html(path_in: str | Path, path_out: str | Path) -> None:
         found.add(record, trace)
     page = _render(found, Path(path_in)).lstrip()
     with open_writer(path_out) as out:
-        # a lone surrogate is legal in JSON, but no file can hold it
+        # a file's name may hold bytes that are no text
         out.write(page.encode("utf-8", "replace").decode("utf-8"))
 
 

@@ -6,15 +6,15 @@ Knows nothing of markers: a completion is text here, linear or tagged.
 import gzip
 import io
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from pbranch.errors import DataError
+from pbranch.files.atomic import atomic_write
 from pbranch.files.jsonl import read_lines
 
 SCHEMA = 1
@@ -88,18 +88,16 @@ def open_writer(path: str | Path) -> Iterator[IO[str]]:
     if str(path) == "-":
         yield sys.stdout
         return
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        with open(part, "wb") as raw:
-            # no file name and no time in the header
-            packed = gzip.GzipFile("", "wb", 6, raw, mtime=0) if path.suffix == ".gz" else raw
-            with io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as out:
-                yield out
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        raw = stack.enter_context(atomic_write(Path(path)))
+        packed: IO[bytes] | gzip.GzipFile = raw
+        if str(path).endswith(".gz"):  # no file name and no time in the header
+            packed = stack.enter_context(gzip.GzipFile("", "wb", 6, raw, mtime=0))
+        out = io.TextIOWrapper(packed, encoding="utf-8", newline="\n")
+        try:
+            yield out
+        finally:
+            out.detach()  # flushes, and leaves it to the stack to close the file
 
 
 def write_jsonl(path: str | Path, records: Iterable[Record]) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pbranch.errors import DataError, RequestError
+from pbranch.files.atomic import atomic_write
 from pinfer.cost.pass_cost import PassCost
 
 _SHAPE = (
@@ -52,10 +53,8 @@ def save_cost(cost: PassCost, key: dict[str, Any]) -> Path:
     path = cost_path(key)
     row = {**key, "rows": cost.rows, "seconds": cost.seconds}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(f".{os.getpid()}")
-        new.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
-        new.replace(path)
+        with atomic_write(path) as file:
+            file.write((json.dumps(row, indent=1) + "\n").encode("utf-8"))
     except OSError as e:
         raise DataError(f"{path}: the measured cost cannot be written ({e.strerror})") from e
     return path

@@ -7,7 +7,6 @@ nor of a completion's first `meta.begun` characters.
 
 import glob
 import hashlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from pbranch.errors import DataError
+from pbranch.files.atomic import atomic_write
 from pbranch.files.jsonl import read_lines
 
 CHUNK = 4096  # traces tokenised at a time
@@ -99,17 +99,15 @@ def load_corpus(
                     saved["ids"], saved["starts"], saved["prompts"], int(saved["dropped"])
                 )
     corpus = _sort(*_tokenise(files, tokenizer), length)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    part = cache.with_suffix(".part.npz")
-    np.savez(
-        part,
-        key=key,
-        ids=corpus.ids,
-        starts=corpus.starts,
-        prompts=corpus.prompts,
-        dropped=corpus.dropped,
-    )
-    os.replace(part, cache)
+    with atomic_write(cache) as file:
+        np.savez(
+            file,
+            key=key,
+            ids=corpus.ids,
+            starts=corpus.starts,
+            prompts=corpus.prompts,
+            dropped=corpus.dropped,
+        )
     return corpus
 
 

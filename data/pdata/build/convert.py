@@ -1,6 +1,6 @@
 """`pdata convert`: traces of a published dialect in, native trace records out, rejected beside.
 
-Every input line ends up in exactly one of the two files. Grades by the closing form only.
+Every input line ends up in exactly one of the two files.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from pbranch.files.jsonl import JsonLine, LineFile
 from pbranch.format.tagged_text import render, separators_of
 from pbranch.format.tree import plain_text
 from pdata.build.process_line import reject
-from pdata.grading.answer_match import judge_answer
+from pdata.grading.answer_match import grade_trace
 from pdata.record import Record, dump_line, rejected_path
 from pdata.sources.dialects import DIALECTS, read_dialect
 from pdata.sources.fields import FieldMap, parse_overrides
@@ -82,10 +82,8 @@ def convert_line(line: JsonLine, fields: FieldMap, dialect: str) -> Record:
     meta.pop("separators", None)
     if separators := separators_of(trace):
         meta["separators"] = separators
-    answer_ok = source.answer_ok
-    if source.answer is not None:
-        verdict, _ = judge_answer(plain_text(trace), source.answer)
-        answer_ok = verdict if verdict is not None else answer_ok
+    right = grade_trace(trace, source.answer, source.prompt).right
+    answer_ok = source.answer_ok if right is None else right
     record = Record(
         source.id, source.messages, render(trace), source.answer, answer_ok, source.source, meta
     )

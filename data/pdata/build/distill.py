@@ -16,9 +16,8 @@ from typing import Any
 from pbranch.errors import DataError, FormatError
 from pbranch.files.jsonl import LineFile, read_lines, read_objects
 from pbranch.format.tagged_text import parse, render
-from pbranch.format.tree import Fork, Segment, Trace, plain_text
-from pdata.grading.answer_match import find_closing, judge_answer
-from pdata.grading.math_equal import is_equal
+from pbranch.format.tree import Trace
+from pdata.grading.answer_match import grade_trace
 from pdata.llm.chat_client import Client, Refused
 from pdata.llm.ordered_threads import map_in_order
 from pdata.record import Record, dump_line, read_records
@@ -197,29 +196,19 @@ def _make_record(row: dict[str, Any], origin: str, trace: Trace) -> Record:
         gold = None if answer is None else str(answer)
         plain = {"id": str(row.get("id") or f"generation-{_identify(row)[:12]}"),
                  "messages": messages, "completion": render(trace), "answer": gold,
-                 "answer_ok": _grade(trace, gold), "source": "distill", "meta": meta,
+                 "answer_ok": None, "source": "distill", "meta": meta,
                  "schema": 1}  # fmt: skip
-        return Record.from_json(plain)
+        record = Record.from_json(plain)
     except DataError as e:
         raise _Rejected("broken line", str(e)) from e
+    prompt = "\n".join(message["content"] for message in record.messages)
+    return replace(record, answer_ok=grade_trace(trace, gold, prompt).right)
 
 
 def _text(row: dict[str, Any], key: str) -> str:
     if not isinstance(row.get(key), str):
         raise _Rejected("broken line", f"key {key!r}: expected text, found {row.get(key)!r:.40}")
     return row[key]
-
-
-def _grade(trace: Trace, gold: str | None) -> bool | None:
-    """Whether the trace ends with the gold answer, as text or as mathematics."""
-    if gold is None:
-        return None
-    last = trace.parts[-1] if trace.parts else None
-    tail = last.text if isinstance(last, Segment) else ""
-    topics = [topic for part in trace.parts if isinstance(part, Fork) for topic in part.topics]
-    text = plain_text(trace)
-    verdict = judge_answer(text, gold, tail, topics)[0]
-    return is_equal(find_closing(text) or "", gold) if verdict is False else verdict
 
 
 def _dump_rejected(origin: str, why: _Rejected, row: dict[str, Any]) -> str:

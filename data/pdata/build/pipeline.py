@@ -21,8 +21,9 @@ from pbranch.files.jsonl import JsonLine, LineFile, read_objects
 from pbranch.format.tagged_text import parse
 from pbranch.format.tree import plain_text
 from pdata.build.filters import TraceFilter, take_fingerprint
-from pdata.build.process_line import Job, Result, Rewriter, by_rules, process, remake
+from pdata.build.process_line import Job, Result, Rewriter, process, remake
 from pdata.record import Record, rejected_path
+from pdata.rules.rewriter import rewrite
 from pdata.sources.fields import parse_overrides
 from pdata.sources.reader import list_files, look_at_fields
 
@@ -91,7 +92,7 @@ def build(
         done = _read_done(counts, sieve, out) if resume else set()
         for file in files:
             fields, lines = look_at_fields(file, mapping)
-            job = Job(fields, rewriter or by_rules, drop_wrong, sieve is not None)
+            job = Job(fields, rewriter or rewrite, drop_wrong, sieve is not None)
             todo = (line for line in lines if line.origin not in done)
             for found in _run(todo, job, workers, threads=rewriter is not None):
                 result = _finish(found, sieve, judge)

@@ -12,15 +12,14 @@ from pbranch.files.jsonl import JsonLine
 from pbranch.format.tagged_text import render, separators_of
 from pbranch.format.tree import plain_text
 from pdata.build.filters import Drop, Fingerprint, take_fingerprint
-from pdata.grading.answer_match import judge_answer
+from pdata.grading.answer_match import grade_trace
 from pdata.record import Record, dump_line
-from pdata.rules import rewriter
 from pdata.rules.rewriter import Rewrite
 from pdata.sources.fields import FieldMap
 from pdata.sources.reader import Source, read_source
 
-# text, prompt, gold answer -> tree
-Rewriter = Callable[[str, str, str | None], Rewrite]
+# text, prompt -> tree
+Rewriter = Callable[[str, str], Rewrite]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +50,6 @@ class Result:
         return reject(self.source, why.reason, why.detail)
 
 
-def by_rules(text: str, prompt: str, answer: str | None) -> Rewrite:
-    """The rules as a `Rewriter`; they look at no answer."""
-    return rewriter.rewrite(text, prompt)
-
-
 def process(job: Job, line: JsonLine) -> Result:
     """One line from JSON to record."""
     try:
@@ -66,11 +60,12 @@ def process(job: Job, line: JsonLine) -> Result:
     if next(source.trace.forks(), None) is not None:
         found = Rewrite(source.trace)  # tagged already
     else:
-        found = job.rewrite(text, source.prompt, source.answer)
-    answer_ok, graded_by = _grade(source, found)
+        found = job.rewrite(text, source.prompt)
+    verdict = grade_trace(found.trace, source.answer, source.prompt, found.blocks)
+    answer_ok = source.answer_ok if verdict.right is None else verdict.right
     if job.drop_wrong and answer_ok is False:
         return reject(line, "wrong answer", f"expected {source.answer}")
-    record = _make_record(source, found, answer_ok, graded_by)
+    record = _make_record(source, found, answer_ok, verdict.by)
     shown = take_fingerprint(source.prompt, plain_text(found.trace)) if job.fingerprint else None
     form = record.meta["form"]
     return Result(True, dump_line(record), form, found.reason, answer_ok, line, shown)
@@ -91,7 +86,7 @@ def reject(line: JsonLine, reason: str, detail: str) -> Result:
 def _make_record(source: Source, found: Rewrite, answer_ok: bool | None, graded_by: str) -> Record:
     form = "linear" if found.reason else "branches"
     meta = {**source.meta, "origin": source.origin, "form": form}
-    kinds = dict.fromkeys(block.kind.value for block in found.blocks)
+    kinds = dict.fromkeys(block.kind.value for block in found.blocks or ())
     extra = {
         "separators": separators_of(found.trace),
         "linear": found.reason,
@@ -108,12 +103,3 @@ def _make_record(source: Source, found: Rewrite, answer_ok: bool | None, graded_
     return Record(
         source.id, source.messages, completion, source.answer, answer_ok, source.source, meta
     )
-
-
-def _grade(source: Source, found: Rewrite) -> tuple[bool | None, str]:
-    if source.answer is None:
-        return source.answer_ok, ""
-    subjects = [s.label.subject for b in found.blocks for s in b.steps if s.label.subject]
-    tail = found.blocks[0].tail if found.blocks else ""
-    verdict, by = judge_answer(plain_text(found.trace), source.answer, tail, subjects)
-    return (source.answer_ok, "") if verdict is None else (verdict, by)

@@ -14,7 +14,7 @@ from string import Template
 from typing import Any, TypeVar
 
 from pbranch.format.tree import Trace, make_trace, plain_text
-from pdata.grading.answer_match import find_closing, judge_answer
+from pdata.grading.closing_form import clean_answer, find_closing
 from pdata.llm.chat_client import Client, Refused
 from pdata.llm.edit_distance import relative_distance
 from pdata.llm.proposal import Branch, Edit, Fault, build_trace, number_sentences, split_sentences
@@ -64,15 +64,15 @@ class LLMRewriter:
         self.client, self.votes, self.attempts = client, votes, attempts
         self.max_distance = max_distance
 
-    def rewrite(self, text: str, prompt: str, answer: str | None = None) -> Rewrite:
-        """The trace of a linear text; `answer` is the gold one where it is known.
+    def rewrite(self, text: str, prompt: str) -> Rewrite:
+        """The trace of a linear text.
 
         Forked by the model: no reason, no block. Linear since the model finds no independent steps
         or they turn out dependent: the reason. Where the model's replies cannot be used, what the
         rules make of the text, and in `detail` why. Raises DataError when the server is gone.
         """
         try:
-            return Rewrite(self._fork(text, prompt, answer))
+            return Rewrite(self._fork(text, prompt))
         except (Fault, Refused) as e:
             reason = e.reason if isinstance(e, Fault) else "request refused"
             detail = e.detail if isinstance(e, Fault) else str(e)
@@ -82,7 +82,7 @@ class LLMRewriter:
         why = f"by rules, since the model's reply had: {reason} ({detail})"
         return replace(found, detail="; ".join(filter(None, (found.detail, why))))
 
-    def _fork(self, text: str, prompt: str, answer: str | None) -> Trace:
+    def _fork(self, text: str, prompt: str) -> Trace:
         sentences = split_sentences(text)
         if len(sentences) < 2:
             raise Fault(NO_STEPS)
@@ -91,7 +91,7 @@ class LLMRewriter:
             trace, blocks = build_trace(sentences, _read_proposal(reply), prompt)
             if not blocks:
                 raise Fault(NO_STEPS)
-            self._check(text, prompt, answer, trace, blocks)
+            self._check(text, prompt, trace, blocks)
             self._vote(prompt, text, trace, blocks)
             return trace
 
@@ -133,22 +133,16 @@ class LLMRewriter:
             talk.append(_say("retry", reason=str(fault)))
         raise doubt or fault
 
-    def _check(
-        self, text: str, prompt: str, answer: str | None, trace: Trace, blocks: list[Block]
-    ) -> None:
+    def _check(self, text: str, prompt: str, trace: Trace, blocks: list[Block]) -> None:
         """Raises Fault where the text changed too much, or its answer, or words say dependent."""
         plain = plain_text(trace)
         if relative_distance(text, plain) > self.max_distance:
             raise Fault("too many edits", f"more than {self.max_distance:.0%} of the text changed")
-        closing = find_closing(text)
-        if find_closing(plain) != closing:
-            raise Fault("answer changed", f"it was {closing!r}, it is {find_closing(plain)!r}")
-        if closing is not None and find_closing(blocks[-1].tail) != closing:
+        before, after, behind = map(_read_closing, (text, plain, blocks[-1].tail))
+        if after != before:
+            raise Fault("answer changed", f"it was {before!r}, it is {after!r}")
+        if before is not None and behind != before:
             raise Fault("answer in a branch", "the final answer belongs after the last block")
-        if answer is not None:
-            before, after = (judge_answer(t, answer)[0] for t in (text, plain))
-            if before is not after:
-                raise Fault("answer changed", f"expected {answer!r}")
         for block in blocks:
             if dependence := find_dependence(block, Prompt(prompt)):
                 raise Fault(DEPENDENT, dependence)
@@ -168,6 +162,11 @@ class LLMRewriter:
                 raise Fault(DEPENDENT, reason)
             if not same:
                 raise Fault("content changed", reason)
+
+
+def _read_closing(text: str) -> str | None:
+    closing = find_closing(text)
+    return None if closing is None else clean_answer(closing)
 
 
 def _say(name: str, **values: str) -> dict[str, str]:

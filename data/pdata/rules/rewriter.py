@@ -21,13 +21,13 @@ _TOKEN = re.compile(r"[一-鿿]|\w+|[^\w\s]")
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """A trace, forked or as it was (`reason` says why), and the blocks that were found in it: those
-    that fork the trunk, or else the one that does not hold."""
+    """A trace, forked or as it was (`reason` says why). blocks: those that fork the trunk, or else
+    the one that does not hold; None where only the trace tells."""
 
     trace: Trace
     reason: str = ""
     detail: str = ""
-    blocks: tuple[Block, ...] = ()
+    blocks: tuple[Block, ...] | None = None
 
 
 def rewrite(text: str, prompt: str) -> Rewrite:
@@ -37,7 +37,7 @@ def rewrite(text: str, prompt: str) -> Rewrite:
     if found.blocks:
         return Rewrite(trace, blocks=tuple(found.blocks))
     if next(trace.forks(), None) is not None:
-        return Rewrite(trace)
+        return Rewrite(trace, blocks=())
     reason, detail, block = found.refusals[0] if found.refusals else ("no steps", "", None)
     return Rewrite(make_trace(text), reason, detail, (block,) if block else ())
 

@@ -3,10 +3,11 @@ cache folder. Knows what a cost depends on, not how it is measured or used."""
 
 import hashlib
 import json
-import os
 import platform
 from pathlib import Path
 from typing import Any
+
+from platformdirs import user_cache_path
 
 from pbranch.errors import DataError, RequestError
 from pbranch.files.atomic import atomic_write
@@ -43,9 +44,8 @@ def cost_key(model: Any, **asked: str) -> dict[str, Any]:
 
 def cost_path(key: dict[str, Any]) -> Path:
     """The file of a key; `XDG_CACHE_HOME` moves the folder."""
-    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    return Path(root).expanduser() / "parallel-branches" / "cost" / f"{name}.json"
+    return user_cache_path("parallel-branches") / "cost" / f"{name}.json"
 
 
 def save_cost(cost: PassCost, key: dict[str, Any]) -> Path:

@@ -13,10 +13,11 @@ from itertools import pairwise
 from string import Template
 from typing import Any, TypeVar
 
+from rapidfuzz.distance import Levenshtein
+
 from pbranch.format.tree import Trace, make_trace, plain_text
 from pdata.grading.closing_form import clean_answer, find_closing
 from pdata.llm.chat_client import Client, Refused
-from pdata.llm.edit_distance import relative_distance
 from pdata.llm.proposal import Branch, Edit, Fault, build_trace, number_sentences, split_sentences
 from pdata.rules import rewriter
 from pdata.rules.independence import find_dependence
@@ -136,7 +137,7 @@ class LLMRewriter:
     def _check(self, text: str, prompt: str, trace: Trace, blocks: list[Block]) -> None:
         """Raises Fault where the text changed too much, or its answer, or words say dependent."""
         plain = plain_text(trace)
-        if relative_distance(text, plain) > self.max_distance:
+        if Levenshtein.normalized_distance(text, plain) > self.max_distance:
             raise Fault("too many edits", f"more than {self.max_distance:.0%} of the text changed")
         before, after, behind = map(_read_closing, (text, plain, blocks[-1].tail))
         if after != before:

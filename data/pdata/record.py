@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from pbranch.errors import DataError
 from pbranch.files.atomic import atomic_write
-from pbranch.files.jsonl import read_lines
+from pbranch.files.jsonl import JsonLine, read_lines
 
 SCHEMA = 1
 KEYS: dict[str, tuple[type, ...]] = {
@@ -59,6 +59,11 @@ class Record:
             raise DataError(f"key 'schema': expected {SCHEMA}, found {row['schema']}")
         _check_messages(row["messages"])
         return cls(**{**row, "messages": tuple(row["messages"])})
+
+    @property
+    def prompt(self) -> str:
+        """The text of all messages."""
+        return "\n".join(message["content"] for message in self.messages)
 
     def to_json(self) -> dict[str, Any]:
         row = {key: getattr(self, key) for key in KEYS}
@@ -122,6 +127,30 @@ def read_records(path: str | Path) -> Iterator[tuple[int, Record | DataError]]:
             yield line.number, DataError(f"{line.origin}: {e}")
 
 
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a line of a source becomes no record: a reason that can be counted, and the detail."""
+
+    reason: str
+    detail: str = ""
+
+
+def dump_rejected(line: JsonLine, rejection: Rejection) -> str:
+    """A line of the rejected file, with its line break."""
+    row = {"origin": line.origin, "reason": rejection.reason, "detail": rejection.detail,
+           "text": line.text}  # fmt: skip
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
 def rejected_path(out: Path) -> Path:
     """FILE.jsonl -> FILE.rejected.jsonl."""
     return out.with_name(out.name.removesuffix(".jsonl") + ".rejected.jsonl")
+
+
+def check_out(out: Path, sources: Iterable[str | Path]) -> None:
+    """DataError where `out` is no .jsonl file, or where it or its rejected file is a source."""
+    if not out.name.endswith(".jsonl"):
+        raise DataError(f"{out}: expected a .jsonl file, since .rejected.jsonl goes beside it")
+    written = {out.resolve(), rejected_path(out).resolve()}
+    if any(str(source) != "-" and Path(source).resolve() in written for source in sources):
+        raise DataError(f"{out}: is the source itself; give another --out")

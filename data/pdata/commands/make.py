@@ -68,7 +68,7 @@ def distill(
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Keep the right ones among your own model's generations as training data."""
-    from pdata.build.distill import Rules, ask
+    from pdata.build.distill import Criteria, ask
     from pdata.build.distill import distill as run_distill
     from pdata.llm.chat_client import Client
 
@@ -80,8 +80,8 @@ def distill(
         options = {"skip_special_tokens": False}
         with Client(base_url, model, cache=out.with_suffix(".replies"), options=options) as client:
             ask(asked, source, client, n=n, workers=workers, resume=resume)
-    rules = Rules(forked=not linear_too, unknown=keep_unknown)
-    show(run_distill(source, out, rules=rules, resume=resume), as_json)
+    criteria = Criteria(forked=not linear_too, unknown=keep_unknown)
+    show(run_distill(source, out, criteria=criteria, resume=resume), as_json)
 
 
 def show(counts: dict[str, Any], as_json: bool) -> None:

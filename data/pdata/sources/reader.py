@@ -4,13 +4,13 @@ data sets, and folders of such files.
 Every row becomes a line of JSON with its origin. Knows no rewriter and no grading.
 """
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from pbranch.console import say
 from pbranch.errors import DataError, FormatError
 from pbranch.files.jsonl import JsonLine, read_lines
 from pbranch.format.tagged_text import parse, separators_of
@@ -67,20 +67,24 @@ def list_files(source: str) -> list[str]:
 
 def read_source_lines(file: str) -> Iterator[JsonLine]:
     """Lines that are not empty, or rows, numbered from 1. Raises DataError when it cannot read."""
+    name = _name(file)
     if file.startswith(HUB):
-        yield from (JsonLine(file, n, text) for n, text in enumerate(read_hub(file), 1))
-        return
-    name = "stdin" if file == "-" else Path(file).name
-    if file.endswith(".parquet"):
+        yield from (JsonLine(name, n, text) for n, text in enumerate(read_hub(file), 1))
+    elif file.endswith(".parquet"):
         yield from (JsonLine(name, n, text) for n, text in enumerate(read_parquet(file), 1))
-        return
-    yield from read_lines(file, name)
+    else:
+        yield from read_lines(file, name)
+
+
+def _name(file: str) -> str:
+    """What origins call a file."""
+    return "stdin" if file == "-" else file if file.startswith(HUB) else Path(file).name
 
 
 def look_at_fields(file: str, overrides: dict[str, str]) -> tuple[FieldMap, Iterator[JsonLine]]:
     """The keys of `file`, guessed at its first object that shows them, and all of its lines.
 
-    Says on stderr what it guessed. Raises DataError when no object shows prompt and trace.
+    Raises DataError when no object shows prompt and trace.
     """
     lines = read_source_lines(file)
     seen: list[JsonLine] = []
@@ -94,7 +98,6 @@ def look_at_fields(file: str, overrides: dict[str, str]) -> tuple[FieldMap, Iter
         keys = keys or ", ".join(row)
         fields = guess_fields(row, overrides)
         if fields.complete:
-            print(f"{line.file}: {fields} (--map role=key changes it)", file=sys.stderr)
             break
     if keys and not fields.complete:
         raise DataError(
@@ -102,6 +105,12 @@ def look_at_fields(file: str, overrides: dict[str, str]) -> tuple[FieldMap, Iter
             "give --map prompt=… --map completion=…"
         )
     return fields, chain(seen, lines)
+
+
+def say_fields(file: str, fields: FieldMap) -> None:
+    """Says on stderr which keys were guessed, where there is anything to read."""
+    if fields.complete:
+        say(f"{_name(file)}: {fields} (--map role=key changes it)")
 
 
 def read_source(line: JsonLine, fields: FieldMap) -> Source:

@@ -205,5 +205,9 @@ def test_unclear_sources_and_outputs_are_refused(tmp_path: Path) -> None:
     ).total["out"] == 1  # fmt: skip
     with pytest.raises(DataError, match="is the source itself"):
         build(str(source), source)
+    aside = write_rows(tmp_path / "some.rejected.jsonl", [{"prompt": "a", "response": "b"}])
+    with pytest.raises(DataError, match="is the source itself"):
+        build(str(aside), tmp_path / "some.jsonl")
+    assert aside.stat().st_size
     with pytest.raises(DataError, match=r"expected a .jsonl"):
         build(str(source), tmp_path / "out.txt")

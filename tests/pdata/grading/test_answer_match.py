@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from pdata.build.convert import convert
-from pdata.build.distill import Rules, distill
+from pdata.build.distill import Criteria, distill
 from pdata.build.pipeline import build
 from pdata.grading.answer_match import Verdict, grade_text, grade_trace
 from pdata.grading.math_equal import is_equal
@@ -75,7 +75,7 @@ def test_the_commands_agree(
     outs = [tmp_path / f"{name}.jsonl" for name in ("built", "converted", "distilled")]
     build(str(tmp_path / "in.jsonl"), outs[0])
     convert(str(tmp_path / "in.jsonl"), outs[1], "paper")
-    distill(tmp_path / "gen.jsonl", outs[2], rules=Rules(forked=False, unknown=True))
+    distill(tmp_path / "gen.jsonl", outs[2], criteria=Criteria(forked=False, unknown=True))
     records = [json.loads(out.read_text()) for out in outs if out.stat().st_size]
     assert [record["answer_ok"] for record in records] == [right] * (2 if right is False else 3)
     assert {record["completion"] for record in records} == {render(tree)}

@@ -15,6 +15,7 @@ from pdata.sources.reader import (
     look_at_fields,
     read_source,
     read_source_lines,
+    say_fields,
 )
 
 from pbranch.errors import DataError
@@ -176,8 +177,9 @@ def test_gold_behind_hashes() -> None:
 def test_what_was_guessed_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps({"instruction": "p", "input": "c", "thinking": "r", "output": "t"}))
-    _, lines = look_at_fields(str(path), {})
-    assert len(list(lines)) == 1
+    fields, lines = look_at_fields(str(path), {})
+    assert len(list(lines)) == 1 and not capsys.readouterr().err
+    say_fields(str(path), fields)
     said = "a.jsonl: prompt=instruction, context=input, completion=output, reasoning=thinking"
     assert said in capsys.readouterr().err
 

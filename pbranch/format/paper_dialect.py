@@ -15,6 +15,7 @@ MARK = "####"  # opens a step
 CLOSE = "%%%%"  # behind a mark: no step follows
 OMITTED = "......"  # stands for a body in an outline
 GAP = "\n\n"  # between steps
+STEP_PATTERN = rf"{MARK}(?=[^#%\s])"  # a mark that opens a step; with a space it is a heading
 COLONS = (":", "\uff1a")  # end a title; the second is the full-width one of Chinese text
 
 

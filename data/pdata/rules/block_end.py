@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 
+from pbranch.format.paper_dialect import MARK, STEP_PATTERN
 from pdata.rules.labels import is_heading
 
 # what opens the paragraph behind the last step
@@ -23,7 +24,7 @@ _SUMS_UP = re.compile(
     re.IGNORECASE,
 )
 CONTINUES = re.compile(r"[ \t]+\S|[-*•+][ \t]")
-_LEAD_MARK = re.compile(r"^####(?![#%\s])|####\Z", re.MULTILINE)
+_LEAD_MARK = re.compile(rf"^{STEP_PATTERN}|{MARK}\Z", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from pbranch.format.paper_dialect import CLOSE, STEP_PATTERN
 from pdata.rules.block_end import CONTINUES, Line, drop_close, drop_marks, last_end, sums_up
 from pdata.rules.labels import STYLED, Kind, Label, Prompt, find_labels, is_heading, title_of
 from pdata.rules.topics import make_topics
 
-MARK = re.compile(r"####(?=[^#%\s])")  # with a space it is a heading of Markdown
-CLOSE = re.compile(r"#*%{4,}[ \t]*")
+_STEP_MARK = re.compile(STEP_PATTERN)
+_CLOSE_MARK = re.compile(rf"#*{CLOSE}%*[ \t]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,10 @@ def _split(text: str) -> tuple[list[Line], tuple[int, int] | None]:
     for match in re.finditer(r"[^\n]*\n?", text):
         if not match[0]:
             break
-        close = CLOSE.match(match[0])
+        close = _CLOSE_MARK.match(match[0])
         if close:
             return lines, (match.start(), match.start() + close.end())
-        mark = MARK.match(match[0])
+        mark = _STEP_MARK.match(match[0])
         start = match.start() + (mark.end() if mark else 0)
         body = text[start : match.end()].rstrip("\n")
         lines.append(Line(start, start + len(body), body, mark is not None))

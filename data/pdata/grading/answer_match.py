@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pbranch.format.tree import Fork, Trace, plain_text
 from pdata.grading.closing_form import clean_answer, find_closing
 from pdata.grading.math_equal import is_equal
-from pdata.rules.independence import EDGES
+from pdata.rules.back_references import EDGES
 from pdata.rules.labels import Prompt
 from pdata.rules.rewriter import rewrite
 from pdata.rules.steps import Block

@@ -150,7 +150,7 @@ def rejected_path(out: Path) -> Path:
 def check_out(out: Path, sources: Iterable[str | Path]) -> None:
     """DataError where `out` is no .jsonl file, or where it or its rejected file is a source."""
     if not out.name.endswith(".jsonl"):
-        raise DataError(f"{out}: expected a .jsonl file, since .rejected.jsonl goes beside it")
+        raise DataError(f"{out}: expected a .jsonl file, since .rejected.jsonl goes next to it")
     written = {out.resolve(), rejected_path(out).resolve()}
     if any(str(source) != "-" and Path(source).resolve() in written for source in sources):
         raise DataError(f"{out}: is the source itself; give another --out")

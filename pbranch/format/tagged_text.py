@@ -1,6 +1,6 @@
 """Tagged text <-> tree: exact inverses. Malformed text raises FormatError with its offset.
 
-The separators of a trace's forks are not in its tagged text; they travel beside it, one a fork
+The separators of a trace's forks are not in its tagged text; they travel next to it, one a fork
 in the order of `Trace.all_forks`, and default to a newline.
 """
 
@@ -44,7 +44,7 @@ def parse(text: str, separators: Sequence[str] | None = None) -> Trace:
 
 
 def separators_of(trace: Trace) -> list[str] | None:
-    """What `parse` needs beside the tagged text; None where all are the default."""
+    """What `parse` needs besides the tagged text; None where all are the default."""
     found = [fork.separator for fork in trace.all_forks()]
     return found if any(s != SEPARATOR for s in found) else None
 

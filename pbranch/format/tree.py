@@ -25,7 +25,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """A block of branches that do not see one another.
+    """A block of branches that do not see each other.
 
     topics: what the outline announces; branches: one trace each, starting with its topic;
     separator: what joins the branches in plain text.

@@ -69,9 +69,9 @@ def distill(
                 rejected.write(dump_rejected(line, outcome))
             else:
                 kept.write(dump_line(outcome))
-    found = counts.as_dict()
-    return {**{key: found[key] for key in ("in", "out", "rejected")},
-            "prompts": len(total), "rejected_by_reason": found["rejected_by_reason"]}  # fmt: skip
+    named = counts.as_dict()
+    return {**{key: named[key] for key in ("in", "out", "rejected")},
+            "prompts": len(total), "rejected_by_reason": named["rejected_by_reason"]}  # fmt: skip
 
 
 def ask(

@@ -1,4 +1,4 @@
-"""What a build leaves out whatever its answer: over-long traces, and near-duplicates of kept ones.
+"""What a build rejects whatever its answer: over-long traces, and near-duplicates of kept ones.
 
 Two traces are near-duplicates when prompt and text each have almost the same words in almost the
 same order (SimHash of words and word pairs), and the same numbers and names in the same order: a
@@ -87,7 +87,7 @@ class TraceFilter:
         )
 
     def check(self, origin: str, fingerprint: Fingerprint) -> Rejection | None:
-        """Why the trace from `origin` (FILE:row) is left out; None lets it pass and keeps it."""
+        """Why the trace from `origin` (FILE:row) is rejected; None lets it pass and keeps it."""
         if self.max_words is not None and fingerprint.words > self.max_words:
             return Rejection("over-long", f"{fingerprint.words} words; at most {self.max_words}")
         if self.near_duplicates:

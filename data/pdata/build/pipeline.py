@@ -106,9 +106,9 @@ def _finish(
             return rejection
     if judge is None or record.meta["form"] != "branches":
         return record
-    from pdata.judge.judge import measure
+    from pdata.judge.judge import judge_record
 
-    return measure(record, judge)
+    return judge_record(record, judge)
 
 
 def _read_done(out: Path, counts: Counts, trace_filter: TraceFilter | None) -> set[str]:
@@ -137,7 +137,7 @@ def _process(
         from pdata.llm.ordered_threads import map_in_order
 
         rewritten = map_in_order(lambda line: (line, rewrite_line(options, line)), lines, workers)
-        yield from ((line, grade_line(options, found)) for line, found in rewritten)
+        yield from ((line, grade_line(options, result)) for line, result in rewritten)
     elif workers <= 1:
         yield from ((line, process_line(options, line)) for line in lines)
     else:

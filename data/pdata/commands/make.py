@@ -1,4 +1,4 @@
-"""Verbs of `pdata` beside building: making, converting and distilling traces. Thin, as cli.py."""
+"""The commands `pdata synth`, `convert` and `distill`. Thin, as cli.py."""
 
 import json
 from enum import StrEnum
@@ -41,7 +41,7 @@ def convert(
     dialect: Annotated[
         str, typer.Option("--from", help="multiverse, threadweaver, aspd or paper.")
     ],
-    out: Annotated[Path, typer.Option(help="FILE.jsonl; FILE.rejected.jsonl goes beside it.")],
+    out: Annotated[Path, typer.Option(help="FILE.jsonl; FILE.rejected.jsonl goes next to it.")],
     fields: Annotated[list[str] | None, typer.Option("--map", help="role=key.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
@@ -55,7 +55,7 @@ def distill(
     source: Annotated[
         Path, typer.Argument(help="Lines of `pinfer generate --json`; with --base-url, records.")
     ],
-    out: Annotated[Path, typer.Option(help="FILE.jsonl; FILE.rejected.jsonl goes beside it.")],
+    out: Annotated[Path, typer.Option(help="FILE.jsonl; FILE.rejected.jsonl goes next to it.")],
     base_url: Annotated[str, typer.Option(help="An OpenAI-compatible server to ask.")] = "",
     model: Annotated[str, typer.Option(help="The server's model.")] = "",
     n: Annotated[int, typer.Option("-n", min=1, help="Generations a prompt.")] = 1,

@@ -12,7 +12,7 @@ from pbranch.format.tree import Fork, Trace, plain_text
 from pdata.grading.closing_form import clean_answer, find_closing
 from pdata.grading.math_equal import is_equal
 from pdata.rules.back_references import EDGES
-from pdata.rules.labels import Prompt
+from pdata.rules.prompt import Prompt
 from pdata.rules.rewriter import rewrite
 from pdata.rules.steps import Block
 
@@ -40,8 +40,9 @@ def grade_trace(
         return verdict
     if blocks is None and any(trace.forks()):
         return grade_conclusion(*_read_tree(trace, prompt), answer)
-    found = rewrite(text, prompt).blocks if blocks is None else blocks
-    return grade_conclusion(*_read_blocks(found or ()), answer)
+    if blocks is None:
+        blocks = rewrite(text, prompt).blocks
+    return grade_conclusion(*_read_blocks(blocks or ()), answer)
 
 
 def grade_text(text: str, answer: str) -> Verdict:

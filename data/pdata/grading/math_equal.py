@@ -17,5 +17,5 @@ def is_equal(a: str, b: str) -> bool:
         from math_verify import parse, verify
     except ImportError:
         return False
-    gold, found = parse(f"${b}$"), parse(f"${a}$")
-    return bool(gold and found and verify(gold, found))
+    gold, said = parse(f"${b}$"), parse(f"${a}$")
+    return bool(gold and said and verify(gold, said))

@@ -26,28 +26,29 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """Rows of both readings. pairs: by fork (in the order of `Trace.all_forks`) and branch, the
-    rows that predict its tokens after the topic, with its siblings in sight and without."""
+class ScoringRows:
+    """A layout with every branch twice. pairs: by fork (in the order of `Trace.all_forks`) and
+    branch, the rows that predict its tokens after the topic, with its siblings in sight and
+    without."""
 
     layout: Layout
     pairs: list[list[tuple[slice, slice]]]
 
 
-def read(prompt: Sequence[int], trace: Trace, codec: SegmentCodec) -> Reading:
-    """Both readings of a trace that has forks, up to the end of its last block."""
+def make_scoring_rows(prompt: Sequence[int], trace: Trace, codec: SegmentCodec) -> ScoringRows:
+    """The rows of a trace that has forks, up to the end of its last block."""
     writer = _PlainText(codec, prompt)
     writer.trace(trace)
-    return repeat_branches(writer.ids, writer.blocks)
+    return repeat_without_siblings(writer.ids, writer.blocks)
 
 
-def repeat_branches(plain: Sequence[int], blocks: Sequence[Sequence[Span]]) -> Reading:
+def repeat_without_siblings(plain: Sequence[int], blocks: Sequence[Sequence[Span]]) -> ScoringRows:
     """The rows of a plain text, and again those of branches with earlier siblings.
 
     They move up to where the block starts: left at their place, the gap alone cost the shipped base
     up to 1 nat a token in independent blocks, as much as a missing step does in dependent ones.
     Blocks that start last are repeated first. So every row is hidden from one run of rows at most:
-    from the branches of the blocks that start at it or before it, which follow one another.
+    from the branches of the blocks that start at it or before it, which are consecutive.
     """
     covered = max(block[-1].stop for block in blocks)
     ids, positions, hidden = list(plain[:covered]), list(range(covered)), [0] * covered
@@ -64,7 +65,7 @@ def repeat_branches(plain: Sequence[int], blocks: Sequence[Sequence[Span]]) -> R
             positions += range(first.start, first.start + size)
             hidden += [len(ids)] * size
     level = [(start, len(ids)) if start else (0, 0) for start in hidden]
-    return Reading(Layout(ids, positions, doc=[0] * len(ids), hidden=[level]), pairs)
+    return ScoringRows(Layout(ids, positions, doc=[0] * len(ids), hidden=[level]), pairs)
 
 
 class _PlainText:

@@ -21,7 +21,7 @@ from pdata.llm.chat_client import Client, Refused
 from pdata.llm.proposal import Branch, Edit, Fault, build_trace, number_sentences, split_sentences
 from pdata.rules import rewriter
 from pdata.rules.independence import find_dependence
-from pdata.rules.labels import Prompt
+from pdata.rules.prompt import Prompt
 from pdata.rules.rewriter import Rewrite
 from pdata.rules.steps import Block
 
@@ -79,9 +79,9 @@ class LLMRewriter:
             detail = e.detail if isinstance(e, Fault) else str(e)
         if reason in (NO_STEPS, DEPENDENT):
             return Rewrite(make_trace(text), reason, detail)
-        found = rewriter.rewrite(text, prompt)
+        by_rules = rewriter.rewrite(text, prompt)
         why = f"by rules, since the model's reply had: {reason} ({detail})"
-        return replace(found, detail="; ".join(filter(None, (found.detail, why))))
+        return replace(by_rules, detail="; ".join(filter(None, (by_rules.detail, why))))
 
     def _fork(self, text: str, prompt: str) -> Trace:
         sentences = split_sentences(text)
@@ -122,10 +122,10 @@ class LLMRewriter:
             except Refused as e:
                 fault = e
                 break
-            found = _find_json(reply.content)
-            talk.append({"role": "assistant", "content": found or "{}"})
+            json_text = _find_json(reply.content)
+            talk.append({"role": "assistant", "content": json_text or "{}"})
             try:
-                return read(_parse(found, reply.finish_reason))
+                return read(_parse(json_text, reply.finish_reason))
             except (Fault, Refused) as e:
                 fault = e
             if isinstance(fault, Refused) or fault.reason == NO_STEPS:
@@ -139,10 +139,10 @@ class LLMRewriter:
         plain = plain_text(trace)
         if Levenshtein.normalized_distance(text, plain) > self.max_distance:
             raise Fault("too many edits", f"more than {self.max_distance:.0%} of the text changed")
-        before, after, behind = map(_read_closing, (text, plain, blocks[-1].tail))
+        before, after, in_tail = map(_read_closing, (text, plain, blocks[-1].tail))
         if after != before:
             raise Fault("answer changed", f"it was {before!r}, it is {after!r}")
-        if before is not None and behind != before:
+        if before is not None and in_tail != before:
             raise Fault("answer in a branch", "the final answer belongs after the last block")
         for block in blocks:
             if dependence := find_dependence(block, Prompt(prompt)):
@@ -199,10 +199,10 @@ def _find_json(content: str) -> str:
     return said[said.find("{") : said.rfind("}") + 1]
 
 
-def _parse(found: str, finish_reason: str) -> dict[str, Any]:
+def _parse(json_text: str, finish_reason: str) -> dict[str, Any]:
     cut = "the reply was cut off; " if finish_reason == "length" else ""
     try:
-        row = json.loads(found)
+        row = json.loads(json_text)
         json.dumps(row, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as e:
         raise Fault("not JSON", f"{cut}{e}") from e
@@ -228,7 +228,7 @@ def _read_groups(row: dict[str, Any], n: int) -> list[Any]:
         if not whole or not 1 <= group[0] <= group[-1] <= len(steps):
             raise Fault("wrong schema", f"group {group!r:.60}: expected the numbers of steps")
         if any(b != a + 1 for a, b in pairwise(group)):
-            raise Fault("wrong schema", f"group {group}: its steps do not follow one another")
+            raise Fault("wrong schema", f"group {group}: its steps are not consecutive")
     return groups
 
 

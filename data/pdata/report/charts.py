@@ -224,5 +224,5 @@ def _shorten(trace: Trace, branches: int, words: int, topic: str = "") -> Trace:
 
 
 def _cut_text(text: str, words: int) -> str:
-    found = split_words(text)
-    return text if len(found) <= words else "".join(found[:words]) + " …"
+    pieces = split_words(text)
+    return text if len(pieces) <= words else "".join(pieces[:words]) + " …"

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pbranch.format.paper_dialect import MARK, STEP_PATTERN
 from pdata.rules.labels import is_heading
 
-# what opens the paragraph behind the last step
+# what opens the paragraph after the last step
 _CONCLUDES = re.compile(
     r"[*_#\s]*(?:in (?:summary|conclusion|short|total)|to (?:sum up|conclude|summari[sz]e)|overall|"
     r"altogether|therefore|thus|hence|so\b|finally|综上|总之|总的来说|总体|综合|因此|所以|最终|结论|"

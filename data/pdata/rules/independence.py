@@ -1,4 +1,4 @@
-"""Whether the steps of a block need one another, told from their words and numbers alone.
+"""Whether the steps of a block depend on each other, told from their words and numbers alone.
 
 A block depends at the first sign: the prompt asks for one thing after the other, a check finds
 what a step has of an earlier one, or each step takes up words of the one before. In doubt the
@@ -23,8 +23,9 @@ from pdata.rules.back_references import (
     label_names,
     remove_names,
 )
-from pdata.rules.labels import UNLABELLED, Kind, Prompt
+from pdata.rules.labels import UNLABELLED, Kind
 from pdata.rules.number_trace import all_numbers, given_numbers, results_of, trace_numbers
+from pdata.rules.prompt import Prompt
 from pdata.rules.steps import Block, Step
 from pdata.rules.word_chains import find_chain
 

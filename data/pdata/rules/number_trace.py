@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Literal
 
 from pdata.rules.back_references import remove_names
-from pdata.rules.labels import Prompt
+from pdata.rules.prompt import Prompt
 from pdata.rules.steps import Block
 
 _NUMBER = re.compile(r"(?<![\w.,])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w])")
@@ -42,9 +42,9 @@ def all_numbers(text: str) -> list[str]:
 
 
 def results_of(text: str) -> frozenset[str]:
-    """The number behind each equals sign; of a calculator's mark <<a=b>>, only b."""
-    behind = _CALCULATED.sub(r" = \1 ", text).split("=")[1:]
-    return frozenset(n for part in behind for n in all_numbers(part)[:1])
+    """The number after each equals sign; of a calculator's mark <<a=b>>, only b."""
+    right_sides = _CALCULATED.sub(r" = \1 ", text).split("=")[1:]
+    return frozenset(n for part in right_sides for n in all_numbers(part)[:1])
 
 
 def normalise(digits: str) -> str:
@@ -62,7 +62,7 @@ def given_numbers(block: Block, prompt: Prompt) -> list[Counter[str]]:
     """
     subjects = [step.label.subject for step in block.steps]
     starts = sorted((at, i) for i, s in enumerate(subjects) for at, _ in prompt.mentions(s))
-    own: list[Counter[str]] = [Counter() for _ in subjects]
+    items: list[Counter[str]] = [Counter() for _ in subjects]
     shared, cursor, text = Counter(all_numbers(block.lead)), 0, prompt.text
     for k, (start, i) in enumerate(starts):
         if start < cursor:  # inside a longer name
@@ -71,12 +71,12 @@ def given_numbers(block: Block, prompt: Prompt) -> list[Counter[str]]:
         ends = [starts[k + 1][0]] if k + 1 < len(starts) else []
         end = min([*ends, line_end if line_end >= 0 else len(text)])
         shared.update(all_numbers(text[cursor:start]))
-        own[i].update(all_numbers(remove_names(text[start:end], [subjects[i]])))
+        items[i].update(all_numbers(remove_names(text[start:end], [subjects[i]])))
         cursor = end
     shared.update(all_numbers(text[cursor:]))
     everything = Counter(all_numbers(text)) + Counter(all_numbers(block.lead))
-    found = {i for _, i in starts}
-    return [own[i] + shared if i in found else everything for i in range(len(subjects))]
+    mentioned = {i for _, i in starts}
+    return [items[i] + shared if i in mentioned else everything for i in range(len(subjects))]
 
 
 def trace_numbers(body: str, given: Counter[str]) -> tuple[set[str], set[str]]:
@@ -108,11 +108,11 @@ def trace_numbers(body: str, given: Counter[str]) -> tuple[set[str], set[str]]:
 def _uses(body: str) -> Iterator[Use]:
     text = re.sub(r"(?<=\d)\((?=\d)", "*", body)  # 2(8)
     text = re.sub(r"[()\[\]$€£\\{}]", "", text)
-    found = list(_NUMBER.finditer(text))
-    gaps = [text[a.end() : b.start()] for a, b in pairwise(found)]
+    numbers = list(_NUMBER.finditer(text))
+    gaps = [text[a.end() : b.start()] for a, b in pairwise(numbers)]
     joined = [bool(_OPERATOR.fullmatch(gap)) for gap in gaps]
     run = 0
-    for k, match in enumerate(found):
+    for k, match in enumerate(numbers):
         before, after = k > 0 and joined[k - 1], k < len(gaps) and joined[k]
         ahead = gaps[k - 1] if k else text[: match.start()]
         run += not before

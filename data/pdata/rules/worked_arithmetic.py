@@ -10,8 +10,9 @@ from functools import cached_property
 from itertools import pairwise
 
 from pdata.rules.back_references import OPENERS, POINTERS, SYMBOL, find_undefined
-from pdata.rules.labels import Kind, Label, Prompt
+from pdata.rules.labels import Kind, Label
 from pdata.rules.number_trace import all_numbers, results_of
+from pdata.rules.prompt import Prompt
 from pdata.rules.steps import Block, Step
 from pdata.rules.topics import first_words, make_topics
 

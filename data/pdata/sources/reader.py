@@ -49,13 +49,13 @@ def list_files(source: str) -> list[str]:
         return [source]
     path = Path(source)
     if path.is_dir():
-        found = sorted(str(p) for p in path.iterdir() if p.name.endswith(SUFFIXES))
-        if not found:
+        files = sorted(str(p) for p in path.iterdir() if p.name.endswith(SUFFIXES))
+        if not files:
             raise DataError(
                 f"{source}: no {' or '.join(SUFFIXES)} file in this folder"
                 " (folders inside are not searched)"
             )
-        return found
+        return files
     if not path.exists():
         raise DataError(f"{source}: no such file or folder")
     if not path.name.endswith(SUFFIXES):

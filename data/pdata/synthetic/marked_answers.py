@@ -1,6 +1,6 @@
 """Answers in the dialect of arXiv 2503.20533, which a prompt asks for: `####title: body` a step.
 
-A decoder of the dialect has titles written first, then bodies that do not see one another: outlines
+A decoder of the dialect has titles written first, then bodies that do not see each other: outlines
 and answers that begin late hold what a model meets there. Knows no one task.
 """
 
@@ -11,7 +11,7 @@ from pdata.synthetic.problem import Problem, Step
 
 _BEGUN = re.compile(f"[^#]*{MARK}[^:]+:(?:{re.escape(OMITTED)}{GAP})?")
 _LAST = MARK + CLOSE  # no step follows
-# what asks for marks: one of them, on a line of its own behind a prompt
+# what asks for marks: one of them, on a line of its own after a prompt
 INSTRUCTIONS = (
     f"Write each independent step as {MARK}title: text, and {_LAST} after the last.",
     f"Start every step that needs no other by {MARK}title: and close them all by {_LAST}.",
@@ -38,7 +38,7 @@ def write_outline(problem: Problem) -> str:
 
 
 def count_begun(text: str) -> int:
-    """Characters of a marked text that a decoder feeds itself: up to the first body, or behind the
+    """Characters of a marked text that a decoder feeds itself: up to the first body, or after the
     dots that stand for it."""
     begun = _BEGUN.match(text)
     return begun.end() if begun else 0
@@ -49,6 +49,6 @@ def _lead(problem: Problem) -> str:
 
 
 def _body(step: Step) -> str:
-    """The step behind its title, which it does not say again: a small model that may do so at times
+    """The step after its title, which it does not say again: a small model that may do so at times
     does not stop."""
     return step.text.removeprefix(step.topic).lstrip(":. ")

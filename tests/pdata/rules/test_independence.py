@@ -5,7 +5,8 @@ import inspect
 
 import pytest
 from pdata.rules.independence import CHECKS, BlockContext, Check, find_dependence
-from pdata.rules.labels import Kind, Label, Prompt
+from pdata.rules.labels import Kind, Label
+from pdata.rules.prompt import Prompt
 from pdata.rules.steps import Block, Step
 
 

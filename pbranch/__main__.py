@@ -35,11 +35,15 @@ def show(
     from pbranch.format.tagged_text import parse
 
     prompt, completion, separators = _read_trace(file, line)
-    loaded = None
+    codec = markers = None
     if tokenizer is not None:
         from transformers import AutoTokenizer
 
+        from pbranch.format.markers import find_markers
+        from pbranch.hf.segment_codec import SegmentCodec
+
         loaded = AutoTokenizer.from_pretrained(tokenizer)
+        codec, markers = SegmentCodec(loaded), find_markers(loaded)
     options = LayoutOptions(
         positions=_choice("positions", positions, ("max", "flat")),  # type: ignore[arg-type]
         outline=_choice("outline", outline, ("all", "own")),  # type: ignore[arg-type]
@@ -47,7 +51,7 @@ def show(
     )
     _choice("dialect", dialect, ("native", "paper"))
     trace = parse(completion, separators)
-    print(show_trace(prompt, trace, options, loaded, dialect, by_pass))
+    print(show_trace(prompt, trace, options, codec, markers, dialect=dialect, by_pass=by_pass))
 
 
 def _read_trace(file: str, number: int) -> tuple[str, str, list[str] | None]:

@@ -7,9 +7,8 @@ the block as if no sibling had been written. Knows no model.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pbranch.format.layout import Layout
+from pbranch.format.layout import Layout, TextEncoder
 from pbranch.format.tree import Fork, Segment, Trace
-from pbranch.hf.segment_codec import SegmentCodec
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +34,9 @@ class ScoringRows:
     pairs: list[list[tuple[slice, slice]]]
 
 
-def make_scoring_rows(prompt: Sequence[int], trace: Trace, codec: SegmentCodec) -> ScoringRows:
+def make_scoring_rows(prompt: Sequence[int], trace: Trace, encoder: TextEncoder) -> ScoringRows:
     """The rows of a trace that has forks, up to the end of its last block."""
-    writer = _PlainText(codec, prompt)
+    writer = _PlainText(encoder, prompt)
     writer.trace(trace)
     return repeat_without_siblings(writer.ids, writer.blocks)
 
@@ -71,13 +70,13 @@ def repeat_without_siblings(plain: Sequence[int], blocks: Sequence[Sequence[Span
 class _PlainText:
     """Appends the rows of a plain text; notes where the branches of each fork lie."""
 
-    def __init__(self, codec: SegmentCodec, prompt: Sequence[int]) -> None:
-        self.codec = codec
+    def __init__(self, encoder: TextEncoder, prompt: Sequence[int]) -> None:
+        self.encoder = encoder
         self.ids = list(prompt)
         self.blocks: list[list[Span]] = []
 
     def text(self, text: str) -> None:
-        self.ids += self.codec.encode(text)
+        self.ids += self.encoder.encode(text)
 
     def trace(self, trace: Trace, skip: str = "") -> None:
         for i, part in enumerate(trace.parts):

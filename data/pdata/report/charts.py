@@ -170,7 +170,7 @@ def draw_mask(trace: Trace) -> Mask:
 
     for branches, words in CUTS:
         codec, shown = WordCodec(), _shorten(trace, branches, words)
-        layout = build_layout(codec.encode("(prompt)"), shown, codec, WORD_MARKERS)  # type: ignore[arg-type]
+        layout = build_layout(codec.encode("(prompt)"), shown, codec, WORD_MARKERS)
         if len(layout) <= ROWS:
             break
     n = min(len(layout), ROWS)

@@ -82,7 +82,7 @@ def test_a_repeated_branch_sees_what_precedes_its_block_and_itself(trace: Trace)
     blocks = before_and_branch(trace, "go")
     if not blocks:
         return
-    reading = make_scoring_rows(Letters().encode("go"), trace, Letters())  # type: ignore[arg-type]
+    reading = make_scoring_rows(Letters().encode("go"), trace, Letters())
     layout = reading.layout
     forks = list(trace.all_forks())
     for fork, block, pairs in zip(forks, blocks, reading.pairs, strict=True):

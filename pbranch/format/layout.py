@@ -59,8 +59,7 @@ class LayoutOptions:
         return self.positions == "flat" or self.join == "reencode"
 
     def extent(self, extents: Sequence[int]) -> int:
-        """What a block of branches of such extents takes on the position axis, between its spawn
-        and its join."""
+        """What branches of such extents take on the position axis, from spawn to join."""
         return sum(extents) if self.in_order else max(extents)
 
 
@@ -105,8 +104,7 @@ class LayoutBuilder:
     """Appends tokens to a layout from position to position.
 
     predictor: index of the token whose target is the lane's next sampled one; reencoded: spans of
-    branches that were fed again as plain text, and their level.
-    """
+    branches that were fed again as plain text, and their level."""
 
     def __init__(self, encoder: TextEncoder, markers: MarkerIds | None, options: LayoutOptions):
         self.encoder, self.markers, self.options = encoder, markers, options

@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from pbranch.files.jsonl import read_lines
+
 RUN = """
 import resource, sys
 from pathlib import Path
@@ -32,14 +34,14 @@ def main() -> None:
     parser.add_argument("traces", type=Path)
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
-    lines = args.traces.read_text(encoding="utf-8").splitlines()
+    rows = [line.parse() for line in read_lines(args.traces)]
     with tempfile.TemporaryDirectory() as folder:
-        measure(args.traces, len(lines), Path(folder), args.workers)
+        measure(args.traces, len(rows), Path(folder), args.workers)
         for n in (10_000, 300_000):
             source = Path(folder) / f"{n}.jsonl"
             with source.open("w", encoding="utf-8") as file:
-                for i, line in enumerate(itertools.islice(itertools.cycle(lines), n)):
-                    file.write(json.dumps({**json.loads(line), "id": str(i)}) + "\n")
+                for i, row in enumerate(itertools.islice(itertools.cycle(rows), n)):
+                    file.write(json.dumps({**row, "id": str(i)}) + "\n")
             measure(source, n, Path(folder), args.workers)
 
 
@@ -51,10 +53,10 @@ def measure(source: Path, n: int, folder: Path, workers: int) -> None:
     began = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     seconds = time.monotonic() - began
-    own, largest = done.stdout.split()
+    builder, largest = done.stdout.split()
     print(
         f"{n:>7,} traces  {seconds:6.1f} s  {n / seconds:6,.0f} traces/s  "
-        f"peak {own} MB, largest worker {largest} MB",
+        f"peak {builder} MB, largest worker {largest} MB",
         flush=True,
     )
 

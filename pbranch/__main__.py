@@ -1,6 +1,5 @@
 """`python -m pbranch show FILE`: the tree, positions and mask of traces, drawn as characters."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,7 @@ import typer
 
 from pbranch import console
 from pbranch.errors import BranchError, DataError
+from pbranch.files.jsonl import JsonLine, read_lines
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -34,27 +34,16 @@ def show(
     from pbranch.format.show import show_trace
     from pbranch.format.tagged_text import parse
 
-    try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-    except UnicodeDecodeError as e:
-        raise DataError(f"{file}: not UTF-8 text ({e})") from e
-    prompt, completion, separators = "", text, None
-    if file.endswith(".jsonl") or text.startswith('{"'):
-        lines = text.removesuffix("\n").split("\n")  # JSON may hold other line breaks as they are
-        if not 1 <= line <= len(lines):
-            raise DataError(f"{file}: line {line} asked for, the file has {len(lines)}")
-        try:
-            record = json.loads(lines[line - 1])
-            completion = record["completion"] + ""  # a TypeError unless it is a string
-            prompt = "".join(m["content"] for m in record.get("messages", ()))
-            separators = (record.get("meta") or {}).get("separators")
-        except (ValueError, KeyError, TypeError, AttributeError) as e:
-            raise DataError(f"{file}:{line}: not a trace record ({e})") from e
-    loaded = None
+    prompt, completion, separators = _read_trace(file, line)
+    codec = markers = None
     if tokenizer is not None:
         from transformers import AutoTokenizer
 
+        from pbranch.format.markers import find_markers
+        from pbranch.hf.segment_codec import SegmentCodec
+
         loaded = AutoTokenizer.from_pretrained(tokenizer)
+        codec, markers = SegmentCodec(loaded), find_markers(loaded)
     options = LayoutOptions(
         positions=_choice("positions", positions, ("max", "flat")),  # type: ignore[arg-type]
         outline=_choice("outline", outline, ("all", "own")),  # type: ignore[arg-type]
@@ -62,7 +51,35 @@ def show(
     )
     _choice("dialect", dialect, ("native", "paper"))
     trace = parse(completion, separators)
-    print(show_trace(prompt, trace, options, loaded, dialect, by_pass))
+    print(show_trace(prompt, trace, options, codec, markers, dialect=dialect, by_pass=by_pass))
+
+
+def _read_trace(file: str, number: int) -> tuple[str, str, list[str] | None]:
+    """(prompt, tagged text, separators): of line `number` of a trace file, or of tagged text."""
+    if file.endswith((".jsonl", ".jsonl.gz")):
+        lines = {line.number: line for line in read_lines(file)}
+    else:
+        text = _read_text(file)
+        if not text.startswith('{"'):
+            return "", text, None
+        lines = {n: JsonLine(file, n, part) for n, part in enumerate(text.split("\n"), 1) if part}
+    if number not in lines:
+        last = max(lines, default=0)
+        raise DataError(f"{file}: line {number} asked for, the file has {last}")
+    try:
+        record = lines[number].parse()
+        completion = record["completion"] + ""  # a TypeError unless it is a string
+        prompt = "".join(m["content"] for m in record.get("messages", ()))
+        return prompt, completion, (record.get("meta") or {}).get("separators")
+    except (DataError, KeyError, TypeError, AttributeError) as e:
+        raise DataError(f"{file}:{number}: not a trace record ({e})") from e
+
+
+def _read_text(file: str) -> str:
+    try:
+        return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except UnicodeDecodeError as e:
+        raise DataError(f"{file}: not UTF-8 text ({e})") from e
 
 
 def _choice(name: str, value: str, allowed: tuple[str, ...]) -> str:

@@ -6,15 +6,16 @@ Knows nothing of markers: a completion is text here, linear or tagged.
 import gzip
 import io
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from pbranch.errors import DataError
+from pbranch.files.atomic import atomic_write
+from pbranch.files.jsonl import JsonLine, read_lines
 
 SCHEMA = 1
 KEYS: dict[str, tuple[type, ...]] = {
@@ -43,10 +44,8 @@ class Record:
     schema: int = SCHEMA
 
     @classmethod
-    def from_json(cls, row: Any) -> "Record":
+    def from_json(cls, row: dict[str, Any]) -> "Record":
         """A record of a parsed JSON object. Raises DataError naming the missing or wrong key."""
-        if not isinstance(row, dict):
-            raise DataError(f"expected a JSON object, found {type(row).__name__}")
         for key, kinds in KEYS.items():
             if key not in row:
                 raise DataError(f"missing key {key!r}; a record has {', '.join(KEYS)}")
@@ -60,6 +59,11 @@ class Record:
             raise DataError(f"key 'schema': expected {SCHEMA}, found {row['schema']}")
         _check_messages(row["messages"])
         return cls(**{**row, "messages": tuple(row["messages"])})
+
+    @property
+    def prompt(self) -> str:
+        """The text of all messages."""
+        return "\n".join(message["content"] for message in self.messages)
 
     def to_json(self) -> dict[str, Any]:
         row = {key: getattr(self, key) for key in KEYS}
@@ -89,18 +93,16 @@ def open_writer(path: str | Path) -> Iterator[IO[str]]:
     if str(path) == "-":
         yield sys.stdout
         return
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        with open(part, "wb") as raw:
-            # no file name and no time in the header
-            packed = gzip.GzipFile("", "wb", 6, raw, mtime=0) if path.suffix == ".gz" else raw
-            with io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as out:
-                yield out
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        raw = stack.enter_context(atomic_write(Path(path)))
+        packed: IO[bytes] | gzip.GzipFile = raw
+        if str(path).endswith(".gz"):  # no file name and no time in the header
+            packed = stack.enter_context(gzip.GzipFile("", "wb", 6, raw, mtime=0))
+        out = io.TextIOWrapper(packed, encoding="utf-8", newline="\n")
+        try:
+            yield out
+        finally:
+            out.detach()  # flushes, and leaves it to the stack to close the file
 
 
 def write_jsonl(path: str | Path, records: Iterable[Record]) -> int:
@@ -118,40 +120,37 @@ def read_records(path: str | Path) -> Iterator[tuple[int, Record | DataError]]:
 
     Raises DataError when the file cannot be read at all; empty lines are skipped.
     """
-    with _open_reader(path) as lines:
-        number = 0
-        while True:
-            number += 1
-            try:
-                line = lines.readline()
-            except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as e:
-                raise DataError(f"{path}:{number}: cannot read ({e})") from e
-            if not line:
-                return
-            if line.strip():
-                yield number, _parse_line(line, f"{path}:{number}")
+    for line in read_lines(path):
+        try:
+            yield line.number, Record.from_json(line.parse())
+        except DataError as e:
+            yield line.number, DataError(f"{line.origin}: {e}")
 
 
-def _open_reader(path: str | Path) -> IO[str]:
-    if str(path) == "-":
-        return open(sys.stdin.fileno(), encoding="utf-8", closefd=False)
-    try:
-        if str(path).endswith(".gz"):
-            return gzip.open(path, "rt", encoding="utf-8")
-        return open(path, encoding="utf-8")
-    except OSError as e:
-        raise DataError(f"{path}: cannot read ({e.strerror})") from e
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a line of a source becomes no record: a reason that can be counted, and the detail."""
+
+    reason: str
+    detail: str = ""
 
 
-def _parse_line(line: str, where: str) -> Record | DataError:
-    try:
-        return Record.from_json(json.loads(line))
-    except json.JSONDecodeError as e:
-        return DataError(f"{where}: not JSON: {e.msg} (column {e.colno})")
-    except DataError as e:
-        return DataError(f"{where}: {e}")
+def dump_rejected(line: JsonLine, rejection: Rejection) -> str:
+    """A line of the rejected file, with its line break."""
+    row = {"origin": line.origin, "reason": rejection.reason, "detail": rejection.detail,
+           "text": line.text}  # fmt: skip
+    return json.dumps(row, ensure_ascii=False) + "\n"
 
 
 def rejected_path(out: Path) -> Path:
     """FILE.jsonl -> FILE.rejected.jsonl."""
     return out.with_name(out.name.removesuffix(".jsonl") + ".rejected.jsonl")
+
+
+def check_out(out: Path, sources: Iterable[str | Path]) -> None:
+    """DataError where `out` is no .jsonl file, or where it or its rejected file is a source."""
+    if not out.name.endswith(".jsonl"):
+        raise DataError(f"{out}: expected a .jsonl file, since .rejected.jsonl goes next to it")
+    written = {out.resolve(), rejected_path(out).resolve()}
+    if any(str(source) != "-" and Path(source).resolve() in written for source in sources):
+        raise DataError(f"{out}: is the source itself; give another --out")

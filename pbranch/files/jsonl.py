@@ -1,14 +1,107 @@
-"""Files that only grow by whole lines: whatever ends a run, what is written is valid, and can be
-resumed. Knows JSON objects, not what is in them.
+"""JSON lines: the one reader of them, and files that only grow by whole lines.
+
+A reader names file and line of whatever is wrong, and the caller chooses: stop at the first bad
+line, or set it aside with its reason. What a writer has written is valid whatever ends the run, and
+can be resumed. Knows JSON objects, not what is in them.
 """
 
+import gzip
 import json
 import os
+import sys
+import zlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import IO, Any
 
 from pbranch.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class JsonLine:
+    """A line of `file`; `error` says why its bytes are no text, and `text` then lacks them."""
+
+    file: str
+    number: int
+    text: str
+    error: str = ""
+
+    @property
+    def origin(self) -> str:
+        """`file:line`."""
+        return f"{self.file}:{self.number}"
+
+    def parse(self) -> dict[str, Any]:
+        """The line's object. Raises DataError that says what is wrong, without the origin: a caller
+        puts that before this and before what is wrong with the object."""
+        if self.error:
+            raise DataError(f"not JSON text: {self.error}")
+        try:
+            row = json.loads(self.text)
+            if "\\ud" in self.text or "\\uD" in self.text:  # only so can half a pair come in
+                json.dumps(row, ensure_ascii=False).encode("utf-8")
+        except json.JSONDecodeError as e:
+            raise DataError(f"not JSON text: {e.msg} (column {e.colno})") from e
+        except RecursionError as e:
+            raise DataError("not JSON text: nested too deeply") from e
+        except UnicodeEncodeError as e:
+            raise DataError("not JSON text: half of a surrogate pair") from e
+        except ValueError as e:  # Python reads no integer of thousands of digits
+            raise DataError("not JSON text: a number of too many digits") from e
+        if not isinstance(row, dict):
+            raise DataError(f"found {type(row).__name__}, expected a JSON object")
+        return row
+
+
+def read_lines(
+    path: str | Path, name: str | None = None, drop_torn: bool = False
+) -> Iterator[JsonLine]:
+    """The lines of a file that are not blank, numbered from 1; `.gz` is unpacked, `-` is stdin.
+
+    name: what origins call the file, else `path`; drop_torn: leave out a last line without its line
+    break. Raises DataError where the file cannot be read; a bad line raises when it is parsed.
+    """
+    number = 0
+    try:
+        with _open(path) as stream:
+            for number, data in enumerate(stream, 1):
+                if drop_torn and not data.endswith(b"\n"):
+                    return
+                line = _decode(data, name or str(path), number)
+                if line.text or line.error:
+                    yield line
+    except (OSError, EOFError, zlib.error) as e:
+        where = f"{path}:{number + 1}" if number else str(path)
+        reason = getattr(e, "strerror", None) or e
+        reason = reason if isinstance(e, OSError) else f"cannot decompress: {reason}"
+        raise DataError(f"{where}: cannot read ({reason})") from e
+
+
+def read_objects(path: str | Path) -> Iterator[dict[str, Any]]:
+    """The objects of a file that a `LineFile` has written, without a last line that was torn when
+    its writer was killed. Raises DataError at the first line that is no object."""
+    for line in read_lines(path, drop_torn=True):
+        try:
+            yield line.parse()
+        except DataError as e:
+            raise DataError(f"{line.origin}: {e}") from e
+
+
+def _open(path: str | Path) -> AbstractContextManager[IO[bytes]]:
+    if str(path) == "-":
+        return nullcontext(sys.stdin.buffer)
+    return gzip.open(path) if str(path).endswith(".gz") else open(path, "rb")  # type: ignore[return-value]
+
+
+def _decode(data: bytes, file: str, number: int) -> JsonLine:
+    try:
+        text, error = data.decode("utf-8"), ""
+    except UnicodeDecodeError as e:
+        text, error = data.decode("utf-8", "replace"), f"not UTF-8 ({e.reason} at byte {e.start})"
+    return JsonLine(file, number, text.removeprefix("\ufeff").strip(), error)
 
 
 class LineFile:
@@ -64,18 +157,3 @@ def _cut_torn_line(path: Path) -> int:
             end = start
         file.truncate(end)
         return end
-
-
-def read_objects(path: Path) -> Iterator[dict[str, object]]:
-    """The objects of an earlier run's file. Raises DataError at a line that is none."""
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                break  # torn when its writer was killed; the next one cuts it off
-            try:
-                row = json.loads(line)
-            except ValueError as e:
-                raise DataError(f"{path}:{number}: not a line of an earlier run ({e})") from e
-            if not isinstance(row, dict):
-                raise DataError(f"{path}:{number}: expected a JSON object")
-            yield row

@@ -1,4 +1,4 @@
-"""`branch_config.json`: what an adapter was trained for, stored beside its weights.
+"""`branch_config.json`: what an adapter was trained for, stored next to its weights.
 
 A reader refuses what it does not match: silent drift of markers or layout costs a training run.
 """
@@ -32,7 +32,7 @@ class SwitchOptions:
 @dataclass(frozen=True, slots=True)
 class BranchConfig:
     """Markers, ids, format version, join, positions, outline and base of an adapter;
-    `branch_tokens`: mean length of the branches that it learned from, headers left out;
+    `branch_tokens`: mean length of the branches that it learned from, without headers;
     `form`: of the traces that it learned from; `switch`: what their prompts began with."""
 
     marker_ids: dict[str, int]

@@ -22,8 +22,8 @@ class LaneState(IntEnum):
     OUTLINE = 4  # inside a topic's text
     TRUNK_FLAT = 5  # text of the trunk where no fork is allowed (mode linear, depth or budget)
     BRANCH_FLAT = 6  # text of a branch where no fork is allowed
-    TITLE = 7  # of a dialect: right behind the mark that opens a step
-    BODY = 8  # of a dialect: right behind a step's title
+    TITLE = 7  # of a dialect: right after the mark that opens a step
+    BODY = 8  # of a dialect: right after a step's title
 
     @property
     def in_outline(self) -> bool:

@@ -1,4 +1,4 @@
-"""Draws a trace as characters: its tree, and its rows with positions and mask.
+"""Draws a trace as characters: its tree, and its tokens with positions and mask, one a row.
 
 Documentation, debugger and README figure in one. Runs without a model: with no tokenizer, words
 stand for tokens.
@@ -6,8 +6,9 @@ stand for tokens.
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import Protocol
 
-from pbranch.format.layout import Layout, LayoutOptions, build_layout
+from pbranch.format.layout import Layout, LayoutOptions, TextEncoder, build_layout
 from pbranch.format.markers import MARKERS, MarkerIds, Role
 from pbranch.format.paper_dialect import paper_layout
 from pbranch.format.tree import Segment, Trace
@@ -39,8 +40,8 @@ def _tree_lines(trace: Trace, indent: str) -> Iterator[str]:
 def draw_mask(
     layout: Layout, labels: list[str], limit: int = 120, order: Sequence[int] | None = None
 ) -> str:
-    """One line a row: number, position, token, then a cell for each row that it could see.
-    order: of the rows, where it is not that of the text."""
+    """One row a token: number, position, text, then a cell for each token that it could see.
+    order: of the tokens, where it is not that of the text."""
     order = range(len(layout)) if order is None else order
     n = min(len(layout), limit)
     width = max(len(label) for label in labels[:n])
@@ -54,37 +55,44 @@ def draw_mask(
 
 
 def order_by_pass(layout: Layout) -> list[int]:
-    """Rows in the order in which they are decoded: the branches of a block a token each, and so on.
+    """Tokens in the order in which they are decoded: one of each branch of a block, and so on.
     Blocks inside branches are not told apart."""
     order: list[int] = []
     inside = layout.hidden[0] if layout.hidden else [(0, 0)] * len(layout)
-    for branches, rows in groupby(range(len(layout)), lambda row: bool(inside[row][1])):
+    for branches, tokens in groupby(range(len(layout)), lambda i: bool(inside[i][1])):
         key = layout.position_ids.__getitem__ if branches else None
-        order += sorted(rows, key=key)
+        order += sorted(tokens, key=key)
     return order
+
+
+class TextCodec(TextEncoder, Protocol):
+    """An encoder that can also decode."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of token ids in the middle of a sequence."""
+        ...
 
 
 def show_trace(
     prompt: str,
     trace: Trace,
     options: LayoutOptions,
-    tokenizer: object = None,
+    codec: TextCodec | None = None,
+    markers: MarkerIds | None = None,
+    *,
     dialect: str = "native",
     by_pass: bool = False,
 ) -> str:
-    """Tree, then rows with positions and mask. dialect: native, or `paper`, whose layout has no
-    options; by_pass: rows in the order of decoding."""
-    from pbranch.format.markers import find_markers
-    from pbranch.hf.segment_codec import SegmentCodec
-
-    codec = SegmentCodec(tokenizer) if tokenizer is not None else WordCodec()
-    ids = find_markers(tokenizer) if tokenizer is not None else WORD_MARKERS
+    """Tree, then tokens with positions and mask. codec and markers: a tokenizer's, else words are
+    the tokens; dialect: native, or `paper`, whose layout has no options; by_pass: tokens in the
+    order of decoding."""
+    codec, markers = codec or WordCodec(), markers or WORD_MARKERS
     prompt_ids = codec.encode(prompt or "(prompt)")
     if dialect == "paper":
-        layout = paper_layout(prompt_ids, trace, codec)  # type: ignore[arg-type]
+        layout = paper_layout(prompt_ids, trace, codec)
     else:
-        layout = build_layout(prompt_ids, trace, codec, ids, options=options)  # type: ignore[arg-type]
-    names = {i: MARKERS[Role(role)] for role, i in ids.as_dict().items()}
+        layout = build_layout(prompt_ids, trace, codec, markers, options=options)
+    names = {i: MARKERS[Role(role)] for role, i in markers.as_dict().items()}
     labels = [names.get(t) or repr(codec.decode([t]))[1:-1] for t in layout.token_ids]
     order = order_by_pass(layout) if by_pass else None
     return f"{draw_tree(trace)}\n\n{draw_mask(layout, labels, order=order)}"
@@ -97,14 +105,14 @@ class WordCodec:
     """Words as tokens: enough to draw a trace without a tokenizer."""
 
     def __init__(self) -> None:
-        self.words: list[str] = list(MARKERS.values())
+        self.vocabulary: list[str] = list(MARKERS.values())
 
     def encode(self, text: str) -> list[int]:
         """Ids of the words of `text`, each with the space before it."""
-        found = split_words(text)
-        self.words += [w for w in dict.fromkeys(found) if w not in self.words]
-        return [self.words.index(w) for w in found]
+        words = split_words(text)
+        self.vocabulary += [w for w in dict.fromkeys(words) if w not in self.vocabulary]
+        return [self.vocabulary.index(w) for w in words]
 
-    def decode(self, ids: list[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
         """The words of `ids`."""
-        return "".join(self.words[i] for i in ids)
+        return "".join(self.vocabulary[i] for i in ids)

@@ -1,6 +1,6 @@
 """Tagged text <-> tree: exact inverses. Malformed text raises FormatError with its offset.
 
-The separators of a trace's forks are not in its tagged text; they travel beside it, one a fork
+The separators of a trace's forks are not in its tagged text; they travel next to it, one a fork
 in the order of `Trace.all_forks`, and default to a newline.
 """
 
@@ -8,9 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from pbranch.errors import FormatError
 from pbranch.format.markers import MARKER_PATTERN, MARKERS, Role, escape, unescape
-from pbranch.format.tree import Fork, Segment, Trace
-
-DEFAULT_SEPARATOR = "\n"
+from pbranch.format.tree import SEPARATOR, Fork, Segment, Trace
 
 
 def render(trace: Trace) -> str:
@@ -46,9 +44,9 @@ def parse(text: str, separators: Sequence[str] | None = None) -> Trace:
 
 
 def separators_of(trace: Trace) -> list[str] | None:
-    """What `parse` needs beside the tagged text; None where all are the default."""
+    """What `parse` needs besides the tagged text; None where all are the default."""
     found = [fork.separator for fork in trace.all_forks()]
-    return found if any(s != DEFAULT_SEPARATOR for s in found) else None
+    return found if any(s != SEPARATOR for s in found) else None
 
 
 class _Parser:
@@ -106,7 +104,7 @@ class _Parser:
         self.expect(Role.JOIN, opened)
         if self.separators is not None and index >= len(self.separators):
             raise FormatError(f"{len(self.separators)} separators, and fork {index + 1} follows")
-        separator = DEFAULT_SEPARATOR if self.separators is None else self.separators[index]
+        separator = SEPARATOR if self.separators is None else self.separators[index]
         return Fork(tuple(topics), tuple(branches), separator)
 
     def expect(self, wanted: Role, opened: int) -> None:

@@ -25,7 +25,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """A block of branches that do not see one another.
+    """A block of branches that do not see each other.
 
     topics: what the outline announces; branches: one trace each, starting with its topic;
     separator: what joins the branches in plain text.
@@ -87,13 +87,14 @@ def make_trace(*parts: str | Segment | Fork) -> Trace:
     """A trace in normal form: strings become segments, neighbours join, empty ones go."""
     merged: list[Segment | Fork] = []
     for part in parts:
-        part = part if not isinstance(part, str) else Segment(part) if part else None  # type: ignore[assignment]
-        if part is None:
+        if part == "":
             continue
-        if isinstance(part, Segment) and merged and isinstance(merged[-1], Segment):
-            merged[-1] = Segment(merged[-1].text + part.text)
+        added = Segment(part) if isinstance(part, str) else part
+        last = merged[-1] if merged else None
+        if isinstance(added, Segment) and isinstance(last, Segment):
+            merged[-1] = Segment(last.text + added.text)
         else:
-            merged.append(part)  # type: ignore[arg-type]
+            merged.append(added)
     return Trace(tuple(merged))
 
 

@@ -1,7 +1,7 @@
 """The visibility rule and its spellings: a predicate, a dense mask, a FlexAttention mask_mod, and
 the 3-D integer tensor that carries a layout through `attention_mask`. The one file that knows it.
 
-Shapes: B rows of a batch, L tokens of a row, D levels of nesting.
+Shapes: B sequences, L tokens of the longest, D levels of nesting.
 Channels of the tensor (B, 2 + 2 D, L): doc, position, then from and until of each level.
 """
 
@@ -12,11 +12,11 @@ from torch import Tensor
 
 from pbranch.format.layout import Layout
 
-PADDING = -1  # doc of padding rows, which see themselves alone
+PADDING = -1  # doc of padding, which sees itself alone
 
 
 def sees(layout: Layout, q: int, k: int) -> bool:
-    """Whether row q attends to row k."""
+    """Whether token q attends to token k."""
     hidden = any(level[k][0] <= q < level[k][1] for level in layout.hidden)
     return layout.doc[q] == layout.doc[k] and k <= q and not hidden
 
@@ -27,29 +27,29 @@ def layout_tensor(layouts: Sequence[Layout], length: int | None = None, depth: i
     depth = max([depth, *(len(x.hidden) for x in layouts)])
     out = torch.zeros(len(layouts), 2 + 2 * depth, length, dtype=torch.int32)
     out[:, 0] = PADDING
-    for row, layout in zip(out, layouts, strict=True):
+    for channels, layout in zip(out, layouts, strict=True):
         n = len(layout)
-        row[0, :n] = torch.tensor(layout.doc, dtype=torch.int32)
-        row[1, :n] = torch.tensor(layout.position_ids, dtype=torch.int32)
+        channels[0, :n] = torch.tensor(layout.doc, dtype=torch.int32)
+        channels[1, :n] = torch.tensor(layout.position_ids, dtype=torch.int32)
         for d, level in enumerate(layout.hidden):
-            row[2 + 2 * d : 4 + 2 * d, :n] = torch.tensor(level, dtype=torch.int32).T
+            channels[2 + 2 * d : 4 + 2 * d, :n] = torch.tensor(level, dtype=torch.int32).T
     return out
 
 
 def dense_mask(tensor: Tensor, window: int | None = None) -> Tensor:
-    """Bool (B, 1, L, L), True where row q (dim 2) sees row k (dim 3).
+    """Bool (B, 1, L, L), True where token q (dim 2) sees token k (dim 3).
 
     window: sliding window in positions, as branches share positions: pos[q] - pos[k] < window.
     """
-    doc, pos, row = tensor[:, 0], tensor[:, 1], torch.arange(tensor.shape[2], device=tensor.device)
-    q = row[:, None]
-    mask = (doc[:, :, None] == doc[:, None, :]) & (q >= row)
+    doc, pos, k = tensor[:, 0], tensor[:, 1], torch.arange(tensor.shape[2], device=tensor.device)
+    q = k[:, None]
+    mask = (doc[:, :, None] == doc[:, None, :]) & (q >= k)
     for d in range(2, tensor.shape[1], 2):
         mask &= ~((tensor[:, d, None] <= q) & (q < tensor[:, d + 1, None]))
     if window is not None:
         mask &= pos[:, :, None] - pos[:, None, :] < window
     padding = (doc == PADDING)[:, :, None]
-    mask = torch.where(padding, torch.eye(len(row), dtype=torch.bool, device=doc.device), mask)
+    mask = torch.where(padding, torch.eye(len(k), dtype=torch.bool, device=doc.device), mask)
     return mask[:, None]
 
 

@@ -4,7 +4,7 @@ characters. Knows no markers.
 
 import re
 
-# a character of a script without blanks takes the punctuation behind it
+# a character of a script without blanks takes the punctuation after it
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"\s*(?:[{_CJK}][^\w\s]*|[^\s{_CJK}]+)|\s+\Z")
 

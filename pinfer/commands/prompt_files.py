@@ -1,12 +1,12 @@
 """Reads what is to be answered: a text, or JSONL of prompts; `-` is stdin. Knows no tokenizer."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pbranch.errors import DataError, RequestError
+from pbranch.files.jsonl import JsonLine, read_lines
 
 
 def read_text(prompt: str) -> str:
@@ -29,10 +29,7 @@ def read_prompts(path: str) -> list[tuple[str, dict[str, Any]]]:
 
     Raises DataError with file and line, RequestError on a file without prompts.
     """
-    data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-    lines = enumerate(_decode(data, path).split("\n"), 1)  # JSON text may hold U+2028 and its like
-    places = [(f"{path}:{number}", line) for number, line in lines if line.strip()]
-    jobs = [(where, _job(line, where)) for where, line in places]
+    jobs = [(line.origin, _read_job(line)) for line in read_lines(path)]
     if not jobs:
         raise RequestError(f"{path}: no prompts")
     return jobs
@@ -54,17 +51,16 @@ def read_template_args(pairs: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _job(line: str, where: str) -> dict[str, Any]:
+def _read_job(line: JsonLine) -> dict[str, Any]:
     try:
-        job = json.loads(line)
-        json.dumps(job, ensure_ascii=False).encode()  # half of a surrogate pair is no text
-    except ValueError as e:
-        raise DataError(f"{where}: not JSON text ({e})") from e
-    if not isinstance(job, dict) or not ({"prompt", "messages"} & set(job)):
-        raise DataError(f'{where}: expected an object with "prompt" or "messages"')
-    key, kind = ("messages", list) if "messages" in job else ("prompt", str)
-    if not isinstance(job[key], kind):
-        raise DataError(f'{where}: "{key}" is not a {kind.__name__}')
+        job = line.parse()
+        if not {"prompt", "messages"} & set(job):
+            raise DataError('expected an object with "prompt" or "messages"')
+        key, kind = ("messages", list) if "messages" in job else ("prompt", str)
+        if not isinstance(job[key], kind):
+            raise DataError(f'"{key}" is not a {kind.__name__}')
+    except DataError as e:
+        raise DataError(f"{line.origin}: {e}") from e
     return job
 
 

@@ -3,12 +3,14 @@ cache folder. Knows what a cost depends on, not how it is measured or used."""
 
 import hashlib
 import json
-import os
 import platform
 from pathlib import Path
 from typing import Any
 
+from platformdirs import user_cache_path
+
 from pbranch.errors import DataError, RequestError
+from pbranch.files.atomic import atomic_write
 from pinfer.cost.pass_cost import PassCost
 
 _SHAPE = (
@@ -42,9 +44,8 @@ def cost_key(model: Any, **asked: str) -> dict[str, Any]:
 
 def cost_path(key: dict[str, Any]) -> Path:
     """The file of a key; `XDG_CACHE_HOME` moves the folder."""
-    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    return Path(root).expanduser() / "parallel-branches" / "cost" / f"{name}.json"
+    return user_cache_path("parallel-branches") / "cost" / f"{name}.json"
 
 
 def save_cost(cost: PassCost, key: dict[str, Any]) -> Path:
@@ -52,10 +53,8 @@ def save_cost(cost: PassCost, key: dict[str, Any]) -> Path:
     path = cost_path(key)
     row = {**key, "rows": cost.rows, "seconds": cost.seconds}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(f".{os.getpid()}")
-        new.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
-        new.replace(path)
+        with atomic_write(path) as file:
+            file.write((json.dumps(row, indent=1) + "\n").encode("utf-8"))
     except OSError as e:
         raise DataError(f"{path}: the measured cost cannot be written ({e.strerror})") from e
     return path

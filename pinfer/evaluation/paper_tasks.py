@@ -4,11 +4,8 @@ Retrieval and QA are graded here. Planning is graded by a model: this writes the
 reads its reply. Knows no model, no server, and none of the marks that a dialect asks for.
 """
 
-import gzip
-import json
 import re
 import unicodedata
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pbranch.errors import DataError, RequestError
+from pbranch.files.jsonl import JsonLine, read_lines
 
 Kind = Literal["retrieval", "qa", "planning"]
 
@@ -78,14 +76,14 @@ def read_tasks(path: str | Path) -> tuple[list[Task], list[str]]:
     Raises DataError on a path that cannot be read or holds no task."""
     tasks: dict[str, Task] = {}  # by prompt
     aside: list[str] = []
-    for where, line in _read_lines(Path(path)):
+    for line in _read_lines(Path(path)):
         try:
-            task = _make_task(_parse_line(line), where)
+            task = _make_task(line.parse(), line.origin)
             if task.prompt in tasks:
                 raise DataError(f"found the prompt of {tasks[task.prompt].id}, expected another")
             tasks[task.prompt] = task
         except DataError as e:
-            aside.append(f"{where}: {e}")
+            aside.append(f"{line.origin}: {e}")
     if not tasks:
         raise DataError(f"{path}: no task; {aside[0] if aside else 'it is empty'}")
     return list(tasks.values()), aside
@@ -125,30 +123,16 @@ def read_judgement(reply: str) -> int | None:
     return int(found[1]) if closed and found else None
 
 
-def _read_lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    """(file:line, line) of all lines that are not blank."""
-    file, suffixes = path, (".jsonl", ".jsonl.gz")
+def _read_lines(path: Path) -> Iterator[JsonLine]:
+    """The lines of a file, or of all JSONL files in a folder, that are not blank."""
+    suffixes = (".jsonl", ".jsonl.gz")
     try:
         inside = sorted(path.iterdir()) if path.is_dir() else []
         for file in [f for f in inside if f.name.endswith(suffixes)] or [path]:
-            data = file.read_bytes()
-            lines = (gzip.decompress(data) if file.suffix == ".gz" else data).split(b"\n")
-            yield from ((f"{file.name}:{n}", x) for n, x in enumerate(lines, 1) if x.strip())
-    except (OSError, EOFError, zlib.error) as e:
-        found = f"cannot read ({getattr(e, 'strerror', None) or e})"
+            yield from read_lines(file, file.name)
+    except (OSError, DataError) as e:
         expected = f"JSON lines, or a folder of {' or '.join(suffixes)} files"
-        raise DataError(f"{file}: {found}, expected {expected}") from e
-
-
-def _parse_line(line: bytes) -> dict[str, Any]:
-    try:
-        row = json.loads(line.decode("utf-8-sig"))
-        json.dumps(row, ensure_ascii=False).encode()  # half of a surrogate pair is no text
-    except (ValueError, RecursionError) as e:
-        raise DataError(f"not JSON text ({e})") from e
-    if not isinstance(row, dict):
-        raise DataError(f"found {type(row).__name__}, expected a JSON object")
-    return row
+        raise DataError(f"{e}, expected {expected}") from e
 
 
 def _make_task(row: dict[str, Any], where: str) -> Task:

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 
 from pbranch.errors import AdapterError, ModelError
+from pbranch.files.atomic import atomic_folder
 from pbranch.format.branch_config import BranchConfig, fingerprint
 from pbranch.hf.base_models import four_bit
 from pbranch.hf.hub import fetch_adapter
@@ -32,19 +33,15 @@ def merge(adapter: str | Path, out: Path, force: bool = False, dtype: str = "aut
     if not source.is_adapter:
         raise AdapterError(f"{adapter}: a whole model, nothing to merge; expected an adapter")
     model, tokenizer, own = merge_weights(source)
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)  # of a merge that was interrupted
-    part.mkdir(parents=True)
-    model.to(own if dtype == "auto" else getattr(torch, dtype)).save_pretrained(part)
-    tokenizer.save_pretrained(part)
-    source.config.save(part)
-    for name in (RECIPE, REPORT):
-        if (source.folder / name).is_file():
-            shutil.copyfile(source.folder / name, part / name)
-    write_card(part, str(out))
-    if out.exists():
-        shutil.rmtree(out)
-    return part.rename(out)
+    with atomic_folder(out) as part:
+        model.to(own if dtype == "auto" else getattr(torch, dtype)).save_pretrained(part)
+        tokenizer.save_pretrained(part)
+        source.config.save(part)
+        for name in (RECIPE, REPORT):
+            if (source.folder / name).is_file():
+                shutil.copyfile(source.folder / name, part / name)
+        write_card(part, str(out))
+    return out
 
 
 def refuse_target(out: Path, force: bool) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pbranch.console import say
+from pbranch.files.atomic import flush_folder, flush_tree
 
 STAGING = ".partial"
 MANIFEST = "files.json"  # of a checkpoint: its files with their sizes, and who wrote it
@@ -45,11 +46,11 @@ def settle(out: Path, step: int, keep: int, facts: dict[str, Any]) -> None:
     new, final = staging(out) / name, out / name
     sizes = {str(p.relative_to(new)): p.stat().st_size for p in sorted(_files(new))}
     (new / MANIFEST).write_text(json.dumps(facts | {"sizes": sizes}, indent=1) + "\n", "utf-8")
-    _flush(new)
+    flush_tree(new)
     if final.exists():  # a damaged one, from which the run did not go on
         final.rename(staging(out) / "replaced")
     new.rename(final)
-    _flush_folder(out)
+    flush_folder(out)
     for old in [c for c in list_checkpoints(out) if step_of(c) <= step][:-keep]:
         old.rename(staging(out) / old.name)  # removing takes a while: not under its own name
     shutil.rmtree(staging(out))
@@ -95,13 +96,13 @@ def replacing(out: Path) -> Iterator[Path]:
     folder.mkdir(parents=True)
     with unstaging(out):
         yield folder
-        _flush(folder)
+        flush_tree(folder)
         for path in sorted(folder.iterdir()):
             target = out / path.name
             if path.is_dir() and target.is_dir():
                 target.rename(staging(out) / "replaced")
             os.replace(path, target)
-        _flush_folder(out)
+        flush_folder(out)
         shutil.rmtree(staging(out))
 
 
@@ -124,21 +125,3 @@ def remove_leftovers(out: Path) -> None:
 
 def _files(folder: Path) -> list[Path]:
     return [p for p in folder.rglob("*") if p.is_file()]
-
-
-def _flush(folder: Path) -> None:
-    """Have everything under `folder` on the disk: a rename may overtake the content of a file."""
-    for path in _files(folder):
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-    for path in (folder, *folder.rglob("*")):
-        if path.is_dir():
-            _flush_folder(path)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

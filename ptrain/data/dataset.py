@@ -5,17 +5,17 @@ on. Knows the keys of a trace record that training needs, and no tensors.
 """
 
 import glob
-import gzip
 import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pbranch.errors import BranchError, DataError
+from pbranch.files.jsonl import read_lines
 from pbranch.format.branch_config import Form, SwitchOptions
 from pbranch.format.layout import Kind, Layout, LayoutOptions, build_layout
 from pbranch.format.markers import MarkerIds
@@ -112,9 +112,9 @@ def read_traces(
     """
     traces, first = Traces(), ""
     for path in find_files(patterns, home):
-        for number, line in _lines(path):
+        for line in read_lines(path):
             try:
-                record = _parse_record(line)
+                record = _check_record(line.parse())
                 if record.get("answer_ok") is False and not keep_wrong:
                     traces.left_out["wrong answer"] += 1
                     continue
@@ -122,9 +122,9 @@ def read_traces(
                 flat = None if form == "parallel" else encode(record, "linear")
             except BranchError as e:
                 traces.left_out["broken"] += 1
-                first = first or f"{path}:{number}: {e}"
+                first = first or f"{line.origin}: {e}"
                 if traces.left_out["broken"] <= WARNINGS_SHOWN:
-                    log.warning("%s:%d: set aside: %s", path, number, e)
+                    log.warning("%s: set aside: %s", line.origin, e)
                 continue
             if len(layout) > max_length:
                 traces.left_out[f"longer than {max_length} tokens"] += 1
@@ -190,25 +190,7 @@ def hold_out(traces: Traces, share: float, seed: int) -> tuple[list[Example], li
     return train, [x for x, rank in zip(traces.examples, ranks, strict=True) if rank in out]
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    opened = gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")
-    number = 0
-    with opened as lines:
-        try:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield number, line
-        except (EOFError, gzip.BadGzipFile) as e:
-            raise DataError(f"{path}:{number + 1}: cannot decompress ({e})") from e
-
-
-def _parse_record(line: bytes) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except ValueError as e:  # UnicodeDecodeError is one
-        raise DataError(f"not a line of JSON ({e})") from e
-    if not isinstance(record, dict):
-        raise DataError(f"expected an object, found {type(record).__name__}")
+def _check_record(record: dict[str, Any]) -> dict[str, Any]:
     for key, kind in (("messages", list), ("completion", str)):
         if not isinstance(record.get(key), kind):
             raise DataError(f"expected {key!r} as {kind.__name__}, found {record.get(key)!r:.60}")

@@ -60,7 +60,7 @@ def _small_fork(markers: MarkerIds, options: LayoutOptions | None) -> tuple[Layo
     codec = _Letters(min(markers.as_dict().values()))
     branches = tuple(map(make_trace, ("abcde", "bxyz", "cuvwst")))
     trace = Trace((Fork(("a", "b", "c"), branches), *make_trace("done").parts))
-    layout = build_layout(codec.encode("go"), trace, codec, markers, options=options)  # type: ignore[arg-type]
+    layout = build_layout(codec.encode("go"), trace, codec, markers, options=options)
     starts = [r for r, token in enumerate(layout.token_ids) if token == markers.branch]
     ends = [r + 1 for r, token in enumerate(layout.token_ids) if token == markers.end]
     return layout, [range(a, b) for a, b in zip(starts, ends, strict=True)]

@@ -6,21 +6,20 @@ nor of a completion's first `meta.begun` characters.
 """
 
 import glob
-import gzip
 import hashlib
-import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from pbranch.errors import DataError
+from pbranch.files.atomic import atomic_write
+from pbranch.files.jsonl import read_lines
 
 CHUNK = 4096  # traces tokenised at a time
 
@@ -70,16 +69,14 @@ def list_files(patterns: Sequence[str]) -> list[Path]:
 def read_traces(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """What is learned of the records of JSONL files, plain or gzipped: messages, and the completion
     in two parts, begun and rest. Raises DataError naming file and line."""
-    for path in files:
-        with _open(path) as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    row = json.loads(line)
-                    text = row["completion"]
-                    begun = (row.get("meta") or {}).get("begun", 0)
-                    yield {"messages": row["messages"], "begun": text[:begun], "rest": text[begun:]}
-                except (json.JSONDecodeError, KeyError, TypeError) as e:
-                    raise DataError(f"{path}:{number}: not a trace record ({e})") from e
+    for line in chain.from_iterable(map(read_lines, files)):
+        try:
+            row = line.parse()
+            text = row["completion"]
+            begun = (row.get("meta") or {}).get("begun", 0)
+            yield {"messages": row["messages"], "begun": text[:begun], "rest": text[begun:]}
+        except (DataError, KeyError, TypeError) as e:
+            raise DataError(f"{line.origin}: not a trace record ({e})") from e
 
 
 def read_texts(files: Sequence[Path], n: int) -> Iterator[str]:
@@ -102,24 +99,16 @@ def load_corpus(
                     saved["ids"], saved["starts"], saved["prompts"], int(saved["dropped"])
                 )
     corpus = _sort(*_tokenise(files, tokenizer), length)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    part = cache.with_suffix(".part.npz")
-    np.savez(
-        part,
-        key=key,
-        ids=corpus.ids,
-        starts=corpus.starts,
-        prompts=corpus.prompts,
-        dropped=corpus.dropped,
-    )
-    os.replace(part, cache)
+    with atomic_write(cache) as file:
+        np.savez(
+            file,
+            key=key,
+            ids=corpus.ids,
+            starts=corpus.starts,
+            prompts=corpus.prompts,
+            dropped=corpus.dropped,
+        )
     return corpus
-
-
-def _open(path: Path) -> IO[str]:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return open(path, encoding="utf-8")
 
 
 def _tokenise(

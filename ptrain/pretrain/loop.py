@@ -23,6 +23,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from pbranch.console import say
 from pbranch.errors import RecipeError
+from pbranch.files.atomic import atomic_write
 from ptrain.pretrain.config import PretrainRecipe, TrainSection
 from ptrain.pretrain.corpus import Corpus
 from ptrain.pretrain.model import build_config
@@ -201,9 +202,6 @@ def _identity(recipe: PretrainRecipe) -> str:
 
 
 def _save_checkpoint(run: Run, recipe: PretrainRecipe) -> None:
-    path = _checkpoint_path(recipe)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
     state = {
         "recipe": _identity(recipe),
         "model": run.model.state_dict(),
@@ -212,8 +210,8 @@ def _save_checkpoint(run: Run, recipe: PretrainRecipe) -> None:
         "seconds": run.seconds,
         "loss": run.loss,
     }
-    torch.save(state, part)
-    os.replace(part, path)
+    with atomic_write(_checkpoint_path(recipe)) as file:
+        torch.save(state, file)
 
 
 def _load_checkpoint(run: Run, recipe: PretrainRecipe, device: str) -> None:

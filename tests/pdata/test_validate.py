@@ -49,6 +49,7 @@ def test_good_records_have_no_problem(tmp_path: Path) -> None:
     ("row", "message"),
     [
         ("{", "not JSON"),
+        ('{"id": "\\ud800"}', "half of a surrogate pair"),
         (record(GOOD, schema=2), "expected 1, found 2"),
         ({**record(GOOD), "extra": 1}, "unknown key 'extra'"),
         (record(GOOD.replace(JOIN, "")), "expected"),

@@ -20,7 +20,7 @@ def one_line(result, *parts):
 
 LINES = {
     "torn": (b'{"prompt": "a"}\n{"prompt": \n', ":2: not JSON"),
-    "list": (b"[1]\n", ":1: expected an object"),
+    "list": (b"[1]\n", ":1: found list, expected a JSON object"),
     "no key": (b'{"text": "a"}\n', ":1: expected an object"),
     "number": (b'{"prompt": 3}\n', ':1: "prompt" is not a str'),
     "messages": (b'{"messages": "a"}\n', ':1: "messages" is not a list'),

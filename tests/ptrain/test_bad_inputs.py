@@ -106,7 +106,7 @@ def test_a_page_that_is_not_there_is_named(attempt, tmp_path):
     ("content", "message"),
     [
         (b"\n\n", "no trace to train on, 0 left out"),
-        (b"{torn\n", "broken.jsonl:1: not a line of JSON"),
+        (b"{torn\n", "broken.jsonl:1: not JSON text"),
         (b'{"completion": "x"}\n', "broken.jsonl:1: expected 'messages' as list, found None"),
         (b'{"messages": [], "completion": "x"}\n', "broken.jsonl:1: expected 'messages'"),
         (

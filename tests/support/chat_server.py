@@ -148,7 +148,7 @@ def run(url: str, traces: Path, out: Path, cache: Path, workers: int = 8) -> Non
         rewriter = LLMRewriter(client)
 
         def rewrite(row: dict[str, Any]) -> str:
-            found = rewriter.rewrite(row["text"], row["prompt"], row["answer"])
+            found = rewriter.rewrite(row["text"], row["prompt"])
             told = {"n": row["n"], "tagged": render(found.trace),
                     "separators": separators_of(found.trace), "reason": found.reason,
                     "detail": found.detail, "by_rules": bool(found.blocks)}  # fmt: skip

@@ -8,74 +8,70 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pbranch.errors import DataError, FormatError
-from pbranch.files.jsonl import LineFile, read_objects
+from pbranch.files.jsonl import JsonLine, LineFile, read_lines, read_objects
 from pbranch.format.tagged_text import parse, render
-from pbranch.format.tree import Fork, Segment, Trace, plain_text
-from pdata.grading.answer_match import find_closing, judge_answer
-from pdata.grading.math_equal import is_equal
+from pbranch.format.tree import Trace
+from pdata.build.counts import Counts
+from pdata.grading.answer_match import grade_trace
 from pdata.llm.chat_client import Client, Refused
 from pdata.llm.ordered_threads import map_in_order
-from pdata.record import Record, dump_line, read_records
+from pdata.record import (
+    SCHEMA,
+    Record,
+    Rejection,
+    check_out,
+    dump_line,
+    dump_rejected,
+    read_records,
+    rejected_path,
+)
 from pdata.report.statistics import measure
 from pdata.validate import check_record
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class Criteria:
     """What is kept. forked: only with a fork; unknown: also where the answer cannot be judged."""
 
     forked: bool = True
     unknown: bool = False
 
 
-class _Rejected(Exception):
-    """A generation that is not kept: reason and detail."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(reason)
-        self.reason, self.detail = reason, detail
-
-
 def distill(
-    generations: Path, out: Path, *, rules: Rules | None = None, resume: bool = False
+    generations: Path, out: Path, *, criteria: Criteria | None = None, resume: bool = False
 ) -> dict[str, Any]:
     """Write `out` and its `.rejected.jsonl` from lines of `pinfer generate --json`; the counts.
 
     Reads the file twice: all generations of a prompt are judged before one is kept. Raises
     DataError on a file that cannot be read and on a disk that is full.
     """
-    rules = rules or Rules()
-    if not out.name.endswith(".jsonl") or out.resolve() == generations.resolve():
-        raise DataError(f"{out}: expected another .jsonl file, .rejected.jsonl goes beside it")
-    rejected_out = out.with_name(out.name.removesuffix(".jsonl") + ".rejected.jsonl")
-    best, total = _choose(generations, rules)
-    counts, reasons = Counter[str](), Counter[str]()
-    with LineFile(out, resume) as kept, LineFile(rejected_out, resume) as rejected:
-        done = set(_read_origins(out)) | set(_read_origins(rejected_out))
-        for number, row in _read_rows(generations):
-            origin = f"{generations.name}:{number}"
-            counts["in"] += 1
-            try:
-                record = _judge(row, origin, rules)
-                if best[_identify(row)][1] != number:
-                    raise _Rejected("not the best", f"of {total[_identify(row)]} generations")
-                if origin not in done:
-                    meta = {**record.meta, "generations": total[_identify(row)]}
-                    kept.write(dump_line(replace(record, meta=meta)))
-                counts["out"] += 1
-            except _Rejected as e:
-                if origin not in done:
-                    rejected.write(_dump_rejected(origin, e, row))
-                counts["rejected"] += 1
-                reasons[e.reason] += 1
-    return {**{key: counts[key] for key in ("in", "out", "rejected")},
-            "prompts": len(total), "rejected_by_reason": dict(reasons.most_common())}  # fmt: skip
+    criteria = criteria or Criteria()
+    if str(generations) == "-":
+        raise DataError("-: generations are read twice; give a file")
+    check_out(out, [generations])
+    best, total = _choose(generations, criteria)
+    counts = Counts()
+    with LineFile(out, resume) as kept, LineFile(rejected_path(out), resume) as rejected:
+        done = {*_read_origins(out), *_read_origins(rejected_path(out))}
+        for line in read_lines(generations, generations.name):
+            outcome = _select(line, criteria, best, total)
+            counts.add(outcome)
+            if line.origin in done:
+                continue
+            if isinstance(outcome, Rejection):
+                rejected.write(dump_rejected(line, outcome))
+            else:
+                kept.write(dump_line(outcome))
+    named = counts.as_dict()
+    return {**{key: named[key] for key in ("in", "out", "rejected")},
+            "prompts": len(total), "rejected_by_reason": named["rejected_by_reason"]}  # fmt: skip
 
 
 def ask(
@@ -120,41 +116,41 @@ def _generate(client: Client, job: tuple[Record, int]) -> str:
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
-def _choose(generations: Path, rules: Rules) -> tuple[dict[str, tuple[int, int]], Counter[str]]:
+def _choose(
+    generations: Path, criteria: Criteria
+) -> tuple[dict[str, tuple[int, int]], Counter[str]]:
     """(by prompt: words on the critical path and line of the best, by prompt: how many)."""
     best: dict[str, tuple[int, int]] = {}
     total: Counter[str] = Counter()
-    for number, row in _read_rows(generations):
-        if "messages" not in row and "prompt" not in row:
-            continue
-        prompt = _identify(row)
-        total[prompt] += 1
-        try:
-            record = _judge(row, "", rules)
-        except _Rejected:
-            continue
-        here = record.meta["critical_words"], number
-        best[prompt] = min(best.get(prompt, here), here)
+    for line in read_lines(generations):
+        with suppress(DataError):
+            row = line.parse()
+            if "messages" not in row and "prompt" not in row:
+                continue
+            prompt = _identify(row)
+            total[prompt] += 1
+            record = _judge(row, "", criteria)
+            if isinstance(record, Record):
+                here = record.meta["critical_words"], line.number
+                best[prompt] = min(best.get(prompt, here), here)
     return best, total
 
 
-def _read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number from 1, row) of a file; a line that is no object is a row with an `error`."""
+def _select(
+    line: JsonLine, criteria: Criteria, best: dict[str, tuple[int, int]], total: Counter[str]
+) -> Record | Rejection:
+    """The record of a line that is the best of its prompt."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                    json.dumps(row, ensure_ascii=False).encode("utf-8")
-                except (ValueError, RecursionError) as e:
-                    row = {"error": f"not JSON: {e}", "line": line}
-                if not isinstance(row, dict):
-                    row = {"error": "not a JSON object", "line": line}
-                yield number, row
-    except OSError as e:
-        raise DataError(f"{path}: cannot read ({e.strerror})") from e
+        row = line.parse()
+    except DataError as e:
+        return Rejection("error", str(e))
+    record = _judge(row, line.origin, criteria)
+    if isinstance(record, Rejection):
+        return record
+    prompt = _identify(row)
+    if best[prompt][1] != line.number:
+        return Rejection("not the best", f"of {total[prompt]} generations")
+    return replace(record, meta={**record.meta, "generations": total[prompt]})
 
 
 def _read_origins(path: Path) -> Iterator[str]:
@@ -169,69 +165,52 @@ def _identify(row: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def _judge(row: dict[str, Any], origin: str, rules: Rules) -> Record:
-    """The record of a generation that may be kept. Raises _Rejected."""
+def _judge(row: dict[str, Any], origin: str, criteria: Criteria) -> Record | Rejection:
+    """The record of a generation that may be kept."""
     if row.get("error"):
-        raise _Rejected("error", str(row["error"]))
+        return Rejection("error", str(row["error"]))
     if row.get("finish_reason") != "stop":
-        raise _Rejected("unfinished", f"finish_reason {row.get('finish_reason')!r}")
+        return Rejection("unfinished", f"finish_reason {row.get('finish_reason')!r}")
     if row.get("limits"):
-        raise _Rejected("unfinished", f"limits {row['limits']}")
+        return Rejection("unfinished", f"limits {row['limits']}")
     stats = row.get("stats")
-    forced = stats.get("grammar_interventions") if isinstance(stats, dict) else 0
-    if forced:
-        raise _Rejected("grammar interventions", str(forced))
+    interventions = stats.get("grammar_interventions") if isinstance(stats, dict) else 0
+    if interventions:
+        return Rejection("grammar interventions", str(interventions))
     try:
         trace = parse(_text(row, "tagged_text"))
+        if criteria.forked and not any(trace.forks()):
+            return Rejection("no fork")
+        record = _make_record(row, origin, trace)
     except FormatError as e:
-        raise _Rejected("broken format", str(e)) from e
-    if rules.forked and not any(trace.forks()):
-        raise _Rejected("no fork")
-    record = _make_record(row, origin, trace)
+        return Rejection("broken format", str(e))
+    except DataError as e:
+        return Rejection("broken line", str(e))
     if problem := next(check_record(record), None):
-        raise _Rejected("broken format", problem)
+        return Rejection("broken format", problem)
     if record.answer_ok is False:
-        raise _Rejected("wrong answer", f"expected {record.answer}")
-    if record.answer_ok is None and not rules.unknown:
-        raise _Rejected("unknown answer", "no gold answer" if record.answer is None else
-                        f"cannot tell whether it is {record.answer}")  # fmt: skip
+        return Rejection("wrong answer", f"expected {record.answer}")
+    if record.answer_ok is None and not criteria.unknown:
+        return Rejection("unknown answer", "no gold answer" if record.answer is None else
+                         f"cannot tell whether it is {record.answer}")  # fmt: skip
     return record
 
 
 def _make_record(row: dict[str, Any], origin: str, trace: Trace) -> Record:
+    """Raises DataError."""
     messages = row.get("messages") or [{"role": "user", "content": _text(row, "prompt")}]
-    try:
-        answer = row.get("answer")
-        meta = {"origin": origin, "form": "branches" if any(trace.forks()) else "linear",
-                "critical_words": measure(trace).critical}  # fmt: skip
-        gold = None if answer is None else str(answer)
-        plain = {"id": str(row.get("id") or f"generation-{_identify(row)[:12]}"),
-                 "messages": messages, "completion": render(trace), "answer": gold,
-                 "answer_ok": _grade(trace, gold), "source": "distill", "meta": meta,
-                 "schema": 1}  # fmt: skip
-        return Record.from_json(plain)
-    except DataError as e:
-        raise _Rejected("broken line", str(e)) from e
+    answer = row.get("answer")
+    meta = {"origin": origin, "form": "branches" if any(trace.forks()) else "linear",
+            "critical_words": measure(trace).critical}  # fmt: skip
+    plain = {"id": str(row.get("id") or f"generation-{_identify(row)[:12]}"),
+             "messages": messages, "completion": render(trace),
+             "answer": None if answer is None else str(answer), "answer_ok": None,
+             "source": "distill", "meta": meta, "schema": SCHEMA}  # fmt: skip
+    record = Record.from_json(plain)
+    return replace(record, answer_ok=grade_trace(trace, record.answer, record.prompt).right)
 
 
 def _text(row: dict[str, Any], key: str) -> str:
     if not isinstance(row.get(key), str):
-        raise _Rejected("broken line", f"key {key!r}: expected text, found {row.get(key)!r:.40}")
+        raise DataError(f"key {key!r}: expected text, found {row.get(key)!r:.40}")
     return row[key]
-
-
-def _grade(trace: Trace, gold: str | None) -> bool | None:
-    """Whether the trace ends with the gold answer, as text or as mathematics."""
-    if gold is None:
-        return None
-    last = trace.parts[-1] if trace.parts else None
-    tail = last.text if isinstance(last, Segment) else ""
-    topics = [topic for part in trace.parts if isinstance(part, Fork) for topic in part.topics]
-    text = plain_text(trace)
-    verdict = judge_answer(text, gold, tail, topics)[0]
-    return is_equal(find_closing(text) or "", gold) if verdict is False else verdict
-
-
-def _dump_rejected(origin: str, why: _Rejected, row: dict[str, Any]) -> str:
-    out = {"origin": origin, "reason": why.reason, "detail": why.detail, "generation": row}
-    return json.dumps(out, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""What a build leaves out whatever its answer: over-long traces, and near-duplicates of kept ones.
+"""What a build rejects whatever its answer: over-long traces, and near-duplicates of kept ones.
 
 Two traces are near-duplicates when prompt and text each have almost the same words in almost the
 same order (SimHash of words and word pairs), and the same numbers and names in the same order: a
@@ -12,6 +12,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
+
+from pdata.record import Rejection
 
 # bits of 64; finds a changed word in 91 of 100 questions of GSM8K and 97 of 100 answers, and calls
 # no two of its problems alike
@@ -30,14 +32,6 @@ class Fingerprint:
     prompt: int
     text: int
     facts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """Why a trace is left out: a reason that can be counted, and the case in detail."""
-
-    reason: str
-    detail: str
 
 
 def take_fingerprint(prompt: str, text: str) -> Fingerprint:
@@ -92,18 +86,18 @@ class TraceFilter:
             lambda: (array("I"), array("Q"))
         )
 
-    def reason(self, origin: str, print_: Fingerprint) -> Drop | None:
-        """Why the trace from `origin` (FILE:row) is left out; None lets it pass and keeps it."""
-        if self.max_words is not None and print_.words > self.max_words:
-            return Drop("over-long", f"{print_.words} words; at most {self.max_words}")
+    def check(self, origin: str, fingerprint: Fingerprint) -> Rejection | None:
+        """Why the trace from `origin` (FILE:row) is rejected; None lets it pass and keeps it."""
+        if self.max_words is not None and fingerprint.words > self.max_words:
+            return Rejection("over-long", f"{fingerprint.words} words; at most {self.max_words}")
         if self.near_duplicates:
-            twin = self._find(print_)
+            twin = self._find(fingerprint)
             if twin is not None:
-                return Drop("near-duplicate", f"of {self._origin(twin)}")
-        self.add(origin, print_)
+                return Rejection("near-duplicate", f"of {self._origin(twin)}")
+        self.add(origin, fingerprint)
         return None
 
-    def add(self, origin: str, print_: Fingerprint) -> None:
+    def add(self, origin: str, fingerprint: Fingerprint) -> None:
         """Keep a trace without a question."""
         if not self.near_duplicates:
             return
@@ -111,25 +105,25 @@ class TraceFilter:
         if file not in self.files:
             self.files[file] = len(self.names)
             self.names.append(file)
-        numbers, texts = self.buckets[print_.facts & 0xFFFF]
+        numbers, texts = self.buckets[fingerprint.facts & 0xFFFF]
         numbers.append(len(self.facts))
-        texts.append(print_.text)
+        texts.append(fingerprint.text)
         self.where[0].append(self.files[file])
         self.where[1].append(int(row))
-        self.prompts.append(print_.prompt)
-        self.facts.append(print_.facts)
+        self.prompts.append(fingerprint.prompt)
+        self.facts.append(fingerprint.facts)
 
-    def _find(self, print_: Fingerprint) -> int | None:
-        """The first kept trace that `print_` is a near-duplicate of."""
-        bucket = self.buckets.get(print_.facts & 0xFFFF)
+    def _find(self, fingerprint: Fingerprint) -> int | None:
+        """The first kept trace that `fingerprint` is a near-duplicate of."""
+        bucket = self.buckets.get(fingerprint.facts & 0xFFFF)
         if bucket is None:
             return None
         numbers, texts = bucket
-        distances = np.bitwise_count(np.frombuffer(texts, np.uint64) ^ np.uint64(print_.text))
+        distances = np.bitwise_count(np.frombuffer(texts, np.uint64) ^ np.uint64(fingerprint.text))
         for at in np.flatnonzero(distances <= MAX_DISTANCE):
             i = numbers[at]
-            near = (self.prompts[i] ^ print_.prompt).bit_count() <= MAX_DISTANCE
-            if near and self.facts[i] == print_.facts:
+            near = (self.prompts[i] ^ fingerprint.prompt).bit_count() <= MAX_DISTANCE
+            if near and self.facts[i] == fingerprint.facts:
                 return i
         return None
 

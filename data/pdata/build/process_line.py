@@ -1,118 +1,106 @@
-"""What becomes of one line of a source: a record with its form and grade, or why it is set aside.
+"""What becomes of one line of a source: a record with its form and grade, or why it is rejected.
 
-Runs in a worker, and depends on nothing but the line and how to build.
+Depends on nothing but the line and how to build. Rewriting may wait for a server, and can run in
+threads; grading keeps time by an alarm, and needs the main thread of a process.
 """
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pbranch.errors import DataError
+from pbranch.files.jsonl import JsonLine
 from pbranch.format.tagged_text import render, separators_of
 from pbranch.format.tree import plain_text
-from pdata.build.filters import Drop, Fingerprint, take_fingerprint
-from pdata.grading.answer_match import judge_answer
-from pdata.record import Record, dump_line
-from pdata.rules import rewriter
+from pdata.build.filters import Fingerprint, take_fingerprint
+from pdata.grading.answer_match import Verdict, grade_trace
+from pdata.record import Record, Rejection
 from pdata.rules.rewriter import Rewrite
 from pdata.sources.fields import FieldMap
-from pdata.sources.reader import RawLine, Source, read_source
+from pdata.sources.reader import Source, read_source
 
-# text, prompt, gold answer -> tree
-Rewriter = Callable[[str, str, str | None], Rewrite]
+# text, prompt -> tree
+Rewriter = Callable[[str, str], Rewrite]
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class LineOptions:
     """How lines are processed. fingerprint: whether a filter will ask for one."""
 
     fields: FieldMap
-    rewrite: Rewriter
+    rewriter: Rewriter
     drop_wrong: bool = False
     fingerprint: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What became of `source`: `line` is JSON for the file that `accepted` says."""
+class Rewritten:
+    """A source and what a rewriter made of it."""
 
-    accepted: bool
-    line: str
-    form: str  # branches or linear; of a rejected line, the reason
-    reason: str = ""  # why a linear trace stayed linear
-    answer_ok: bool | None = None
-    source: RawLine | None = None
+    source: Source
+    rewrite: Rewrite
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A record, and its fingerprint where a filter asks for one."""
+
+    record: Record
     fingerprint: Fingerprint | None = None
 
-    def drop(self, why: Drop) -> "Result":
-        """The same line, set aside after all."""
-        assert self.source is not None
-        return reject(self.source, why.reason, why.detail)
 
-
-def by_rules(text: str, prompt: str, answer: str | None) -> Rewrite:
-    """The rules as a `Rewriter`; they look at no answer."""
-    return rewriter.rewrite(text, prompt)
-
-
-def process(job: Job, line: RawLine) -> Result:
+def process_line(options: LineOptions, line: JsonLine) -> Accepted | Rejection:
     """One line from JSON to record."""
+    return grade_line(options, rewrite_line(options, line))
+
+
+def rewrite_line(options: LineOptions, line: JsonLine) -> Rewritten | Rejection:
+    """One line from JSON to tree. Raises DataError when a rewriter's server is gone."""
     try:
-        source = read_source(line, job.fields)
+        source = read_source(line, options.fields)
     except DataError as e:
-        return reject(line, "broken line", str(e))
+        return Rejection("broken line", str(e))
+    if any(source.trace.forks()):
+        return Rewritten(source, Rewrite(source.trace))  # tagged already
     text = plain_text(source.trace)
-    if next(source.trace.forks(), None) is not None:
-        found = Rewrite(source.trace)  # tagged already
-    else:
-        found = job.rewrite(text, source.prompt, source.answer)
-    answer_ok, graded_by = _grade(source, found)
-    if job.drop_wrong and answer_ok is False:
-        return reject(line, "wrong answer", f"expected {source.answer}")
-    record = _make_record(source, found, answer_ok, graded_by)
-    shown = take_fingerprint(source.prompt, plain_text(found.trace)) if job.fingerprint else None
-    form = record.meta["form"]
-    return Result(True, dump_line(record), form, found.reason, answer_ok, line, shown)
+    return Rewritten(source, options.rewriter(text, source.prompt))
 
 
-def remake(result: Result, record: Record) -> Result:
-    """The result of a line whose record was changed after all."""
-    meta = record.meta
-    return replace(result, line=dump_line(record), form=meta["form"], reason=meta.get("linear", ""))
+def grade_line(options: LineOptions, rewritten: Rewritten | Rejection) -> Accepted | Rejection:
+    """One line from tree to record."""
+    if isinstance(rewritten, Rejection):
+        return rewritten
+    source, rewrite = rewritten.source, rewritten.rewrite
+    verdict = grade_trace(rewrite.trace, source.answer, source.prompt, rewrite.blocks)
+    record = _make_record(source, rewrite, verdict)
+    if options.drop_wrong and record.answer_ok is False:
+        return Rejection("wrong answer", f"expected {source.answer}")
+    if not options.fingerprint:
+        return Accepted(record)
+    return Accepted(record, take_fingerprint(source.prompt, plain_text(rewrite.trace)))
 
 
-def reject(line: RawLine, reason: str, detail: str) -> Result:
-    """A line of the rejected file."""
-    row = {"origin": line.origin, "reason": reason, "detail": detail, "text": line.text}
-    return Result(False, json.dumps(row, ensure_ascii=False) + "\n", reason, source=line)
-
-
-def _make_record(source: Source, found: Rewrite, answer_ok: bool | None, graded_by: str) -> Record:
-    form = "linear" if found.reason else "branches"
+def _make_record(source: Source, rewrite: Rewrite, verdict: Verdict) -> Record:
+    form = "linear" if rewrite.reason else "branches"
     meta = {**source.meta, "origin": source.origin, "form": form}
-    kinds = dict.fromkeys(block.kind.value for block in found.blocks)
+    kinds = dict.fromkeys(block.kind.value for block in rewrite.blocks or ())
     extra = {
-        "separators": separators_of(found.trace),
-        "linear": found.reason,
-        "linear_because": found.detail if found.reason else "",
-        "note": "" if found.reason else found.detail,
-        "graded_by": graded_by,
-        "steps_found_by": "" if found.reason else ", ".join(kinds),
+        "separators": separators_of(rewrite.trace),
+        "linear": rewrite.reason,
+        "linear_because": rewrite.detail if rewrite.reason else "",
+        "note": "" if rewrite.reason else rewrite.detail,
+        "graded_by": verdict.by,
+        "steps_found_by": "" if rewrite.reason else ", ".join(kinds),
     }
     for key, value in extra.items():
         meta.pop(key, None)
         if value:
             meta[key] = value
-    completion = render(found.trace)
     return Record(
-        source.id, source.messages, completion, source.answer, answer_ok, source.source, meta
+        source.id,
+        source.messages,
+        render(rewrite.trace),
+        source.answer,
+        source.answer_ok if verdict.right is None else verdict.right,
+        source.source,
+        meta,
     )
-
-
-def _grade(source: Source, found: Rewrite) -> tuple[bool | None, str]:
-    if source.answer is None:
-        return source.answer_ok, ""
-    subjects = [s.label.subject for b in found.blocks for s in b.steps if s.label.subject]
-    tail = found.blocks[0].tail if found.blocks else ""
-    verdict, by = judge_answer(plain_text(found.trace), source.answer, tail, subjects)
-    return (source.answer_ok, "") if verdict is None else (verdict, by)

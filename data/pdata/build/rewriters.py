@@ -1,4 +1,4 @@
-"""Opens what a build may use beside the rules: a server's model, and a model that judges."""
+"""Opens what a build may use besides the rules: a server's model, and a model that judges."""
 
 import sys
 from collections.abc import Iterator

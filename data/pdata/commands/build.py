@@ -18,12 +18,12 @@ class Rewriter(StrEnum):
 
 def build(
     source: Annotated[str, typer.Argument(help="A file, a folder, hf:DATASET[:SPLIT], or -.")],
-    out: Annotated[Path, typer.Option(help="FILE.jsonl; FILE.rejected.jsonl goes beside it.")],
+    out: Annotated[Path, typer.Option(help="FILE.jsonl; FILE.rejected.jsonl goes next to it.")],
     rewriter: Annotated[Rewriter, typer.Option(help="What finds the branches.")] = Rewriter.rules,
     base_url: Annotated[str, typer.Option(help="For llm: an OpenAI-compatible server.")] = "",
     model: Annotated[str, typer.Option(help="For llm: the server's model.")] = "",
     votes: Annotated[int, typer.Option(min=1, help="For llm: votes on independence.")] = 3,
-    cache: Annotated[Path | None, typer.Option(help="For llm: replies; else beside OUT.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="For llm: replies; else next to OUT.")] = None,
     prices: Annotated[
         tuple[float, float], typer.Option(help="For llm: of a million tokens in, and out.")
     ] = (0, 0),

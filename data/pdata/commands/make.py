@@ -1,4 +1,4 @@
-"""Verbs of `pdata` beside building: making, converting and distilling traces. Thin, as cli.py."""
+"""The commands `pdata synth`, `convert` and `distill`. Thin, as cli.py."""
 
 import json
 from enum import StrEnum
@@ -41,7 +41,7 @@ def convert(
     dialect: Annotated[
         str, typer.Option("--from", help="multiverse, threadweaver, aspd or paper.")
     ],
-    out: Annotated[Path, typer.Option(help="FILE.jsonl; FILE.rejected.jsonl goes beside it.")],
+    out: Annotated[Path, typer.Option(help="FILE.jsonl; FILE.rejected.jsonl goes next to it.")],
     fields: Annotated[list[str] | None, typer.Option("--map", help="role=key.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
@@ -55,7 +55,7 @@ def distill(
     source: Annotated[
         Path, typer.Argument(help="Lines of `pinfer generate --json`; with --base-url, records.")
     ],
-    out: Annotated[Path, typer.Option(help="FILE.jsonl; FILE.rejected.jsonl goes beside it.")],
+    out: Annotated[Path, typer.Option(help="FILE.jsonl; FILE.rejected.jsonl goes next to it.")],
     base_url: Annotated[str, typer.Option(help="An OpenAI-compatible server to ask.")] = "",
     model: Annotated[str, typer.Option(help="The server's model.")] = "",
     n: Annotated[int, typer.Option("-n", min=1, help="Generations a prompt.")] = 1,
@@ -68,7 +68,7 @@ def distill(
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Keep the right ones among your own model's generations as training data."""
-    from pdata.build.distill import Rules, ask
+    from pdata.build.distill import Criteria, ask
     from pdata.build.distill import distill as run_distill
     from pdata.llm.chat_client import Client
 
@@ -80,8 +80,8 @@ def distill(
         options = {"skip_special_tokens": False}
         with Client(base_url, model, cache=out.with_suffix(".replies"), options=options) as client:
             ask(asked, source, client, n=n, workers=workers, resume=resume)
-    rules = Rules(forked=not linear_too, unknown=keep_unknown)
-    show(run_distill(source, out, rules=rules, resume=resume), as_json)
+    criteria = Criteria(forked=not linear_too, unknown=keep_unknown)
+    show(run_distill(source, out, criteria=criteria, resume=resume), as_json)
 
 
 def show(counts: dict[str, Any], as_json: bool) -> None:

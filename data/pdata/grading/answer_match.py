@@ -1,51 +1,92 @@
-"""Decides whether a trace ends with the gold answer of its source.
+"""Decides whether a trace ends with the gold answer of its source, the same for every command.
 
-A closing form (`name: …`, `answer: …`, \\boxed{…}, `#### …`) counts; without one, the conclusion
-does, when it names the gold answer and nothing else that a step was about. Knows no files.
+A closing form counts, as text or as mathematics. Without one the conclusion does, when it names
+the gold answer and nothing else that a step was about. Knows no files.
 """
 
 import re
 from collections.abc import Sequence
-from itertools import chain
+from dataclasses import dataclass
 
-from pdata.grading.closing_form import extract_answer
+from pbranch.format.tree import Fork, Trace, plain_text
+from pdata.grading.closing_form import clean_answer, find_closing
+from pdata.grading.math_equal import is_equal
+from pdata.rules.back_references import EDGES
+from pdata.rules.prompt import Prompt
+from pdata.rules.rewriter import rewrite
+from pdata.rules.steps import Block
 
-_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
-_HASHED = re.compile(r"^####[ \t]*([^\n#%]+)$", re.MULTILINE)
-_WRAPPING = re.compile(r"""^[\s"'“”‘’*_`{}()\[\]$]+|[\s"'“”‘’*_`{}()\[\]$.,;:!?。]+$""")
-_FORM = re.compile(r"^(?:name|answer)\s*:\s*", re.IGNORECASE)
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """right: None where it cannot be told; by: `closing`, `mathematics` or `conclusion`."""
+
+    right: bool | None = None
+    by: str = ""
 
 
-def judge_answer(
-    text: str, answer: str, tail: str = "", subjects: Sequence[str] = ()
-) -> tuple[bool | None, str]:
-    """(whether `text` ends with `answer`, or None when it cannot be told; by what).
+def grade_trace(
+    trace: Trace, answer: str | None, prompt: str, blocks: Sequence[Block] | None = None
+) -> Verdict:
+    """Whether `trace` ends with `answer`, the gold one of `prompt`, None where there is none.
 
-    tail: what follows the steps; subjects: what the steps were about, `answer` among them or not.
+    blocks: what a rewriter has found in the trunk; None where only the trace tells.
     """
-    gold = clean_answer(answer)
+    if answer is None:
+        return Verdict()
+    text = plain_text(trace)
+    verdict = grade_text(text, answer)
+    if verdict.right is not None:
+        return verdict
+    if blocks is None and any(trace.forks()):
+        return grade_conclusion(*_read_tree(trace, prompt), answer)
+    if blocks is None:
+        blocks = rewrite(text, prompt).blocks
+    return grade_conclusion(*_read_blocks(blocks or ()), answer)
+
+
+def grade_text(text: str, answer: str) -> Verdict:
+    """By the closing form alone."""
     closing = find_closing(text)
-    if closing is not None:
-        return clean_answer(closing) == gold, "closing"
-    if not tail.strip() or not any(clean_answer(s) == gold for s in subjects):
-        return None, ""
-    named = {clean_answer(s) for s in subjects if re.search(rf"(?<!\w){re.escape(s)}(?!\w)", tail)}
-    return named == {gold}, "conclusion"
+    if closing is None:
+        return Verdict()
+    if clean_answer(closing) == clean_answer(answer):
+        return Verdict(True, "closing")
+    return Verdict(True, "mathematics") if is_equal(closing, answer) else Verdict(False, "closing")
 
 
-def find_closing(text: str) -> str | None:
-    """What the last closing form of `text` says, None without one."""
-    closing = extract_answer(text)
-    if closing is not None:
-        return closing
-    forms = list(chain(_BOXED.findall(text), _HASHED.findall(text)))
-    return forms[-1] if len(forms) == 1 or _BOXED.search(text) else None
+def grade_conclusion(conclusion: str, subjects: Sequence[str], answer: str) -> Verdict:
+    """By the only one of the steps' subjects that the text after them names."""
+    gold = clean_answer(answer)
+    if not conclusion.strip() or gold not in map(clean_answer, subjects):
+        return Verdict()
+    named = {
+        clean_answer(subject)
+        for subject in subjects
+        if re.search(rf"(?<!\w){re.escape(subject)}(?!\w)", conclusion)
+    }
+    return Verdict(named == {gold}, "conclusion")
 
 
-def clean_answer(answer: str) -> str:
-    """`answer` without case, spacing, quotes, brackets and closing punctuation."""
-    text = " ".join(answer.split()).casefold()
-    while (shorter := _FORM.sub("", _WRAPPING.sub("", text))) != text:
-        text = shorter
-    number = text.replace(",", "")
-    return number if re.fullmatch(r"-?\d+(\.\d+)?", number) else text
+def _read_tree(trace: Trace, prompt: str) -> tuple[str, list[str]]:
+    """(what follows the first block of the trunk, the subjects of all). A branch that says nothing
+    is a heading, which is no subject."""
+    known, subjects = Prompt(prompt), []
+    for fork in trace.forks():
+        for topic, branch in zip(fork.topics, fork.branches, strict=True):
+            if re.search(r"\w", plain_text(branch)[len(topic) :]):
+                subjects.append(_find_subject(topic, known))
+    first = next(i for i, part in enumerate(trace.parts) if isinstance(part, Fork))
+    return plain_text(Trace(trace.parts[first + 1 :])), [s for s in subjects if s]
+
+
+def _find_subject(topic: str, prompt: Prompt) -> str:
+    """The longest end of a topic that the prompt knows, else all of it."""
+    words = topic.strip(EDGES).split()
+    ends = (" ".join(words[i:]) for i in range(len(words)))
+    return next(filter(prompt.knows, ends), " ".join(words))
+
+
+def _read_blocks(blocks: Sequence[Block]) -> tuple[str, list[str]]:
+    subjects = [step.label.subject for block in blocks for step in block.steps]
+    return blocks[0].tail if blocks else "", [s for s in subjects if s]

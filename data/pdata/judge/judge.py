@@ -1,6 +1,6 @@
 """Measured independence: by how much a causal LM finds a branch harder without its siblings.
 
-The model reads plain text. One pass holds both readings: the text as it stands, and then every
+The model reads plain text. One pass scores it twice: as the text stands, and then every
 branch once more where its first sibling starts, so that it follows on what precedes the block and
 on nothing else. Knows no files; a score is a function of the trace alone.
 """
@@ -21,7 +21,7 @@ from pbranch.format.visibility import dense_mask, layout_tensor
 from pbranch.hf.base_models import load_config, locate
 from pbranch.hf.prompt import render_prompt
 from pbranch.hf.segment_codec import SegmentCodec
-from pdata.judge.rows import Span, read, repeat_branches
+from pdata.judge.rows import Span, make_scoring_rows, repeat_without_siblings
 from pdata.record import Record
 
 THRESHOLD = 0.2  # nats per token; chosen on the shipped base, every model has its own scale
@@ -59,12 +59,12 @@ class Judge:
         """
         if not any(trace.forks()):
             return []
-        reading = read(self._prompt(messages), trace, self.codec)
-        longest = max(reading.layout.position_ids) + 1
+        rows = make_scoring_rows(self._prompt(messages), trace, self.codec)
+        longest = max(rows.layout.position_ids) + 1
         if longest > self.context:
             raise DataError(f"{longest} tokens, the judge reads at most {self.context}")
-        found = self.log_probs(reading.layout)
-        return [[_mean(found[a] - found[b]) for a, b in fork] for fork in reading.pairs]
+        log_probs = self.log_probs(rows.layout)
+        return [[_mean(log_probs[a] - log_probs[b]) for a, b in fork] for fork in rows.pairs]
 
     def find_dependence(self, scores: Sequence[float]) -> str | None:
         """Which branch of one fork needs its siblings; None where none does."""
@@ -120,7 +120,7 @@ class Judge:
         return mask.masked_fill_(~seen, torch.finfo(mask.dtype).min)
 
 
-def measure(record: Record, judge: Judge) -> Record:
+def judge_record(record: Record, judge: Judge) -> Record:
     """The record with `meta.independence`, the worst score of each of its blocks; blocks that
     depend on their order are linear again, and so are all where nothing could be measured."""
     trace = parse(record.completion, record.meta.get("separators"))
@@ -128,18 +128,18 @@ def measure(record: Record, judge: Judge) -> Record:
     if not forks:
         return record
     meta = dict(record.meta)
-    found: list[str | None]
+    dependences: list[str | None]
     try:
         scores = judge.score(record.messages, trace)
     except (DataError, RequestError) as e:
-        reason, found = "not measured", [str(e)] * forks
+        reason, dependences = "not measured", [str(e)] * forks
     else:
         meta["independence"] = [round(max(branches), 3) for branches in scores]
-        reason, found = "dependent steps", [judge.find_dependence(s) for s in scores]
-    if not any(found):
+        reason, dependences = "dependent steps", [judge.find_dependence(s) for s in scores]
+    if not any(dependences):
         return replace(record, meta=meta)
-    trace = straighten(trace, [bool(f) for f in found])
-    meta["linear_because"] = next(f for f in found if f)
+    trace = flatten_forks(trace, [bool(f) for f in dependences])
+    meta["linear_because"] = next(f for f in dependences if f)
     if not any(trace.forks()):
         meta |= {"form": "linear", "linear": reason}
         meta.pop("steps_found_by", None)
@@ -149,7 +149,7 @@ def measure(record: Record, judge: Judge) -> Record:
     return replace(record, completion=render(trace), meta=meta)
 
 
-def straighten(trace: Trace, chosen: Sequence[bool]) -> Trace:
+def flatten_forks(trace: Trace, chosen: Sequence[bool]) -> Trace:
     """The trace with the chosen forks (in the order of `all_forks`) as plain text; a fork inside a
     chosen one stays unless it is chosen too."""
     marks = iter(chosen)
@@ -160,9 +160,9 @@ def straighten(trace: Trace, chosen: Sequence[bool]) -> Trace:
             if isinstance(part, Segment):
                 parts.append(part)
                 continue
-            straight = next(marks)
+            flat = next(marks)
             branches = tuple(map(walk, part.branches))
-            if not straight:
+            if not flat:
                 parts.append(replace(part, branches=branches))
                 continue
             for i, branch in enumerate(branches):
@@ -199,7 +199,8 @@ def _check_hiding(judge: Judge, name: str) -> None:
     prompt, first, second = [5, 9, 4], [7, 3, 8, 6], [3, 7, 9, 5, 4]
     spans = [Span(3, 4, 7), Span(7, 8, 12)]
     try:
-        ours = judge.logits(repeat_branches([*prompt, *first, *second], [spans]).layout).float()
+        rows = repeat_without_siblings([*prompt, *first, *second], [spans])
+        ours = judge.logits(rows.layout).float()
         texts = ([*prompt, *first, *second], [*prompt, *second])
         theirs = [
             judge.model(input_ids=torch.tensor([text], device=ours.device)).logits[0]

@@ -7,9 +7,8 @@ the block as if no sibling had been written. Knows no model.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pbranch.format.layout import Layout
+from pbranch.format.layout import Layout, TextEncoder
 from pbranch.format.tree import Fork, Segment, Trace
-from pbranch.hf.segment_codec import SegmentCodec
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,28 +25,29 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """Rows of both readings. pairs: by fork (in the order of `Trace.all_forks`) and branch, the
-    rows that predict its tokens after the topic, with its siblings in sight and without."""
+class ScoringRows:
+    """A layout with every branch twice. pairs: by fork (in the order of `Trace.all_forks`) and
+    branch, the rows that predict its tokens after the topic, with its siblings in sight and
+    without."""
 
     layout: Layout
     pairs: list[list[tuple[slice, slice]]]
 
 
-def read(prompt: Sequence[int], trace: Trace, codec: SegmentCodec) -> Reading:
-    """Both readings of a trace that has forks, up to the end of its last block."""
-    writer = _PlainText(codec, prompt)
+def make_scoring_rows(prompt: Sequence[int], trace: Trace, encoder: TextEncoder) -> ScoringRows:
+    """The rows of a trace that has forks, up to the end of its last block."""
+    writer = _PlainText(encoder, prompt)
     writer.trace(trace)
-    return repeat_branches(writer.ids, writer.blocks)
+    return repeat_without_siblings(writer.ids, writer.blocks)
 
 
-def repeat_branches(plain: Sequence[int], blocks: Sequence[Sequence[Span]]) -> Reading:
+def repeat_without_siblings(plain: Sequence[int], blocks: Sequence[Sequence[Span]]) -> ScoringRows:
     """The rows of a plain text, and again those of branches with earlier siblings.
 
     They move up to where the block starts: left at their place, the gap alone cost the shipped base
     up to 1 nat a token in independent blocks, as much as a missing step does in dependent ones.
     Blocks that start last are repeated first. So every row is hidden from one run of rows at most:
-    from the branches of the blocks that start at it or before it, which follow one another.
+    from the branches of the blocks that start at it or before it, which are consecutive.
     """
     covered = max(block[-1].stop for block in blocks)
     ids, positions, hidden = list(plain[:covered]), list(range(covered)), [0] * covered
@@ -64,19 +64,19 @@ def repeat_branches(plain: Sequence[int], blocks: Sequence[Sequence[Span]]) -> R
             positions += range(first.start, first.start + size)
             hidden += [len(ids)] * size
     level = [(start, len(ids)) if start else (0, 0) for start in hidden]
-    return Reading(Layout(ids, positions, doc=[0] * len(ids), hidden=[level]), pairs)
+    return ScoringRows(Layout(ids, positions, doc=[0] * len(ids), hidden=[level]), pairs)
 
 
 class _PlainText:
     """Appends the rows of a plain text; notes where the branches of each fork lie."""
 
-    def __init__(self, codec: SegmentCodec, prompt: Sequence[int]) -> None:
-        self.codec = codec
+    def __init__(self, encoder: TextEncoder, prompt: Sequence[int]) -> None:
+        self.encoder = encoder
         self.ids = list(prompt)
         self.blocks: list[list[Span]] = []
 
     def text(self, text: str) -> None:
-        self.ids += self.codec.encode(text)
+        self.ids += self.encoder.encode(text)
 
     def trace(self, trace: Trace, skip: str = "") -> None:
         for i, part in enumerate(trace.parts):

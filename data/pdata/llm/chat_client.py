@@ -41,7 +41,7 @@ class Refused(DataError):
     into files, which are the same wherever the server stands."""
 
 
-class _Again(Exception):
+class _Retryable(Exception):
     """What went wrong may pass; `after`: seconds that the server asked to wait."""
 
     def __init__(self, why: str, after: float | None = None) -> None:
@@ -49,7 +49,7 @@ class _Again(Exception):
         self.after = after
 
 
-class _GaveUp(DataError):
+class _RetriesExhausted(DataError):
     """The last try went wrong as well."""
 
 
@@ -127,7 +127,7 @@ class Client:
         body = {"model": self.model, "messages": list(messages), **self.options}
         try:
             reply = self._send_with(schema, body)
-        except _GaveUp as e:
+        except _RetriesExhausted as e:
             self._ping(e)
             raise Refused(str(e)) from e
         except Refused as e:
@@ -175,9 +175,9 @@ class Client:
             try:
                 reply = self._post(body)
                 break
-            except _Again as e:
+            except _Retryable as e:
                 if attempt == self.tries:
-                    raise _GaveUp(f"{e} ({attempt} tries)") from e
+                    raise _RetriesExhausted(f"{e} ({attempt} tries)") from e
                 self._count(retries=1)
                 self._wait(attempt, e.after)
         self._answered = True
@@ -193,7 +193,7 @@ class Client:
             raise DataError(f"{self.url}: the run ended before an answer came")
 
     def _post(self, body: dict[str, Any]) -> Reply:
-        """One request. Raises _Again on what may pass, Refused, and DataError on what will not."""
+        """One request. Raises _Retryable on what may pass, Refused, else DataError."""
         self._count(requests=1)
         deadline = time.monotonic() + self.timeout
         data = bytearray()
@@ -202,11 +202,11 @@ class Client:
                 for chunk in response.iter_bytes():
                     data += chunk
                     if time.monotonic() > deadline:
-                        raise _Again(f"no whole reply in {self.timeout:g} s")
+                        raise _Retryable(f"no whole reply in {self.timeout:g} s")
         except httpx2.TimeoutException as e:
-            raise _Again(f"no reply in {self.timeout:g} s") from e
+            raise _Retryable(f"no reply in {self.timeout:g} s") from e
         except (httpx2.TransportError, httpx2.DecodingError) as e:
-            raise _Again(str(e) or type(e).__name__) from e
+            raise _Retryable(str(e) or type(e).__name__) from e
         except httpx2.InvalidURL as e:
             raise DataError(f"{self.url}: not a URL ({e})") from e
         if response.status_code == 200:
@@ -215,7 +215,7 @@ class Client:
         if response.status_code in _REFUSALS:
             raise Refused(said)
         if response.status_code in (408, 409, 425, 429) or response.status_code >= 500:
-            raise _Again(said, _read_retry_after(response.headers.get("retry-after", "")))
+            raise _Retryable(said, _read_retry_after(response.headers.get("retry-after", "")))
         advice = _ADVICE.get(response.status_code, _OTHER_ADVICE)
         raise DataError(f"{self.url}: {said}; {advice}")
 
@@ -231,7 +231,7 @@ class Client:
 
 
 def _read_reply(data: bytes) -> Reply:
-    """Raises _Again where `data` is no chat completion."""
+    """Raises _Retryable where `data` is no chat completion."""
     try:
         body = json.loads(data)
         choice, usage = body["choices"][0], body.get("usage") or {}
@@ -245,7 +245,7 @@ def _read_reply(data: bytes) -> Reply:
             int(usage.get("completion_tokens") or 0),
         )
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as e:
-        raise _Again(f"not a chat completion: {_shorten(data)}") from e
+        raise _Retryable(f"not a chat completion: {_shorten(data)}") from e
 
 
 def _read_retry_after(value: str) -> float | None:

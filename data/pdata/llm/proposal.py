@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pbranch.format.tree import Fork, Segment, Trace, make_trace
-from pdata.rules.labels import MAX_WORDS, Kind, Label, Prompt, count_words, title_of
+from pdata.rules.labels import MAX_WORDS, Kind, Label, count_words, title_of
+from pdata.rules.prompt import Prompt
 from pdata.rules.steps import Block, Step
 
 MAX_TOPIC = 80  # characters, for scripts that put no spaces between words
@@ -180,9 +181,9 @@ def _edit(body: str, branch: Branch, known: set[str], siblings: Sequence[str]) -
         return body
     edited = body
     for edit in branch.edits:
-        found = edited.count(edit.source) if edit.source else 0
-        if found != 1:
-            raise Fault("edit does not fit", f"source {edit.source!r:.80} stands {found} times in "
+        count = edited.count(edit.source) if edit.source else 0
+        if count != 1:
+            raise Fault("edit does not fit", f"source {edit.source!r:.80} stands {count} times in "
                         f"branch {branch.topic!r}, expected once")  # fmt: skip
         edited = edited.replace(edit.source, edit.replacement)
     kept, found_now = (_NUMBER.findall(_without(text, siblings)) for text in (body, edited))

@@ -13,14 +13,15 @@ from itertools import pairwise
 from string import Template
 from typing import Any, TypeVar
 
+from rapidfuzz.distance import Levenshtein
+
 from pbranch.format.tree import Trace, make_trace, plain_text
-from pdata.grading.answer_match import find_closing, judge_answer
+from pdata.grading.closing_form import clean_answer, find_closing
 from pdata.llm.chat_client import Client, Refused
-from pdata.llm.edit_distance import relative_distance
 from pdata.llm.proposal import Branch, Edit, Fault, build_trace, number_sentences, split_sentences
 from pdata.rules import rewriter
 from pdata.rules.independence import find_dependence
-from pdata.rules.labels import Prompt
+from pdata.rules.prompt import Prompt
 from pdata.rules.rewriter import Rewrite
 from pdata.rules.steps import Block
 
@@ -64,25 +65,25 @@ class LLMRewriter:
         self.client, self.votes, self.attempts = client, votes, attempts
         self.max_distance = max_distance
 
-    def rewrite(self, text: str, prompt: str, answer: str | None = None) -> Rewrite:
-        """The trace of a linear text; `answer` is the gold one where it is known.
+    def rewrite(self, text: str, prompt: str) -> Rewrite:
+        """The trace of a linear text.
 
         Forked by the model: no reason, no block. Linear since the model finds no independent steps
         or they turn out dependent: the reason. Where the model's replies cannot be used, what the
         rules make of the text, and in `detail` why. Raises DataError when the server is gone.
         """
         try:
-            return Rewrite(self._fork(text, prompt, answer))
+            return Rewrite(self._fork(text, prompt))
         except (Fault, Refused) as e:
             reason = e.reason if isinstance(e, Fault) else "request refused"
             detail = e.detail if isinstance(e, Fault) else str(e)
         if reason in (NO_STEPS, DEPENDENT):
             return Rewrite(make_trace(text), reason, detail)
-        found = rewriter.rewrite(text, prompt)
+        by_rules = rewriter.rewrite(text, prompt)
         why = f"by rules, since the model's reply had: {reason} ({detail})"
-        return replace(found, detail="; ".join(filter(None, (found.detail, why))))
+        return replace(by_rules, detail="; ".join(filter(None, (by_rules.detail, why))))
 
-    def _fork(self, text: str, prompt: str, answer: str | None) -> Trace:
+    def _fork(self, text: str, prompt: str) -> Trace:
         sentences = split_sentences(text)
         if len(sentences) < 2:
             raise Fault(NO_STEPS)
@@ -91,7 +92,7 @@ class LLMRewriter:
             trace, blocks = build_trace(sentences, _read_proposal(reply), prompt)
             if not blocks:
                 raise Fault(NO_STEPS)
-            self._check(text, prompt, answer, trace, blocks)
+            self._check(text, prompt, trace, blocks)
             self._vote(prompt, text, trace, blocks)
             return trace
 
@@ -121,10 +122,10 @@ class LLMRewriter:
             except Refused as e:
                 fault = e
                 break
-            found = _find_json(reply.content)
-            talk.append({"role": "assistant", "content": found or "{}"})
+            json_text = _find_json(reply.content)
+            talk.append({"role": "assistant", "content": json_text or "{}"})
             try:
-                return read(_parse(found, reply.finish_reason))
+                return read(_parse(json_text, reply.finish_reason))
             except (Fault, Refused) as e:
                 fault = e
             if isinstance(fault, Refused) or fault.reason == NO_STEPS:
@@ -133,22 +134,16 @@ class LLMRewriter:
             talk.append(_say("retry", reason=str(fault)))
         raise doubt or fault
 
-    def _check(
-        self, text: str, prompt: str, answer: str | None, trace: Trace, blocks: list[Block]
-    ) -> None:
+    def _check(self, text: str, prompt: str, trace: Trace, blocks: list[Block]) -> None:
         """Raises Fault where the text changed too much, or its answer, or words say dependent."""
         plain = plain_text(trace)
-        if relative_distance(text, plain) > self.max_distance:
+        if Levenshtein.normalized_distance(text, plain) > self.max_distance:
             raise Fault("too many edits", f"more than {self.max_distance:.0%} of the text changed")
-        closing = find_closing(text)
-        if find_closing(plain) != closing:
-            raise Fault("answer changed", f"it was {closing!r}, it is {find_closing(plain)!r}")
-        if closing is not None and find_closing(blocks[-1].tail) != closing:
+        before, after, in_tail = map(_read_closing, (text, plain, blocks[-1].tail))
+        if after != before:
+            raise Fault("answer changed", f"it was {before!r}, it is {after!r}")
+        if before is not None and in_tail != before:
             raise Fault("answer in a branch", "the final answer belongs after the last block")
-        if answer is not None:
-            before, after = (judge_answer(t, answer)[0] for t in (text, plain))
-            if before is not after:
-                raise Fault("answer changed", f"expected {answer!r}")
         for block in blocks:
             if dependence := find_dependence(block, Prompt(prompt)):
                 raise Fault(DEPENDENT, dependence)
@@ -168,6 +163,11 @@ class LLMRewriter:
                 raise Fault(DEPENDENT, reason)
             if not same:
                 raise Fault("content changed", reason)
+
+
+def _read_closing(text: str) -> str | None:
+    closing = find_closing(text)
+    return None if closing is None else clean_answer(closing)
 
 
 def _say(name: str, **values: str) -> dict[str, str]:
@@ -199,10 +199,10 @@ def _find_json(content: str) -> str:
     return said[said.find("{") : said.rfind("}") + 1]
 
 
-def _parse(found: str, finish_reason: str) -> dict[str, Any]:
+def _parse(json_text: str, finish_reason: str) -> dict[str, Any]:
     cut = "the reply was cut off; " if finish_reason == "length" else ""
     try:
-        row = json.loads(found)
+        row = json.loads(json_text)
         json.dumps(row, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as e:
         raise Fault("not JSON", f"{cut}{e}") from e
@@ -228,7 +228,7 @@ def _read_groups(row: dict[str, Any], n: int) -> list[Any]:
         if not whole or not 1 <= group[0] <= group[-1] <= len(steps):
             raise Fault("wrong schema", f"group {group!r:.60}: expected the numbers of steps")
         if any(b != a + 1 for a, b in pairwise(group)):
-            raise Fault("wrong schema", f"group {group}: its steps do not follow one another")
+            raise Fault("wrong schema", f"group {group}: its steps are not consecutive")
     return groups
 
 

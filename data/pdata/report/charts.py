@@ -170,7 +170,7 @@ def draw_mask(trace: Trace) -> Mask:
 
     for branches, words in CUTS:
         codec, shown = WordCodec(), _shorten(trace, branches, words)
-        layout = build_layout(codec.encode("(prompt)"), shown, codec, WORD_MARKERS)  # type: ignore[arg-type]
+        layout = build_layout(codec.encode("(prompt)"), shown, codec, WORD_MARKERS)
         if len(layout) <= ROWS:
             break
     n = min(len(layout), ROWS)
@@ -224,5 +224,5 @@ def _shorten(trace: Trace, branches: int, words: int, topic: str = "") -> Trace:
 
 
 def _cut_text(text: str, words: int) -> str:
-    found = split_words(text)
-    return text if len(found) <= words else "".join(found[:words]) + " …"
+    pieces = split_words(text)
+    return text if len(pieces) <= words else "".join(pieces[:words]) + " …"

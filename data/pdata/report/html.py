@@ -41,7 +41,7 @@ class Example:
 
 
 @dataclass(slots=True)
-class Findings:
+class ReportData:
     """What one pass over a file keeps."""
 
     groups: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
@@ -84,16 +84,16 @@ def _mask_order(example: Example) -> tuple[int, int]:
 def write_html(path_in: str | Path, path_out: str | Path) -> None:
     """Write the page about a trace file; `-` is stdin or stdout. Raises DataError.
 
-    Reads `FILE.rejected.jsonl` too, where it lies beside FILE.
+    Reads `FILE.rejected.jsonl` too, where it lies next to FILE.
     """
     if str(path_in) != "-" and Path(path_in).resolve() == Path(path_out).resolve():
         raise DataError(f"{path_out}: is the trace file itself; give another file for the page")
-    found = Findings()
+    data = ReportData()
     for record, trace in read_traces(path_in):
-        found.add(record, trace)
-    page = _render(found, Path(path_in)).lstrip()
+        data.add(record, trace)
+    page = _render(data, Path(path_in)).lstrip()
     with open_writer(path_out) as out:
-        # a lone surrogate is legal in JSON, but no file can hold it
+        # a file's name may hold bytes that are no text
         out.write(page.encode("utf-8", "replace").decode("utf-8"))
 
 
@@ -101,7 +101,7 @@ def _count_rejected(path: Path) -> Counter[str]:
     return Counter(str(row.get("reason")) for row in read_objects(path))
 
 
-def _render(found: Findings, path: Path) -> str:
+def _render(data: ReportData, path: Path) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -109,8 +109,8 @@ def _render(found: Findings, path: Path) -> str:
     template = environment.from_string(
         files("pdata.report").joinpath("report.html").read_text("utf-8")
     )
-    tally, rejected = found.groups[ALL], rejected_path(path)
-    figures = summarise(found.groups)
+    tally, rejected = data.groups[ALL], rejected_path(path)
+    figures = summarise(data.groups)
     return template.render(
         name="stdin" if str(path) == "-" else path.name,
         charts=charts,
@@ -120,16 +120,16 @@ def _render(found: Findings, path: Path) -> str:
         widths=charts.draw_histogram(tally.widths),
         lengths=charts.draw_histogram(tally.lengths),
         ratios=charts.draw_histogram(tally.ratios, 100),
-        scores=charts.draw_histogram(found.scores, 100),
+        scores=charts.draw_histogram(data.scores, 100),
         answers=[(word, tally.answers[ok]) for ok, word in ANSWERS.items()],
-        linear=found.linear.most_common(),
+        linear=data.linear.most_common(),
         rejected_name=rejected.name,
         rejected=_count_rejected(rejected).most_common() if rejected.exists() else None,
         columns=STATS,
         tasks=list(figures.items()),
         shown=SHOWN,
-        examples=found.examples,
+        examples=data.examples,
         longest=LONGEST,
-        masked=found.masked,
-        mask=charts.draw_mask(found.masked.trace) if found.masked else None,
+        masked=data.masked,
+        mask=charts.draw_mask(data.masked.trace) if data.masked else None,
     )

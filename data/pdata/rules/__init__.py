@@ -1,1 +1,1 @@
-"""The rewriter by rules: where the steps of a text are, and whether they need one another."""
+"""The rewriter by rules: where the steps of a text are, and whether they depend on each other."""

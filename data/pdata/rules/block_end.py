@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 
+from pbranch.format.paper_dialect import MARK, STEP_PATTERN
 from pdata.rules.labels import is_heading
 
-# what opens the paragraph behind the last step
+# what opens the paragraph after the last step
 _CONCLUDES = re.compile(
     r"[*_#\s]*(?:in (?:summary|conclusion|short|total)|to (?:sum up|conclude|summari[sz]e)|overall|"
     r"altogether|therefore|thus|hence|so\b|finally|综上|总之|总的来说|总体|综合|因此|所以|最终|结论|"
@@ -23,7 +24,7 @@ _SUMS_UP = re.compile(
     re.IGNORECASE,
 )
 CONTINUES = re.compile(r"[ \t]+\S|[-*•+][ \t]")
-_LEAD_MARK = re.compile(r"^####(?![#%\s])|####\Z", re.MULTILINE)
+_LEAD_MARK = re.compile(rf"^{STEP_PATTERN}|{MARK}\Z", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,18 +4,12 @@ Only reads one line at a time against the prompt; which lines form a block is de
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+
+from pdata.rules.prompt import COMMON, Prompt
 
 MAX_WORDS = 8
-# an opening word that is no name, whatever the prompt holds
-COMMON = frozenset(
-    "a an and as at all also but by each every final finally first for from given hence here he "
-    "how however i if in is it its let next no not now of on one only or our out second she since "
-    "so some such take that the their then there therefore these they this those thus to two we "
-    "what when where which while who with you".split()
-)
 # titles of a conclusion, not of a step
 CLOSINGS = frozenset(
     "answer answers name conclusion result results total summary note notes question reason "
@@ -61,7 +55,6 @@ _NUMBER_TITLE = re.compile(rf"\s*{_BOLD}[^\n:：.]{{1,90}}?(?:\*\*)?(?=\s*[:：]
 _NAME = re.compile(
     rf"{_BULLET}((?:[A-Z]|No\b)[\w'’.-]*(?: (?:[A-Z0-9][\w'’-]*|of|de|van|von|the))*)"
 )
-_HEADS = re.compile(r"\s*[:：=]")  # what follows the name of an item
 _TAIL = re.compile(r"(?:['’]s|['’]|[.,;]| (?:of|de|van|von|the))+$")
 
 
@@ -98,74 +91,30 @@ class Label:
     numbers: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Prompt:
-    """The prompt's text, with look-up of names in it."""
-
-    text: str
-    _known: dict[str, bool] = field(default_factory=dict)
-
-    @cached_property
-    def words(self) -> frozenset[str]:
-        """Its words in lower case."""
-        return frozenset(re.findall(r"\w+", self.text.lower()))
-
-    def mentions(self, name: str) -> list[tuple[int, int]]:
-        """Where `name` stands as whole words: start and end."""
-        found, at = [], self.text.find(name) if name else -1
-        while at >= 0:
-            end = at + len(name)
-            if not _is_word(self.text[at - 1 : at]) and not _is_word(self.text[end : end + 1]):
-                found.append((at, end))
-            at = self.text.find(name, at + 1)
-        return found
-
-    def knows(self, name: str) -> bool:
-        """Whether `name` stands there as the name of something."""
-        if name not in self._known:
-            self._known[name] = bool(name) and self._is_name(name)
-        return self._known[name]
-
-    def lists(self, name: str) -> bool:
-        """Whether `name` heads an item: "A: 3 + 4", "- Ann = 5"."""
-        return any(_HEADS.match(self.text, end) for _, end in self.mentions(name))
-
-    def _is_name(self, name: str) -> bool:
-        found = self.mentions(name) if name in self.text else []
-        if not found or name.split()[0].lower() not in COMMON:
-            return bool(found)
-        # a common word is a name where it heads an item: "A: 3 + 4", "No 5: ..."
-        return self.lists(name)
-
-
-def _is_word(char: str) -> bool:
-    return char.isalnum() or char == "_"
-
-
 def find_labels(line: str, prompt: Prompt) -> dict[Kind, list[Label]]:
-    """The labels that `line` may start with, by kind; for titles, every reading of the subject."""
-    found: dict[Kind, list[Label]] = {}
+    """The labels that `line` may start with, by kind; for titles, one by subject."""
+    labels: dict[Kind, list[Label]] = {}
     if counted := _counted(line, prompt):
-        found[Kind.counted] = [counted]
+        labels[Kind.counted] = [counted]
     heading, text = _HEADING.match(line), line.rstrip()
     if heading and not _closes(text[heading.end() :]):
         subject = _subject(text[heading.end() :], prompt)
         if subject or not _PHASE.search(text):
-            found[Kind.heading] = [Label(text, subject, (heading[1], ""))]
+            labels[Kind.heading] = [Label(text, subject, (heading[1], ""))]
     if _ALONE.match(line) and _is_short(line) and not _closes(line.rstrip(":：* \t")):
-        found[Kind.headed] = [Label(line.rstrip(), _subject(line.rstrip(":：* \t"), prompt))]
+        labels[Kind.headed] = [Label(line.rstrip(), _subject(line.rstrip(":：* \t"), prompt))]
     if bullet := _BULLETED.match(line):
-        found[Kind.bulleted] = [Label(bullet[0], frame=(bullet[1], str(len(bullet[0]))))]
+        labels[Kind.bulleted] = [Label(bullet[0], frame=(bullet[1], str(len(bullet[0]))))]
     title = _TITLE.match(line)
     if title and 0 < count_words(title[2]) <= MAX_WORDS and not _closes(title[2]):
         whole = _close_bold(line, title[0].rstrip())
-        found[Kind.titled] = _readings(title[2].split(), whole, prompt)
+        labels[Kind.titled] = _split_title(title[2].split(), whole, prompt)
     if name := _name(line, prompt):
-        found[Kind.named] = [name]
+        labels[Kind.named] = [name]
     bold = _BOLD_LEAD.match(line)
     if bold and count_words(bold[1]) <= MAX_WORDS and not _closes(bold[1].rstrip(":： ")):
-        found[Kind.bold] = [Label(bold[0], _subject(bold[1], prompt))]
-    return found
+        labels[Kind.bold] = [Label(bold[0], _subject(bold[1], prompt))]
+    return labels
 
 
 def is_heading(line: str, level: int = 6) -> bool:
@@ -247,25 +196,25 @@ def _close_bold(line: str, text: str) -> str:
     return text + end[0] if end else text
 
 
-def _readings(words: list[str], text: str, prompt: Prompt) -> list[Label]:
+def _split_title(words: list[str], text: str, prompt: Prompt) -> list[Label]:
     """The whole title, or its longest known end, its longest known beginning, and none of it.
 
     A title that begins with what the prompt knows is cut after it: "Box 3 against the rule".
     """
     if prompt.knows(" ".join(words)):
         return [Label(text, " ".join(words))]
-    readings = []
+    splits = []
     for n in range(len(words) - 1, 0, -1):
         if prompt.knows(end := " ".join(words[-n:])):
-            readings.append(Label(text, end, (" ".join(words[:-n]), "")))
+            splits.append(Label(text, end, (" ".join(words[:-n]), "")))
             break
     for n in range(len(words) - 1, 0, -1):
         if prompt.knows(start := " ".join(words[:n])):
             end_at = text.find(start) + len(start)
             cut = text[:end_at] if start in text and "**" not in text else text
-            readings.append(Label(cut, start, ("", " ".join(words[n:]))))
+            splits.append(Label(cut, start, ("", " ".join(words[n:]))))
             break
-    return [*readings, Label(text, "", (" ".join(words), "?"))]
+    return [*splits, Label(text, "", (" ".join(words), "?"))]
 
 
 def _subject(text: str, prompt: Prompt) -> str:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pbranch.format.tree import Fork, Segment, Trace, make_trace
 from pdata.rules.block_end import drop_marks
 from pdata.rules.independence import find_dependence, lists_all
-from pdata.rules.labels import Kind, Prompt
+from pdata.rules.labels import Kind
+from pdata.rules.prompt import Prompt
 from pdata.rules.steps import Block, find_blocks
 from pdata.rules.worked_arithmetic import find_levels, is_worked
 
@@ -21,86 +22,89 @@ _TOKEN = re.compile(r"[一-鿿]|\w+|[^\w\s]")
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """A trace, forked or as it was (`reason` says why), and the blocks that were found in it: those
-    that fork the trunk, or else the one that does not hold."""
+    """A trace, forked or as it was (`reason` says why). blocks: those that fork the trunk, or else
+    the one that does not hold; None where only the trace tells."""
 
     trace: Trace
     reason: str = ""
     detail: str = ""
-    blocks: tuple[Block, ...] = ()
+    blocks: tuple[Block, ...] | None = None
 
 
 def rewrite(text: str, prompt: str) -> Rewrite:
     """The trace of a linear text, forked wherever it has a block of independent steps."""
-    found = _Rewriter(Prompt(prompt))
-    trace = make_trace(*found.parts(text, 0))
-    if found.blocks:
-        return Rewrite(trace, blocks=tuple(found.blocks))
+    finder = _BlockFinder(Prompt(prompt))
+    trace = make_trace(*finder.find_parts(text, 0))
+    if finder.blocks:
+        return Rewrite(trace, blocks=tuple(finder.blocks))
     if next(trace.forks(), None) is not None:
-        return Rewrite(trace)
-    reason, detail, block = found.refusals[0] if found.refusals else ("no steps", "", None)
+        return Rewrite(trace, blocks=())
+    reason, detail, block = finder.refusals[0] if finder.refusals else ("no steps", "", None)
     return Rewrite(make_trace(text), reason, detail, (block,) if block else ())
 
 
 @dataclass(slots=True)
-class _Rewriter:
+class _BlockFinder:
     """One trace's blocks, found from the outside in."""
 
     prompt: Prompt
     blocks: list[Block] = field(default_factory=list)  # of the trunk
     refusals: list[tuple[str, str, Block | None]] = field(default_factory=list)
 
-    def parts(self, text: str, depth: int) -> list[str | Fork]:
+    def find_parts(self, text: str, depth: int) -> list[str | Fork]:
         """Text and forks in order. What does not hold as a block stays as it is, and each of its
         steps is looked at by itself."""
         candidates = find_blocks(text, self.prompt)
         block = next((b for b in candidates if b.flaw is None), None)
         if block and block.kind in _LOOSE and is_worked(text) and not lists_all(block, self.prompt):
-            return self.levels(text, depth)
+            return self.find_level_parts(text, depth)
         if block is None or any(b.kind is Kind.marked and b.flaw for b in candidates):
             # marks that do not hold are no ground for a second guess
             self.refusals += [(b.flaw, "", None) for b in candidates if b.flaw]
-            return self.levels(text, depth)
+            return self.find_level_parts(text, depth)
         dependence = find_dependence(block, self.prompt)
         minor = depth or self.blocks  # the first block of the trunk is what the trace is about
         if dependence is not None or (minor and not saves_passes(block)):
             reason = "no saving" if dependence is None else "dependent steps"
             self.refusals.append((reason, dependence or "", block))
-            return self.around(text, block, depth)
-        fork = self.fork(block, depth)
-        lead, tail = (self.parts(t, depth) if t.strip() else [t] for t in (block.lead, block.tail))
+            return self.find_inner_parts(text, block, depth)
+        fork = self.make_fork(block, depth)
+        around = (block.lead, block.tail)
+        lead, tail = (self.find_parts(t, depth) if t.strip() else [t] for t in around)
         if block.kind is Kind.marked:
             lead, tail = ([drop_marks(p) if isinstance(p, str) else p for p in x]
                           for x in (lead, tail))  # fmt: skip
         return [*lead, fork, *tail]
 
-    def fork(self, block: Block, depth: int) -> Fork:
+    def make_fork(self, block: Block, depth: int) -> Fork:
         """A block's fork; one of the trunk is noted."""
         if not depth:
             self.blocks.append(block)
         topics = tuple(step.label.text for step in block.steps)
-        branches = tuple(self.branch(step.label.text, step.text, depth) for step in block.steps)
+        branches = tuple(
+            self.make_branch(step.label.text, step.text, depth) for step in block.steps
+        )
         return Fork(topics, branches, block.separator)
 
-    def branch(self, topic: str, text: str, depth: int) -> Trace:
+    def make_branch(self, topic: str, text: str, depth: int) -> Trace:
         """A step, whose body may hold blocks of its own."""
         body = text[len(topic) :]
         if depth + 1 >= MAX_DEPTH or body.count("\n") < 2:
             return Trace((Segment(text),))
-        return make_trace(topic, *self.parts(body, depth + 1))
+        return make_trace(topic, *self.find_parts(body, depth + 1))
 
-    def around(self, text: str, block: Block, depth: int) -> list[str | Fork]:
-        """`text` with blocks inside the steps of one that stays in line."""
+    def find_inner_parts(self, text: str, block: Block, depth: int) -> list[str | Fork]:
+        """`text` with blocks inside the steps of one that stays linear."""
         if depth + 1 >= MAX_DEPTH or is_worked(text):
-            return self.levels(text, depth)
+            return self.find_level_parts(text, depth)
         out: list[str | Fork] = []
         cursor = 0
         for start, end in block.spans:
-            out += [text[cursor:start], *self.parts(text[start:end], depth + 1)]
+            out += [text[cursor:start], *self.find_parts(text[start:end], depth + 1)]
             cursor = end
         return [*out, text[cursor:]]
 
-    def levels(self, text: str, depth: int) -> list[str | Fork]:
+    def find_level_parts(self, text: str, depth: int) -> list[str | Fork]:
         """Worked arithmetic: forks of neighbouring steps that use none of each other's results."""
         if not is_worked(text):
             return [text]
@@ -110,7 +114,7 @@ class _Rewriter:
             if block.flaw or not saves_passes(block):
                 self.refusals.append((block.flaw or "no saving", "", block))
                 continue
-            out += [text[cursor : block.spans[0][0]], self.fork(block, depth)]
+            out += [text[cursor : block.spans[0][0]], self.make_fork(block, depth)]
             cursor = block.spans[-1][1]
         if not out and not self.refusals:
             self.refusals.append(("dependent steps", "no neighbours without one another", None))
@@ -118,8 +122,8 @@ class _Rewriter:
 
 
 def saves_passes(block: Block) -> bool:
-    """Whether the outline and the longest branch take fewer passes than all steps in a line, as far
-    as words tell."""
+    """Whether the outline and the longest branch take fewer passes than all steps one after
+    another, as far as words tell."""
     lengths = [len(_TOKEN.findall(step.text)) for step in block.steps]
     outline = sum(1 + len(_TOKEN.findall(step.label.text)) for step in block.steps)
     # besides: fork and spawn, a branch's opening and end, and the join

@@ -1,6 +1,6 @@
 """Finds the block of a linear trace: a run of lines or paragraphs that are steps, by their form.
 
-A step may go on over several lines. Whether the steps need one another is independence.py's.
+A step may go on over several lines. Whether the steps depend on each other is independence.py's.
 """
 
 import re
@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from pbranch.format.paper_dialect import CLOSE, STEP_PATTERN
 from pdata.rules.block_end import CONTINUES, Line, drop_close, drop_marks, last_end, sums_up
-from pdata.rules.labels import STYLED, Kind, Label, Prompt, find_labels, is_heading, title_of
+from pdata.rules.labels import STYLED, Kind, Label, find_labels, is_heading, title_of
+from pdata.rules.prompt import Prompt
 from pdata.rules.topics import make_topics
 
-MARK = re.compile(r"####(?=[^#%\s])")  # with a space it is a heading of Markdown
-CLOSE = re.compile(r"#*%{4,}[ \t]*")
+_STEP_MARK = re.compile(STEP_PATTERN)
+_CLOSE_MARK = re.compile(rf"#*{CLOSE}%*[ \t]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,10 @@ def _split(text: str) -> tuple[list[Line], tuple[int, int] | None]:
     for match in re.finditer(r"[^\n]*\n?", text):
         if not match[0]:
             break
-        close = CLOSE.match(match[0])
+        close = _CLOSE_MARK.match(match[0])
         if close:
             return lines, (match.start(), match.start() + close.end())
-        mark = MARK.match(match[0])
+        mark = _STEP_MARK.match(match[0])
         start = match.start() + (mark.end() if mark else 0)
         body = text[start : match.end()].rstrip("\n")
         lines.append(Line(start, start + len(body), body, mark is not None))
@@ -91,13 +93,13 @@ def _split(text: str) -> tuple[list[Line], tuple[int, int] | None]:
 def _label_lines(lines: list[Line], prompt: Prompt) -> Iterator[tuple[Kind, dict[int, Label]]]:
     """The label of every line that may be a step, a kind and, where it has styles, a style at a
     time: steps of a list are written alike."""
-    found: dict[Kind, dict[int, list[Label]]] = {kind: {} for kind in Kind}
+    candidates: dict[Kind, dict[int, list[Label]]] = {kind: {} for kind in Kind}
     for i, line in enumerate(lines):
         if not line.blank:
             for kind, labels in find_labels(line.text, prompt).items():
-                found[kind][i] = labels
-    chosen = {kind: {i: labels[0] for i, labels in found[kind].items()} for kind in Kind}
-    chosen[Kind.titled] = _agree(found[Kind.titled])
+                candidates[kind][i] = labels
+    chosen = {kind: {i: labels[0] for i, labels in candidates[kind].items()} for kind in Kind}
+    chosen[Kind.titled] = _agree(candidates[Kind.titled])
     chosen[Kind.marked] = _marked(lines, prompt, chosen[Kind.titled])
     for kind, mine in chosen.items():
         styles = {label.frame for label in mine.values()} if kind in STYLED else {None}
@@ -105,16 +107,14 @@ def _label_lines(lines: list[Line], prompt: Prompt) -> Iterator[tuple[Kind, dict
             yield kind, {i: x for i, x in mine.items() if style in (None, x.frame)}
 
 
-def _agree(readings: dict[int, list[Label]]) -> dict[int, Label]:
+def _agree(titles: dict[int, list[Label]]) -> dict[int, Label]:
     """One reading of each title: whole, or with a frame that other lines share.
 
     A title that the prompt does not know counts where it has the others' frame, or where it stands
     alone between two that count.
     """
-    counts = Counter(label.frame for labels in readings.values() for label in labels)
-    chosen = {
-        i: max(labels, key=lambda label: counts[label.frame]) for i, labels in readings.items()
-    }
+    counts = Counter(label.frame for labels in titles.values() for label in labels)
+    chosen = {i: max(labels, key=lambda label: counts[label.frame]) for i, labels in titles.items()}
     kept = {
         i: label
         for i, label in chosen.items()
@@ -122,7 +122,7 @@ def _agree(readings: dict[int, list[Label]]) -> dict[int, Label]:
     }
     starts = tuple(f"{frame[0]} " for frame in {k.frame for k in kept.values()} if frame[0])
     alone = len(kept) > 2 and all(j - i < 3 for i, j in pairwise(sorted(kept)))
-    for i, labels in readings.items():
+    for i, labels in titles.items():
         text = labels[-1].text
         between = alone and i - 1 in kept and i + 1 in kept
         if i not in kept and (between or (starts and text.startswith(starts))):
@@ -143,7 +143,7 @@ def _marked(lines: list[Line], prompt: Prompt, titled: dict[int, Label]) -> dict
 
 
 def _runs(lines: list[Line], labels: dict[int, Label], kind: Kind) -> list[list[int]]:
-    """Step lines that follow one another with nothing between them but what belongs to a step."""
+    """Consecutive step lines, with nothing between them but what belongs to a step."""
     runs: list[list[int]] = []
     for i in sorted(labels):
         last = runs[-1][-1] if runs else None
@@ -225,21 +225,23 @@ def _cut(
         lead = drop_marks(lead)
     if close is not None:
         tail = drop_close(text, end, close)
-    own = _own_subjects([labels[i] for i in run])
-    equal = len({label.text for label in own}) < len(own)
+    step_labels = _drop_shared_subjects([labels[i] for i in run])
+    equal = len({label.text for label in step_labels}) < len(step_labels)
     if kind is Kind.bulleted or (kind is Kind.bold and equal):
         topics = make_topics(texts)
-        own = [replace(label, text=topic) for label, topic in zip(own, topics, strict=True)]
-    steps = tuple(Step(label, t) for label, t in zip(own, texts, strict=True))
+        step_labels = [
+            replace(label, text=topic) for label, topic in zip(step_labels, topics, strict=True)
+        ]
+    steps = tuple(Step(label, t) for label, t in zip(step_labels, texts, strict=True))
     spans = tuple((a, a + len(t)) for a, t in zip(starts, texts, strict=True))
     return Block(kind, lead, steps, Counter(gaps).most_common(1)[0][0], tail, spans)
 
 
-def _own_subjects(labels: list[Label]) -> list[Label]:
+def _drop_shared_subjects(labels: list[Label]) -> list[Label]:
     """Labels without a subject that most labels hold: it tells nothing apart."""
     texts = [f" {label.text} " for label in labels]
     most = max(len(labels) // 2, 1)
     return [
-        replace(own, subject="") if sum(f" {own.subject} " in t for t in texts) > most else own
-        for own in labels
+        replace(x, subject="") if sum(f" {x.subject} " in t for t in texts) > most else x
+        for x in labels
     ]

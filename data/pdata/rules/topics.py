@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from pdata.rules.labels import COMMON
+from pdata.rules.prompt import COMMON
 
 MAX_TOPIC = 8  # words
 # a word that says something, with the signs around it; of Chinese, two characters

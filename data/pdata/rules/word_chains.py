@@ -86,12 +86,12 @@ def _handed(a: Step, b: Step, seen_in: Counter[str]) -> set[str]:
 
 def _places(body: str) -> Step:
     """Content words and where they stand."""
-    found: list[tuple[str, bool]] = []
+    tokens: list[tuple[str, bool]] = []
     for match in _TOKEN.finditer(body):
         token = match[0]
         if "一" <= token[0] <= "鿿":
             pairs = (a + b for a, b in pairwise(token) if not {a, b} & _FUNCTION_CN)
-            found += [(pair, False) for pair in pairs if len(body) < MAX_CN]
+            tokens += [(pair, False) for pair in pairs if len(body) < MAX_CN]
             continue
         inner = match.start() > 0 and body[match.start() - 1] in " \"'“("
         name = token[0].isupper() and inner and not body[: match.start()].rstrip().endswith(".")
@@ -100,10 +100,10 @@ def _places(body: str) -> Step:
         if token.lower() in _FUNCTION:
             continue
         word = token.replace(",", "") if token[0].isdigit() else _stem(token.lower())
-        found.append((word, name or digits or file))
+        tokens.append((word, name or digits or file))
     places: Step = {}
-    for i, (word, telling) in enumerate(found):
-        at, known = i / max(len(found) - 1, 1), places.get(word)
+    for i, (word, telling) in enumerate(tokens):
+        at, known = i / max(len(tokens) - 1, 1), places.get(word)
         first = known.first if known else at
         places[word] = Place(first, at, telling or bool(known and known.telling))
     return places

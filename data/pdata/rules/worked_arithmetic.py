@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from pdata.rules.independence import OPENERS, POINTERS, SYMBOL, all_numbers, results_of, undefined
-from pdata.rules.labels import Kind, Label, Prompt
+from pdata.rules.back_references import OPENERS, POINTERS, SYMBOL, find_undefined
+from pdata.rules.labels import Kind, Label
+from pdata.rules.number_trace import all_numbers, results_of
+from pdata.rules.prompt import Prompt
 from pdata.rules.steps import Block, Step
 from pdata.rules.topics import first_words, make_topics
 
@@ -77,7 +79,7 @@ def _joins(run: list[Line], line: Line, known: frozenset[str]) -> bool:
         return True
     if POINTERS.search(line.text) or OPENERS.match(line.text) or _REFERS.search(line.text):
         return False
-    if undefined(line.text) & {s for x in run for s in SYMBOL.findall(x.text)}:
+    if find_undefined(line.text) & {s for x in run for s in SYMBOL.findall(x.text)}:
         return False
     earlier = frozenset().union(*(x.results for x in run))
     brought_in = frozenset().union(*(x.numbers for x in run)) - known

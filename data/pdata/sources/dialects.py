@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from pbranch.errors import DataError, FormatError
+from pbranch.format.paper_dialect import CLOSE, COLONS, MARK
 from pbranch.format.tree import Fork, Segment, Trace, make_trace
 
 MAX_DEPTH = 32
-_PAPER = re.compile(r"(?:####)?%%%%|#{4,}")
-_TITLE = re.compile(r"[ \t]*(?=\S)((?:(?!####)[^\n:：])+?)[ \t]*[:：]")
+COLON = "".join(COLONS)
+_PAPER = re.compile(rf"(?:{MARK})?{CLOSE}|{MARK}#*")
+_TITLE = re.compile(rf"[ \t]*(?=\S)((?:(?!{MARK})[^\n{COLON}])+?)[ \t]*[{COLON}]")
 _OMITTED = re.compile(r"\s*[.…。]{3,}\s*")
 _NUMBER = re.compile(r"\s*(\d+(?:\.\d+)*)[ \t]*:")
 
@@ -46,7 +48,7 @@ def read_paper(text: str) -> Trace:
             parts.append(piece)
             opened = mark.start()
         cursor = mark.end()
-        if mark[0].endswith("%"):
+        if mark[0].endswith(CLOSE):
             if not branches:
                 raise FormatError(f"found {mark[0]}, which closes no block", mark.start())
             fork, gap = _paper_fork(branches, opened)
@@ -56,14 +58,15 @@ def read_paper(text: str) -> Trace:
             branches = []
             continue
         title = _TITLE.match(text, cursor)
-        if len(mark[0]) > 4 or not title:
+        if len(mark[0]) > len(MARK) or not title:
             found = text[mark.start() : mark.start() + 30]
-            raise FormatError(f"found {found!r}, expected '####title:'", mark.start())
+            raise FormatError(f"found {found!r}, expected '{MARK}title:'", mark.start())
         cursor = title.start(1)
         branches.append((title[1], ""))
     if branches:
         raise FormatError(
-            f"found the end of the text, expected ####%%%% (block opened at {opened})", len(text)
+            f"found the end of the text, expected {MARK}{CLOSE} (block opened at {opened})",
+            len(text),
         )
     return make_trace(*parts, text[cursor:])
 
@@ -73,7 +76,7 @@ def _paper_fork(branches: list[tuple[str, str]], opened: int) -> tuple[Fork, str
     bodies = [text.rstrip() for _, text in branches]
     gaps = [text[len(body) :] for body, (_, text) in zip(bodies, branches, strict=True)]
     for n, ((topic, _), body) in enumerate(zip(branches, bodies, strict=True), 1):
-        if _OMITTED.fullmatch(body[len(topic) :].lstrip(" \t:：")):
+        if _OMITTED.fullmatch(body[len(topic) :].lstrip(" \t" + COLON)):
             raise FormatError(f"branch {n} of the block is left out, expected its text", opened)
     separator = Counter(gaps[:-1] or ["\n"]).most_common(1)[0][0]
     traces = tuple(make_trace(body) for body in bodies)

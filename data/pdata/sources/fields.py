@@ -73,31 +73,31 @@ def parse_overrides(flags: Iterable[str]) -> dict[str, str]:
 
 def guess_fields(row: dict[str, Any], overrides: dict[str, str]) -> FieldMap:
     """Which key of `row` plays which role; incomplete when the keys say nothing."""
-    found: dict[str, str] = {}
+    chosen: dict[str, str] = {}
     for role, keys in GUESSES.items():
         key = overrides.get(role)
         if key is None:
-            used = set(found.values()) | set(overrides.values())
-            keys = _fitting(role, keys, row, found)
+            used = set(chosen.values()) | set(overrides.values())
+            keys = _fitting(role, keys, row, chosen)
             key = next((k for k in keys if k in row and k not in used), None)
         if key is not None:
-            found[role] = key
+            chosen[role] = key
         if role == "prompt" and "prompt" in overrides:
-            found.pop("messages", None)
-        elif role == "prompt" and "messages" in found:
-            found.pop("prompt", None)
-    return FieldMap(**found)
+            chosen.pop("messages", None)
+        elif role == "prompt" and "messages" in chosen:
+            chosen.pop("prompt", None)
+    return FieldMap(**chosen)
 
 
 def _fitting(
-    role: str, keys: tuple[str, ...], row: dict[str, Any], found: dict[str, str]
+    role: str, keys: tuple[str, ...], row: dict[str, Any], chosen: dict[str, str]
 ) -> tuple[str, ...]:
-    """The keys that may play `role`, after what was found for the roles before it."""
-    if role == "context" and found.get("prompt") != "instruction":
+    """The keys that may play `role`, after what was chosen for the roles before it."""
+    if role == "context" and chosen.get("prompt") != "instruction":
         return ()
     if role in TEXT_ONLY:
         return tuple(key for key in keys if isinstance(row.get(key), str | None))
-    turns = row.get(found.get("messages", ""))
+    turns = row.get(chosen.get("messages", ""))
     if role == "completion" and isinstance(turns, list) and _is_answered(turns):
         return keys[:1]  # the last turn is the trace, unless a record of ours says otherwise
     return keys
@@ -105,7 +105,7 @@ def _fitting(
 
 def _is_answered(turns: list[Any]) -> bool:
     try:
-        return _turn(turns[-1])["role"] == "assistant"
+        return _read_turn(turns[-1])["role"] == "assistant"
     except (DataError, IndexError):
         return False
 
@@ -118,25 +118,25 @@ def read_conversation(
     Raises DataError saying what is missing.
     """
     if not fields.messages:
-        messages = _prompt(row, fields)
-        text = _completion(row, fields.completion)
+        messages = _read_prompt(row, fields)
+        text = _read_completion(row, fields.completion)
     else:
         turns = row.get(fields.messages)
         if not isinstance(turns, list) or not turns:
             raise DataError(f"key {fields.messages!r}: expected a list of messages")
-        messages = [_turn(turn) for turn in turns]
+        messages = [_read_turn(turn) for turn in turns]
         if fields.completion and fields.completion in row:
-            text = _completion(row, fields.completion)
+            text = _read_completion(row, fields.completion)
         elif messages[-1]["role"] != "assistant" or len(messages) < 2:
             raise DataError(
                 f"key {fields.messages!r}: the last message is not an assistant's answer"
             )
         else:
-            text = _think(turns[-1], _reasoning_key(turns[-1]), messages.pop()["content"])
+            text = _add_reasoning(turns[-1], _reasoning_key(turns[-1]), messages.pop()["content"])
     system = row.get(fields.system) if fields.system else None
     if system and messages[0]["role"] != "system":
-        messages.insert(0, {"role": "system", "content": _text(row, fields.system)})
-    return tuple(messages), _think(row, fields.reasoning, text)
+        messages.insert(0, {"role": "system", "content": _read_text(row, fields.system)})
+    return tuple(messages), _add_reasoning(row, fields.reasoning, text)
 
 
 def read_gold(row: dict[str, Any], fields: FieldMap) -> tuple[str | None, bool]:
@@ -154,45 +154,45 @@ def read_gold(row: dict[str, Any], fields: FieldMap) -> tuple[str | None, bool]:
     return (closing[1] if closing else None), closing is not None
 
 
-def _prompt(row: dict[str, Any], fields: FieldMap) -> list[dict[str, str]]:
+def _read_prompt(row: dict[str, Any], fields: FieldMap) -> list[dict[str, str]]:
     """A text, with its context after a blank line; or a list of messages under the prompt's key."""
     value = row.get(fields.prompt or "")
     if isinstance(value, list) and value:
-        return [_turn(turn) for turn in value]
-    text = _text(row, fields.prompt)
+        return [_read_turn(turn) for turn in value]
+    text = _read_text(row, fields.prompt)
     if fields.context and row.get(fields.context):
-        text += "\n\n" + _text(row, fields.context)
+        text += "\n\n" + _read_text(row, fields.context)
     return [{"role": "user", "content": text}]
 
 
-def _completion(row: dict[str, Any], key: str | None) -> str:
+def _read_completion(row: dict[str, Any], key: str | None) -> str:
     """A text, or a list of one assistant turn."""
     value = row.get(key or "")
     if isinstance(value, list) and len(value) == 1 and _is_answered(value):
-        return _think(value[0], _reasoning_key(value[0]), _turn(value[0])["content"])
-    return _text(row, key)
+        return _add_reasoning(value[0], _reasoning_key(value[0]), _read_turn(value[0])["content"])
+    return _read_text(row, key)
 
 
-def _turn(turn: Any) -> dict[str, str]:
+def _read_turn(turn: Any) -> dict[str, str]:
     """One message as role and content, whatever its keys are called."""
     keys = (k for k in TURN_KEYS if isinstance(turn, dict) and k[0] in turn)
     role_key, text_key = next(keys, TURN_KEYS[0])
-    role = _text(turn, role_key)
-    return {"role": TURN_ROLES.get(role, role), "content": _text(turn, text_key)}
+    role = _read_text(turn, role_key)
+    return {"role": TURN_ROLES.get(role, role), "content": _read_text(turn, text_key)}
 
 
 def _reasoning_key(turn: dict[str, Any]) -> str | None:
     return next((key for key in GUESSES["reasoning"] if key in turn), None)
 
 
-def _think(row: dict[str, Any], key: str | None, text: str) -> str:
+def _add_reasoning(row: dict[str, Any], key: str | None, text: str) -> str:
     """`text` after the reasoning that stands under `key`, unless it holds its reasoning already."""
     if not key or not row.get(key) or "</think>" in text:
         return text
-    return "<think>\n" + _text(row, key).strip("\n") + "\n</think>\n\n" + text
+    return "<think>\n" + _read_text(row, key).strip("\n") + "\n</think>\n\n" + text
 
 
-def _text(row: Any, key: str | None) -> str:
+def _read_text(row: Any, key: str | None) -> str:
     if not isinstance(row, dict) or key not in row:
         keys = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
         raise DataError(f"missing key {key!r}; found {keys}")

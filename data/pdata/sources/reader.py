@@ -4,56 +4,22 @@ data sets, and folders of such files.
 Every row becomes a line of JSON with its origin. Knows no rewriter and no grading.
 """
 
-import gzip
-import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from pbranch.console import say
 from pbranch.errors import DataError, FormatError
+from pbranch.files.jsonl import JsonLine, read_lines
 from pbranch.format.tagged_text import parse, separators_of
 from pbranch.format.tree import Trace, make_trace
-from pdata.sources.fields import (
-    FieldMap,
-    guess_fields,
-    parse_overrides,
-    read_conversation,
-    read_gold,
-)
+from pdata.sources.fields import FieldMap, guess_fields, read_conversation, read_gold
 from pdata.sources.parquet_and_hub import HUB, parse_hub, read_hub, read_parquet
-
-__all__ = [
-    "FieldMap",
-    "RawLine",
-    "Source",
-    "guess_fields",
-    "list_files",
-    "look_at_fields",
-    "parse_line",
-    "parse_overrides",
-    "read_lines",
-    "read_source",
-]
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 LOOK_AHEAD = 1000  # lines to look at for one that shows which keys there are
-
-
-@dataclass(frozen=True, slots=True)
-class RawLine:
-    """A line or row as it stands in a file; `error` says why it could not be read as text."""
-
-    file: str
-    number: int
-    text: str
-    error: str = ""
-
-    @property
-    def origin(self) -> str:
-        return f"{self.file}:{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +49,13 @@ def list_files(source: str) -> list[str]:
         return [source]
     path = Path(source)
     if path.is_dir():
-        found = sorted(str(p) for p in path.iterdir() if p.name.endswith(SUFFIXES))
-        if not found:
+        files = sorted(str(p) for p in path.iterdir() if p.name.endswith(SUFFIXES))
+        if not files:
             raise DataError(
                 f"{source}: no {' or '.join(SUFFIXES)} file in this folder"
                 " (folders inside are not searched)"
             )
-        return found
+        return files
     if not path.exists():
         raise DataError(f"{source}: no such file or folder")
     if not path.name.endswith(SUFFIXES):
@@ -99,59 +65,39 @@ def list_files(source: str) -> list[str]:
     return [source]
 
 
-def read_lines(file: str) -> Iterator[RawLine]:
+def read_source_lines(file: str) -> Iterator[JsonLine]:
     """Lines that are not empty, or rows, numbered from 1. Raises DataError when it cannot read."""
+    name = _name(file)
     if file.startswith(HUB):
-        yield from (RawLine(file, n, text) for n, text in enumerate(read_hub(file), 1))
+        yield from (JsonLine(name, n, text) for n, text in enumerate(read_hub(file), 1))
     elif file.endswith(".parquet"):
-        name = Path(file).name
-        yield from (RawLine(name, n, text) for n, text in enumerate(read_parquet(file), 1))
+        yield from (JsonLine(name, n, text) for n, text in enumerate(read_parquet(file), 1))
     else:
-        yield from _read_text_lines(file)
+        yield from read_lines(file, name)
 
 
-def _read_text_lines(file: str) -> Iterator[RawLine]:
-    name = "stdin" if file == "-" else Path(file).name
-    number = 0
-    try:
-        with _open(file) as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-                except UnicodeDecodeError as e:
-                    yield RawLine(name, number, "", f"not UTF-8: {e.reason} at byte {e.start}")
-                    continue
-                if text:
-                    yield RawLine(name, number, text)
-    except (OSError, EOFError) as e:
-        reason = getattr(e, "strerror", None) or e
-        raise DataError(f"{file}:{number + 1}: cannot read ({reason})") from e
+def _name(file: str) -> str:
+    """What origins call a file."""
+    return "stdin" if file == "-" else file if file.startswith(HUB) else Path(file).name
 
 
-def _open(file: str) -> IO[bytes]:
-    if file == "-":
-        return open(sys.stdin.fileno(), "rb", closefd=False)
-    return gzip.open(file, "rb") if file.endswith(".gz") else open(file, "rb")  # type: ignore[return-value]
-
-
-def look_at_fields(file: str, overrides: dict[str, str]) -> tuple[FieldMap, Iterator[RawLine]]:
+def look_at_fields(file: str, overrides: dict[str, str]) -> tuple[FieldMap, Iterator[JsonLine]]:
     """The keys of `file`, guessed at its first object that shows them, and all of its lines.
 
-    Says on stderr what it guessed. Raises DataError when no object shows prompt and trace.
+    Raises DataError when no object shows prompt and trace.
     """
-    lines = read_lines(file)
-    seen: list[RawLine] = []
+    lines = read_source_lines(file)
+    seen: list[JsonLine] = []
     fields, keys = FieldMap(), ""
     for line in islice(lines, LOOK_AHEAD):
         seen.append(line)
         try:
-            row = parse_line(line)
+            row = line.parse()
         except DataError:
             continue
         keys = keys or ", ".join(row)
         fields = guess_fields(row, overrides)
         if fields.complete:
-            print(f"{line.file}: {fields} (--map role=key changes it)", file=sys.stderr)
             break
     if keys and not fields.complete:
         raise DataError(
@@ -161,29 +107,16 @@ def look_at_fields(file: str, overrides: dict[str, str]) -> tuple[FieldMap, Iter
     return fields, chain(seen, lines)
 
 
-def parse_line(line: RawLine) -> dict[str, Any]:
-    """The JSON object of a line. Raises DataError."""
-    if line.error:
-        raise DataError(f"{line.origin}: {line.error}")
-    try:
-        row = json.loads(line.text)
-        if "\\ud" in line.text or "\\uD" in line.text:  # only so can half a pair come in
-            json.dumps(row, ensure_ascii=False).encode("utf-8")
-    except json.JSONDecodeError as e:
-        raise DataError(f"{line.origin}: not JSON: {e.msg} (column {e.colno})") from e
-    except RecursionError as e:
-        raise DataError(f"{line.origin}: nested too deeply") from e
-    except ValueError as e:  # half of a surrogate pair, or a number of thousands of digits
-        raise DataError(f"{line.origin}: not text: {e}") from e
-    if not isinstance(row, dict):
-        raise DataError(f"{line.origin}: expected a JSON object, found {type(row).__name__}")
-    return row
+def say_fields(file: str, fields: FieldMap) -> None:
+    """Says on stderr which keys were guessed, where there is anything to read."""
+    if fields.complete:
+        say(f"{_name(file)}: {fields} (--map role=key changes it)")
 
 
-def read_source(line: RawLine, fields: FieldMap) -> Source:
+def read_source(line: JsonLine, fields: FieldMap) -> Source:
     """The trace that stands in `line`. Raises DataError saying what is missing."""
-    row = parse_line(line)
     try:
+        row = line.parse()
         messages, text = read_conversation(row, fields)
         trace = _native_trace(row, text) if "schema" in row else make_trace(text)
         if not text.strip():
@@ -210,7 +143,7 @@ def read_source(line: RawLine, fields: FieldMap) -> Source:
     return source
 
 
-def _make_id(line: RawLine) -> str:
+def _make_id(line: JsonLine) -> str:
     """File and number; the ending stays where another file may have the same name without it."""
     return f"{line.file.removesuffix('.jsonl').removesuffix('.gz')}-{line.number:06d}"
 

@@ -16,7 +16,8 @@ from pbranch.errors import DataError, did_you_mean
 from pdata.record import Record, dump_line, open_writer
 from pdata.synthetic.drills import drill_copies, drill_sums
 from pdata.synthetic.marked_answers import INSTRUCTIONS, count_begun, write_marked, write_outline
-from pdata.synthetic.tasks import LEVELS, TASKS, Problem
+from pdata.synthetic.problem import Problem
+from pdata.synthetic.tasks import LEVELS, TASKS
 from pdata.synthetic.wording import SPLITS
 
 # mixtures, by name; kind of record: weight
@@ -54,7 +55,7 @@ GIVEN = (
     "The steps are done:\n{l}\nWhat follows? Write just the last line.",
 )
 LABELS = ("List them in order.", "Only name them.", "Name each one and nothing else.")
-BREAKS = ("\n", "\n\n")  # in front of what asks for marks
+BREAKS = ("\n", "\n\n")  # before what asks for marks
 CHUNK = 500  # records a worker makes at a time
 
 

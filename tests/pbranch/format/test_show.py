@@ -9,10 +9,11 @@ from typer.testing import CliRunner
 from pbranch.__main__ import app
 from pbranch.errors import BranchError, DataError, FormatError
 from pbranch.format.layout import LayoutOptions
-from pbranch.format.markers import MARKERS, Role
+from pbranch.format.markers import MARKERS, Role, find_markers
 from pbranch.format.show import WordCodec, draw_tree, show_trace
 from pbranch.format.tagged_text import render
 from pbranch.format.tree import Fork, make_trace
+from pbranch.hf.segment_codec import SegmentCodec
 from tests.support.strategies import texts, traces
 
 INNER = Fork(("x",), (make_trace("x 1"),))
@@ -71,7 +72,8 @@ def test_words_are_exact(text):
 
 
 def test_show_with_a_tokenizer(marked_tokenizer):
-    drawn = show_trace("Check.", NESTED, LayoutOptions(), marked_tokenizer)
+    codec, markers = SegmentCodec(marked_tokenizer), find_markers(marked_tokenizer)
+    drawn = show_trace("Check.", NESTED, LayoutOptions(), codec, markers)
     assert MARKERS[Role.SPAWN] in drawn and drawn.count("\n") > 20
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pdata.build.distill import Rules, ask, distill
+from pdata.build.distill import Criteria, ask, distill
 from pdata.grading.math_equal import is_equal
 from pdata.record import Record, write_jsonl
 from pdata.validate import find_problems
@@ -93,8 +93,8 @@ def test_options_keep_linear_ones_and_unknown_answers(tmp_path):
     rows = [generation(0, tagged(topics=())), generation(1, answer=None)]
     file = write_rows(tmp_path / "g.jsonl", rows)
     assert distill(file, tmp_path / "a.jsonl")["out"] == 0
-    assert distill(file, tmp_path / "b.jsonl", rules=Rules(forked=False))["out"] == 1
-    assert distill(file, tmp_path / "c.jsonl", rules=Rules(unknown=True))["out"] == 1
+    assert distill(file, tmp_path / "b.jsonl", criteria=Criteria(forked=False))["out"] == 1
+    assert distill(file, tmp_path / "c.jsonl", criteria=Criteria(unknown=True))["out"] == 1
     assert load(tmp_path / "b.jsonl")[0]["meta"]["form"] == "linear"
     assert load(tmp_path / "c.jsonl")[0]["answer_ok"] is None
 
@@ -132,6 +132,23 @@ def test_wrong_files_are_errors(tmp_path):
     for out in ("g.jsonl", "out.txt"):
         with pytest.raises(DataError, match=out):
             distill(file, tmp_path / out)
+    with pytest.raises(DataError, match="give a file"):
+        distill(Path("-"), tmp_path / "out.jsonl")
+
+
+def test_rejected_lines_are_those_of_build_and_older_ones_are_known(tmp_path):
+    """A rejected generation once stood under `generation`, as an object."""
+    good, bad = generation(0), generation(1, tagged("Ann Lee"))
+    file, out = write_rows(tmp_path / "g.jsonl", [good, bad, "{torn"]), tmp_path / "out.jsonl"
+    whole = distill(file, out)
+    first, second = load(tmp_path / "out.rejected.jsonl")
+    assert list(first) == list(second) == ["origin", "reason", "detail", "text"]
+    assert json.loads(first["text"]) == bad and second["text"] == "{torn"
+    old = {**first, "generation": bad}
+    del old["text"]
+    write_rows(tmp_path / "out.rejected.jsonl", [old])
+    assert distill(file, out, resume=True) == whole
+    assert load(tmp_path / "out.rejected.jsonl") == [old, second]
 
 
 def prompts(path: Path, n: int) -> Path:

@@ -7,7 +7,8 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pdata.build.filters import Drop, Fingerprint, TraceFilter, simhash, take_fingerprint
+from pdata.build.filters import Fingerprint, TraceFilter, simhash, take_fingerprint
+from pdata.record import Rejection
 from pdata.synthetic.generator import make_record
 
 PROMPT = (
@@ -24,9 +25,11 @@ CHINESE = (
 )
 
 
-def run(*traces: tuple[str, str], max_words: int | None = None) -> list[Drop | None]:
-    sieve = TraceFilter(max_words, near_duplicates=True)
-    return [sieve.reason(f"in.jsonl:{n}", take_fingerprint(*t)) for n, t in enumerate(traces, 1)]
+def run(*traces: tuple[str, str], max_words: int | None = None) -> list[Rejection | None]:
+    trace_filter = TraceFilter(max_words, near_duplicates=True)
+    return [
+        trace_filter.check(f"in.jsonl:{n}", take_fingerprint(*t)) for n, t in enumerate(traces, 1)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +44,7 @@ def run(*traces: tuple[str, str], max_words: int | None = None) -> list[Drop | N
 def test_near_duplicates_name_what_they_repeat(twin: tuple[str, str]) -> None:
     other = ("What is the sea?", "It is a large body of salt water, and it never ends.")
     assert run(other, (PROMPT, TEXT), twin) == [
-        None, None, Drop("near-duplicate", "of in.jsonl:2")
+        None, None, Rejection("near-duplicate", "of in.jsonl:2")
     ]  # fmt: skip
 
 
@@ -63,16 +66,18 @@ def test_other_traces_are_kept(other: tuple[str, str]) -> None:
 def test_chinese_signs_are_words() -> None:
     assert take_fingerprint("", CHINESE).words == 43
     changed = CHINESE.replace("给出", "得出")
-    assert run((CHINESE, CHINESE), (CHINESE, changed))[1] == Drop("near-duplicate", "of in.jsonl:1")
+    assert run((CHINESE, CHINESE), (CHINESE, changed))[1] == Rejection(
+        "near-duplicate", "of in.jsonl:1"
+    )
     assert run((CHINESE, CHINESE), (CHINESE, CHINESE[::-1]))[1] is None
 
 
 def test_over_long_traces() -> None:
     words = "one two three four five"
     assert run(("p", words), ("q", words + " six"), max_words=5) == [
-        None, Drop("over-long", "6 words; at most 5")
+        None, Rejection("over-long", "6 words; at most 5")
     ]  # fmt: skip
-    assert TraceFilter().reason("a:1", take_fingerprint("p", words)) is None
+    assert TraceFilter().check("a:1", take_fingerprint("p", words)) is None
 
 
 def test_templates_of_synthetic_tasks_are_no_duplicates() -> None:
@@ -106,18 +111,18 @@ def prints(n: int, seed: int = 0) -> list[Fingerprint]:
 def test_resuming_gives_the_same_drops(n: int, cut: int, seed: int) -> None:
     every = [(f"in.jsonl:{i}", p) for i, p in enumerate(prints(n, seed), 1)]
     whole = TraceFilter(near_duplicates=True)
-    expected = [whole.reason(*item) for item in every]
+    expected = [whole.check(*item) for item in every]
     resumed = TraceFilter(near_duplicates=True)
     for item, drop in list(zip(every, expected, strict=True))[:cut]:
         if drop is None:
             resumed.add(*item)
-    assert [resumed.reason(*item) for item in every[cut:]] == expected[cut:]
+    assert [resumed.check(*item) for item in every[cut:]] == expected[cut:]
 
 
 @given(st.integers(1, 80), st.integers(0, 9))
 def test_the_index_finds_what_a_plain_search_finds(n: int, seed: int) -> None:
     """The first kept trace whose two prints lie within seven bits and whose facts are equal."""
-    sieve = TraceFilter(near_duplicates=True)
+    trace_filter = TraceFilter(near_duplicates=True)
     kept: list[tuple[int, Fingerprint]] = []
     for i, p in enumerate(prints(n, seed)):
         near = [
@@ -125,8 +130,8 @@ def test_the_index_finds_what_a_plain_search_finds(n: int, seed: int) -> None:
             if (p.text ^ q.text).bit_count() <= 7 and (p.prompt ^ q.prompt).bit_count() <= 7
             and p.facts == q.facts
         ]  # fmt: skip
-        drop = sieve.reason(f"f:{i}", p)
-        assert drop == (Drop("near-duplicate", f"of f:{near[0]}") if near else None)
+        drop = trace_filter.check(f"f:{i}", p)
+        assert drop == (Rejection("near-duplicate", f"of f:{near[0]}") if near else None)
         if not near:
             kept.append((i, p))
 
@@ -135,12 +140,14 @@ def test_memory_is_a_few_bytes_a_trace() -> None:
     import tracemalloc
 
     rng = random.Random(1)
-    sieve = TraceFilter(near_duplicates=True)
+    trace_filter = TraceFilter(near_duplicates=True)
     for i in range(100):  # what does not grow with traces
-        sieve.add(f"f:{i}", Fingerprint(1, 0, 0, i))
+        trace_filter.add(f"f:{i}", Fingerprint(1, 0, 0, i))
     tracemalloc.start()
     for i in range(50_000):
-        sieve.add(f"f:{i}", Fingerprint(1, rng.getrandbits(64), rng.getrandbits(64), i % 100))
+        trace_filter.add(
+            f"f:{i}", Fingerprint(1, rng.getrandbits(64), rng.getrandbits(64), i % 100)
+        )
     size = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert size < 50_000 * 48

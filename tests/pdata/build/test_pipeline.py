@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pdata.build.pipeline import build
 from pdata.cli import app
-from pdata.grading.answer_match import judge_answer
+from pdata.grading.answer_match import grade_text
 from pdata.record import rejected_path
 from pdata.synthetic.generator import make_record
 from pdata.validate import find_problems
@@ -120,7 +120,7 @@ def test_wrong_answers_can_be_rejected(tmp_path: Path) -> None:
     ],
 )
 def test_answers(text: str, answer: str, verdict: bool | None) -> None:
-    assert judge_answer(text, answer)[0] is verdict
+    assert grade_text(text, answer).right is verdict
 
 
 def test_broken_lines_are_set_aside_and_the_run_goes_on(tmp_path: Path) -> None:
@@ -205,5 +205,9 @@ def test_unclear_sources_and_outputs_are_refused(tmp_path: Path) -> None:
     ).total["out"] == 1  # fmt: skip
     with pytest.raises(DataError, match="is the source itself"):
         build(str(source), source)
+    aside = write_rows(tmp_path / "some.rejected.jsonl", [{"prompt": "a", "response": "b"}])
+    with pytest.raises(DataError, match="is the source itself"):
+        build(str(aside), tmp_path / "some.jsonl")
+    assert aside.stat().st_size
     with pytest.raises(DataError, match=r"expected a .jsonl"):
         build(str(source), tmp_path / "out.txt")

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pdata.judge import judge as judge_module
-from pdata.judge.judge import THRESHOLD, Judge, measure, straighten
-from pdata.judge.rows import read
+from pdata.judge.judge import THRESHOLD, Judge, flatten_forks, judge_record
+from pdata.judge.rows import make_scoring_rows
 from pdata.record import Record
 from pdata.rules.rewriter import rewrite
 from pdata.synthetic.generator import make_record
@@ -82,7 +82,7 @@ def test_a_repeated_branch_sees_what_precedes_its_block_and_itself(trace: Trace)
     blocks = before_and_branch(trace, "go")
     if not blocks:
         return
-    reading = read(Letters().encode("go"), trace, Letters())  # type: ignore[arg-type]
+    reading = make_scoring_rows(Letters().encode("go"), trace, Letters())
     layout = reading.layout
     forks = list(trace.all_forks())
     for fork, block, pairs in zip(forks, blocks, reading.pairs, strict=True):
@@ -160,7 +160,7 @@ def test_scores_are_those_of_plain_passes(
 def test_words_of_a_hidden_sibling_change_nothing(tiny: Judge) -> None:
     """Not one bit of what the other branches are given without it."""
     trace = forced_fork(make_record("chain", 3, 0, 4, "train"))
-    reading = read(tiny._prompt(ASK), trace, tiny.codec)
+    reading = make_scoring_rows(tiny._prompt(ASK), trace, tiny.codec)
     for changed in range(4):
         ids = list(reading.layout.token_ids)
         seen, hidden = reading.pairs[0][changed]
@@ -254,23 +254,23 @@ def as_record(record: Record, trace: Trace) -> Record:
 def test_only_dependent_blocks_become_linear(tiny: Judge) -> None:
     chain, cases = (make_record(task, 5, 1, 3, "train") for task in ("chain", "cases"))
     before = as_record(chain, forced_fork(chain))
-    after = measure(before, tiny)
+    after = judge_record(before, tiny)
     assert after.completion == chain.completion and after.answer_ok
     assert after.meta["form"] == "linear" and after.meta["linear"] == "dependent steps"
     assert "nats a token" in after.meta["linear_because"]
     assert len(after.meta["independence"]) == 1 and after.meta["independence"][0] > THRESHOLD
     kept = as_record(cases, forced_fork(cases))
-    after = measure(kept, tiny)
+    after = judge_record(kept, tiny)
     assert after.completion == kept.completion and after.meta["form"] == "branches"
     assert after.meta["independence"][0] <= THRESHOLD
-    assert measure(cases, tiny) == cases
+    assert judge_record(cases, tiny) == cases
 
 
 def test_one_of_two_blocks_becomes_linear(tiny: Judge) -> None:
     chain = make_record("chain", 5, 1, 3, "train")
     (dependent,) = forced_fork(chain).forks()
     same = Fork(("A", "B"), (make_trace("A"), make_trace("B")), "; ")
-    after = measure(as_record(chain, make_trace("Go.\n", dependent, "\n", same)), tiny)
+    after = judge_record(as_record(chain, make_trace("Go.\n", dependent, "\n", same)), tiny)
     assert list(parse(after.completion, after.meta["separators"]).forks()) == [same]
     assert after.meta["form"] == "branches" and "linear" not in after.meta
     assert [x > THRESHOLD for x in after.meta["independence"]] == [True, False]
@@ -281,7 +281,7 @@ def test_what_cannot_be_measured_becomes_linear(
 ) -> None:
     record = make_record("cases", 5, 1, 3, "train")
     monkeypatch.setattr(tiny, "context", 50)
-    after = measure(as_record(record, forced_fork(record)), tiny)
+    after = judge_record(as_record(record, forced_fork(record)), tiny)
     assert after.completion == record.completion and after.meta["linear"] == "not measured"
     assert "the judge reads at most 50" in after.meta["linear_because"]
 
@@ -290,10 +290,10 @@ def test_what_cannot_be_measured_becomes_linear(
 def test_straight_blocks_keep_every_word(trace: Trace, data: st.DataObject) -> None:
     n = sum(1 for _ in trace.all_forks())
     chosen = data.draw(st.lists(st.booleans(), min_size=n, max_size=n))
-    found = straighten(trace, chosen)
+    found = flatten_forks(trace, chosen)
     assert plain_text(found) == plain_text(trace)
     assert sum(1 for _ in found.all_forks()) == n - sum(chosen)
-    assert straighten(trace, [False] * n) == trace
+    assert flatten_forks(trace, [False] * n) == trace
 
 
 def test_messages_without_a_chat_template(

@@ -6,8 +6,8 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pdata.llm.edit_distance import relative_distance
 from pdata.llm.proposal import Branch, Edit, Fault, build_trace, split_sentences
+from rapidfuzz.distance import Levenshtein
 
 from pbranch.format.tree import Fork, plain_text
 from tests.pdata.build.test_pipeline import distance
@@ -126,7 +126,7 @@ def test_sentences_are_the_text(text):
 
 @given(st.text("ab ", max_size=40), st.text("ab ", max_size=40))
 def test_distance_is_the_textbook_one(a, b):
-    assert relative_distance(a, b) == distance(a, b) / max(len(a), len(b), 1)
+    assert Levenshtein.normalized_distance(a, b) == distance(a, b) / max(len(a), len(b), 1)
 
 
 def test_distance_of_long_texts_is_quick():
@@ -134,5 +134,5 @@ def test_distance_of_long_texts_is_quick():
     a = "".join(draw.choices("abcdefgh ", k=30_000))
     b = a[:1000] + "now" + a[1007:15_000] + a[15_200:-500] + "end" + a[-500:]
     began = time.monotonic()
-    assert 200 / 30_000 < relative_distance(a, b) < 215 / 30_000
+    assert 200 / 30_000 < Levenshtein.normalized_distance(a, b) < 215 / 30_000
     assert time.monotonic() - began < 5

@@ -228,7 +228,7 @@ def test_a_server_that_goes_away_ends_the_run_and_can_be_resumed(tmp_path, undis
 def test_the_reason_goes_back_to_the_model():
     trace = make_trace_of(CASES.index("overlap-first"))
     with serving(brain) as server, make_client(server.url) as client:
-        LLMRewriter(client).rewrite(trace["text"], trace["prompt"], trace["answer"])
+        LLMRewriter(client).rewrite(trace["text"], trace["prompt"])
         (retry,) = [b["messages"][-1]["content"] for b in server.bodies
                     if b["messages"][-1]["content"].startswith("That cannot")]  # fmt: skip
         assert "overlapping spans" in retry and "'Bert Moor' (3 to 5)" in retry

@@ -57,7 +57,7 @@ def record(name: str, trace: Trace, **keys: Any) -> dict[str, Any]:
 
 
 def evil_rows() -> list[dict[str, Any]]:
-    branches = (make_trace(f"{EVIL} and more"), NESTED_B, make_trace("C: is short \ud800"))
+    branches = (make_trace(f"{EVIL} and more"), NESTED_B, make_trace("C: is short"))
     evil = make_trace(f"Go {EVIL} ", Fork((EVIL, "B", "C"), branches), f" end {EVIL}")
     scores = [0.25, -0.5, float("nan"), 1e308, 10**400, True, "x"]
     return [

@@ -8,19 +8,18 @@ from pathlib import Path
 
 import pytest
 from pdata.build.pipeline import build
+from pdata.sources.fields import guess_fields, parse_overrides
 from pdata.sources.reader import (
-    RawLine,
     Source,
-    guess_fields,
     list_files,
     look_at_fields,
-    parse_line,
-    parse_overrides,
-    read_lines,
     read_source,
+    read_source_lines,
+    say_fields,
 )
 
 from pbranch.errors import DataError
+from pbranch.files.jsonl import JsonLine
 from pbranch.format.markers import MARKERS, Role
 from pbranch.format.tagged_text import parse, render
 from pbranch.format.tree import make_trace, plain_text
@@ -30,7 +29,7 @@ MARKUP = f"a {MARKERS[Role.FORK]} b {MARKERS[Role.END]} c"
 
 def read(row: object, *flags: str) -> Source:
     fields = guess_fields(row if isinstance(row, dict) else {}, parse_overrides(flags))
-    return read_source(RawLine("some.jsonl", 3, json.dumps(row)), fields)
+    return read_source(JsonLine("some.jsonl", 3, json.dumps(row)), fields)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +71,7 @@ def test_map_overrides_guesses() -> None:
 def test_broken_lines_name_file_line_and_key(row: object, message: str) -> None:
     fields = guess_fields({"prompt": "p", "response": "t"}, {})
     with pytest.raises(DataError, match=f"some.jsonl:3: .*{message}"):
-        read_source(RawLine("some.jsonl", 3, json.dumps(row)), fields)
+        read_source(JsonLine("some.jsonl", 3, json.dumps(row)), fields)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +80,7 @@ def test_broken_lines_name_file_line_and_key(row: object, message: str) -> None:
 def test_what_is_not_json_or_not_text_is_broken(text: str) -> None:
     with pytest.raises(DataError, match=r"some.jsonl:3: "):
         read_source(
-            RawLine("some.jsonl", 3, text), guess_fields({"prompt": "", "response": ""}, {})
+            JsonLine("some.jsonl", 3, text), guess_fields({"prompt": "", "response": ""}, {})
         )
 
 
@@ -89,7 +88,7 @@ def test_reads_gzip_and_folders_and_sets_bad_bytes_aside(tmp_path: Path) -> None
     (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf{}\n\n\xff\n{}")
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(b"{}\n"))
     (tmp_path / "notes.txt").write_text("x")
-    lines = [line for file in list_files(str(tmp_path)) for line in read_lines(file)]
+    lines = [line for file in list_files(str(tmp_path)) for line in read_source_lines(file)]
     assert [line.origin for line in lines] == [
         "a.jsonl:1",
         "a.jsonl:3",
@@ -106,7 +105,7 @@ def test_missing_sources_are_named(tmp_path: Path) -> None:
         list_files(str(tmp_path))
     (tmp_path / "torn.jsonl.gz").write_bytes(gzip.compress(b"{}\n" * 99)[:-9])
     with pytest.raises(DataError, match=r"torn.jsonl.gz:\d+: cannot read"):
-        list(read_lines(str(tmp_path / "torn.jsonl.gz")))
+        list(read_source_lines(str(tmp_path / "torn.jsonl.gz")))
 
 
 @pytest.mark.parametrize("extra", [{}, {"schema": 1}])
@@ -178,8 +177,9 @@ def test_gold_behind_hashes() -> None:
 def test_what_was_guessed_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps({"instruction": "p", "input": "c", "thinking": "r", "output": "t"}))
-    _, lines = look_at_fields(str(path), {})
-    assert len(list(lines)) == 1
+    fields, lines = look_at_fields(str(path), {})
+    assert len(list(lines)) == 1 and not capsys.readouterr().err
+    say_fields(str(path), fields)
     said = "a.jsonl: prompt=instruction, context=input, completion=output, reasoning=thinking"
     assert said in capsys.readouterr().err
 
@@ -200,20 +200,20 @@ def test_parquet_rows_are_read_like_lines(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps({"prompt": "p", "response": "t"}))
     files = list_files(str(tmp_path))
     assert [Path(f).name for f in files] == ["a.jsonl", "b.parquet"]
-    lines = list(read_lines(files[1]))
+    lines = list(read_source_lines(files[1]))
     assert [line.origin for line in lines] == [f"b.parquet:{i}" for i in range(1, 301)]
-    assert parse_line(lines[7]) == {
+    assert lines[7].parse() == {
         "prompt": "p7", "response": "你好 7", "raw": "<2 bytes>", "at": "2020-01-02"
     }  # fmt: skip
-    fields = guess_fields(parse_line(lines[0]), {})
-    ids = {read_source(line, fields).id for f in files for line in read_lines(f)}
+    fields = guess_fields(lines[0].parse(), {})
+    ids = {read_source(line, fields).id for f in files for line in read_source_lines(f)}
     assert len(ids) == 301  # files of one name keep apart
 
 
 def test_nested_parquet_columns_become_messages(tmp_path: Path) -> None:
     write_parquet(tmp_path / "a.parquet", [{"messages": TURNS}])
-    line = next(read_lines(str(tmp_path / "a.parquet")))
-    source = read_source(line, guess_fields(parse_line(line), {}))
+    line = next(read_source_lines(str(tmp_path / "a.parquet")))
+    source = read_source(line, guess_fields(line.parse(), {}))
     assert (source.prompt, plain_text(source.trace)) == ("p", "t")
 
 
@@ -237,7 +237,7 @@ def test_a_build_from_parquet_is_one_from_lines(tmp_path: Path) -> None:
 def test_broken_parquet_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1 nothing PAR1")
     with pytest.raises(DataError, match=r"a.parquet:1: cannot read \([^\n]+\)$"):
-        list(read_lines(str(tmp_path / "a.parquet")))
+        list(read_source_lines(str(tmp_path / "a.parquet")))
 
 
 @pytest.fixture
@@ -252,12 +252,12 @@ def hub_folder(tmp_path: Path) -> Path:
 def test_hub_data_sets_are_streamed(hub_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = f"hf:{hub_folder}"
     assert list_files(source) == [source]
-    lines = list(read_lines(source))
+    lines = list(read_source_lines(source))
     assert len(lines) == 5 and lines[4].origin == f"{source}:5"
-    assert parse_line(lines[0]) == {"prompt": "train 0", "response": "t"}
+    assert lines[0].parse() == {"prompt": "train 0", "response": "t"}
     assert "split train" in capsys.readouterr().err
-    assert len(list(read_lines(f"{source}:test"))) == 2
-    assert len(list(read_lines(f"{source}:default:test"))) == 2
+    assert len(list(read_source_lines(f"{source}:test"))) == 2
+    assert len(list(read_source_lines(f"{source}:default:test"))) == 2
 
 
 def test_hub_streams_are_read_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,7 +275,7 @@ def test_hub_streams_are_read_as_they_come(monkeypatch: pytest.MonkeyPatch) -> N
     stream = datasets.IterableDataset.from_generator(rows)
     splits = datasets.IterableDatasetDict({"only": stream})
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: splits)
-    lines = read_lines("hf:some/name")
+    lines = read_source_lines("hf:some/name")
     assert next(lines).origin == "hf:some/name:1" and len(taken) < 4
     with pytest.raises(DataError, match=r"^hf:some/name:5: cannot read \(cut with a long story\)$"):
         list(lines)
@@ -291,7 +291,7 @@ def test_hub_streams_are_read_as_they_come(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_unknown_data_sets_are_one_line(hub_folder: Path, source: str, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
-        list(read_lines(source.format(hub_folder)))
+        list(read_source_lines(source.format(hub_folder)))
     assert "\n" not in str(caught.value)
 
 

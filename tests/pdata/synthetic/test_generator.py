@@ -8,7 +8,7 @@ import statistics
 
 import pytest
 from pdata.cli import app
-from pdata.grading.closing_form import extract_answer, grade
+from pdata.grading.closing_form import find_closing, grade
 from pdata.record import Record, read_records, write_jsonl
 from pdata.synthetic.generator import MIXES, make_record, synthesise
 from pdata.synthetic.tasks import TASKS
@@ -261,14 +261,14 @@ def test_a_truncated_archive_is_an_error_that_names_the_line(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
-        ("So it is Lina Varo. name: Lina Varo", "lina varo"),
-        ("name: A\nanswer: 42.", "42"),
+        ("So it is Lina Varo. name: Lina Varo", "Lina Varo"),
+        ("name: A\nanswer: 42.", "42."),
         ("Answer: **", "**"),
         ("no closing form", None),
     ],
 )
-def test_extract_answer(text: str, answer: str | None) -> None:
-    assert extract_answer(text) == answer
+def test_find_closing(text: str, answer: str | None) -> None:
+    assert find_closing(text) == answer
 
 
 def test_command_line(tmp_path) -> None:

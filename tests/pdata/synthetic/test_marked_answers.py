@@ -10,7 +10,8 @@ from pdata.record import Record
 from pdata.sources.dialects import read_paper
 from pdata.synthetic.generator import make_record
 from pdata.synthetic.marked_answers import INSTRUCTIONS, write_marked, write_outline
-from pdata.synthetic.tasks import LEVELS, TASKS, Problem
+from pdata.synthetic.problem import Problem
+from pdata.synthetic.tasks import LEVELS, TASKS
 
 from pbranch.errors import FormatError
 from pbranch.format.tree import Fork, Trace, plain_text

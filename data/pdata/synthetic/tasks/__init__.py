@@ -1,6 +1,6 @@
-"""The synthetic tasks, by name, for 2 to 12 steps. The steps of `chain` alone need one another."""
+"""The synthetic tasks, by name, for 2 to 12 steps. Only the steps of `chain` are dependent."""
 
-from pdata.synthetic.problem import Generator, Order, Problem, Step
+from pdata.synthetic.problem import Generator
 from pdata.synthetic.tasks import cases, chain, records, sums
 
 TASKS: dict[str, Generator] = {
@@ -10,5 +10,3 @@ TASKS: dict[str, Generator] = {
     "chain": chain.make,
 }
 LEVELS = range(2, 13)
-
-__all__ = ["LEVELS", "TASKS", "Generator", "Order", "Problem", "Step"]

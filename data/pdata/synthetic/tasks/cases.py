@@ -153,14 +153,14 @@ def _write_prompt(
     numbers: list[tuple[int, int]],
 ) -> str:
     first, second = bounds
-    words = {
+    blanks = {
         "p": story.plural,
         "w": story.verb,
         "x": first.name,
         "y": second.name,
     }
-    rule = template.format(**words, n=story.noun.lower(), xb=first, yb=second)
-    question = rng.choice(QUESTIONS[kind]).format(**words)
+    rule = template.format(**blanks, n=story.noun.lower(), xb=first, yb=second)
+    question = rng.choice(QUESTIONS[kind]).format(**blanks)
     bodies = [f"{first.name} {a}, {second.name} {b}" for a, b in numbers]
     return write_prompt(rng, rule, write_list(rng, labels, bodies), question)
 

@@ -91,8 +91,8 @@ def make(rng: random.Random, level: int, split: str, order: Order = "listed") ->
     steps, value = [], start
     for label, action, (sign, operand) in zip(labels, actions, moves, strict=True):
         result = apply(value, sign, operand)
-        words = {"t": label, "o": action, "x": value, "s": sign, "k": operand, "y": result}
-        steps.append(Step(label, template.format(**words), str(value)))
+        blanks = {"t": label, "o": action, "x": value, "s": sign, "k": operand, "y": result}
+        steps.append(Step(label, template.format(**blanks), str(value)))
         value = result
     return Problem(prompt, lead, tuple(steps), tail.format(y=value), str(value), "chain")
 

@@ -72,7 +72,7 @@ def make(rng: random.Random, level: int, split: str, order: Order = "listed") ->
     names = draw_names(rng, level, split)
     condition, values = _draw_values(rng, level)
     bodies = _describe(rng, field, values, split)
-    words = {
+    blanks = {
         "f": field,
         "lo": _decimal(condition.low),
         "hi": _decimal(condition.high),
@@ -81,9 +81,9 @@ def make(rng: random.Random, level: int, split: str, order: Order = "listed") ->
     }
     questions = RANGE_QUESTIONS if condition.kind == "range" else BOUND_QUESTIONS
     template = rng.randrange(len(questions))
-    question = questions[template].format(**words)
+    question = questions[template].format(**blanks)
     prompt = write_prompt(rng, rng.choice(INTROS), write_list(rng, names, bodies), question)
-    steps = [_step(template, n, v, condition, words) for n, v in zip(names, values, strict=True)]
+    steps = [_step(template, n, v, condition, blanks) for n, v in zip(names, values, strict=True)]
     (answer,) = [
         n for n, v in zip(names, values, strict=True) if condition.low < v < condition.high
     ]
@@ -123,19 +123,19 @@ def _describe(rng: random.Random, field: str, values: list[int], split: str) -> 
 
 
 def _step(
-    template: int, name: str, value: int, condition: Condition, words: dict[str, str]
+    template: int, name: str, value: int, condition: Condition, blanks: dict[str, str]
 ) -> Step:
     holds = condition.low < value < condition.high
     steps = RANGE_STEPS if condition.kind == "range" else BOUND_STEPS
     bound = condition.high if condition.kind == "below" else condition.low
-    words |= {
+    blanks |= {
         "t": name,
         "v": _decimal(value),
         "r": "above" if value > bound else "below",
         "s": "above" if value > condition.high else "below",
         "ok": VERDICTS[not holds],
     }
-    return Step(name, steps[template].format(**words))
+    return Step(name, steps[template].format(**blanks))
 
 
 def _decimal(tenths: int) -> str:

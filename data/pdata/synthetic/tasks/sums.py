@@ -111,14 +111,14 @@ def _ask(rng: random.Random, kind: str, values: list[int]) -> tuple[int, int]:
 def _draw_sums(rng: random.Random, n: int, split: str, cap: int) -> list[Sum]:
     """Sums no two of which have the same value or neighbours, so that a bound fits between."""
     length, mixed = rng.choice((2, 2, 3)) if n <= 10 else 2, rng.random() < 0.2
-    found: dict[int, Sum] = {}
-    while len(found) < n:
+    by_value: dict[int, Sum] = {}
+    while len(by_value) < n:
         item = _draw_sum(rng, rng.choice((2, 3)) if mixed else length)
         value = item.partials[-1]
-        apart = all(abs(value - other) > 1 for other in found)
+        apart = all(abs(value - other) > 1 for other in by_value)
         if LEAST <= value <= cap and apart and split_of(str(item)) == split:
-            found[value] = item
-    return list(found.values())
+            by_value[value] = item
+    return list(by_value.values())
 
 
 def _draw_sum(rng: random.Random, size: int) -> Sum:
@@ -155,7 +155,7 @@ def _step(parts: tuple[str, str, str, str], label: str, item: Sum, kind: str, as
     partials = item.partials
     value = partials[-1]
     relation = "equal" if value == asked else "more" if value > asked else "less"
-    words = {
+    blanks = {
         "t": label,
         "e": str(item),
         "v": str(value),
@@ -168,7 +168,7 @@ def _step(parts: tuple[str, str, str, str], label: str, item: Sum, kind: str, as
         (further if i else first).format(a=partials[i], s=sign, b=operand, c=partials[i + 1])
         for i, (sign, operand) in enumerate(item.rest)
     ]
-    return Step(label, start.format(**words) + "".join(lines) + end.format(**words))
+    return Step(label, start.format(**blanks) + "".join(lines) + end.format(**blanks))
 
 
 def _running_total(pairs: list[tuple[str, Sum]]) -> str:

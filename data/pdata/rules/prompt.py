@@ -1,0 +1,58 @@
+"""What the prompt knows: its words, and whether a name stands in it. Knows no traces."""
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+
+# an opening word that is no name, whatever the prompt holds
+COMMON = frozenset(
+    "a an and as at all also but by each every final finally first for from given hence here he "
+    "how however i if in is it its let next no not now of on one only or our out second she since "
+    "so some such take that the their then there therefore these they this those thus to two we "
+    "what when where which while who with you".split()
+)
+_HEADS = re.compile(r"\s*[:：=]")  # what follows the name of an item
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The prompt's text, with look-up of names in it."""
+
+    text: str
+    _known: dict[str, bool] = field(default_factory=dict)
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Its words in lower case."""
+        return frozenset(re.findall(r"\w+", self.text.lower()))
+
+    def mentions(self, name: str) -> list[tuple[int, int]]:
+        """Where `name` stands as whole words: start and end."""
+        places, at = [], self.text.find(name) if name else -1
+        while at >= 0:
+            end = at + len(name)
+            if not _is_word(self.text[at - 1 : at]) and not _is_word(self.text[end : end + 1]):
+                places.append((at, end))
+            at = self.text.find(name, at + 1)
+        return places
+
+    def knows(self, name: str) -> bool:
+        """Whether `name` stands there as the name of something."""
+        if name not in self._known:
+            self._known[name] = bool(name) and self._is_name(name)
+        return self._known[name]
+
+    def lists(self, name: str) -> bool:
+        """Whether `name` heads an item: "A: 3 + 4", "- Ann = 5"."""
+        return any(_HEADS.match(self.text, end) for _, end in self.mentions(name))
+
+    def _is_name(self, name: str) -> bool:
+        places = self.mentions(name) if name in self.text else []
+        if not places or name.split()[0].lower() not in COMMON:
+            return bool(places)
+        # a common word is a name where it heads an item: "A: 3 + 4", "No 5: ..."
+        return self.lists(name)
+
+
+def _is_word(char: str) -> bool:
+    return char.isalnum() or char == "_"

@@ -1,0 +1,70 @@
+"""Writes a file or a folder whole or not at all: next to its place, flushed to the disk, renamed.
+
+A rename may overtake the content of a file, so that is flushed first; an error removes what was
+half-written. Knows no formats.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to, which takes the place of `path` at the end; folders are made as needed.
+
+    Processes may write the same path at a time: the last one stands. Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        flush_folder(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, `path`.part, which takes the place of `path` at the end. Raises OSError."""
+    part, old = (path.with_name(path.name + suffix) for suffix in (".part", ".old"))
+    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+    part.mkdir(parents=True)
+    try:
+        yield part
+        flush_tree(part)
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            path.rename(old)
+        part.rename(path)
+        flush_folder(path.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def flush_tree(folder: Path) -> None:
+    """Have everything under `folder` on the disk."""
+    for path in (folder, *folder.rglob("*")):
+        if path.is_dir():
+            flush_folder(path)
+        elif path.is_file():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+
+
+def flush_folder(folder: Path) -> None:
+    """Have the names in `folder` on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

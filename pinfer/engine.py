@@ -77,11 +77,13 @@ class Engine:
         limits: EngineLimits | None = None,
         path: str = "auto",
         stored_cost: bool = False,
+        trust_remote_code: bool = False,
     ) -> "Engine":
         """A base and an adapter, by folder or Hub id. Neither: the shipped ones. Adapter `none`:
         the bare model, which decodes in mode linear only. path: see `choose_path`. stored_cost: as
-        limits.cost, what `pinfer bench --break-even` has measured of this model here, if it has."""
-        loaded = load(model, adapter, dtype, device)
+        limits.cost, what `pinfer bench --break-even` has measured of this model here, if it has.
+        trust_remote_code: whether Python code that comes with the model may run."""
+        loaded = load(model, adapter, dtype, device, trust_remote_code)
         if stored_cost:
             key = cost_key(loaded.model, attention=attention, path=path)
             limits = replace(limits or EngineLimits(), cost=find_cost(key))

@@ -10,11 +10,13 @@ from typing import Any
 
 from pbranch.format.layout import NO_TARGET, Kind, Layout
 from pbranch.format.show import draw_mask
+from pbranch.hf.base_models import locate
+from pbranch.hf.load_model import load_config
 from ptrain.config import Recipe
 from ptrain.data.batching import count_steps, longest_row
 from ptrain.data.dataset import Encoder, Example, count, load_split
 from ptrain.data.path_rows import count_rows
-from ptrain.model.base import load_config, load_tokenizer, locate
+from ptrain.model.base import load_marked_tokenizer
 from ptrain.model.memory_estimate import describe, estimate
 
 ROWS_SHOWN = 120
@@ -23,8 +25,8 @@ ROWS_SHOWN = 120
 def check(recipe: Recipe, home: Path | None = None) -> str:
     """What will be trained, as text. Raises BranchError where the run would."""
     path = locate(recipe.model)
-    config = load_config(path)
-    tokenizer, markers = load_tokenizer(path)
+    config = load_config(path, recipe.trust_remote_code)
+    tokenizer, markers = load_marked_tokenizer(path, recipe.trust_remote_code)
     encode = Encoder(tokenizer, markers, recipe.branches.layout, recipe.switch)
     traces, held_out, left_out = load_split(recipe, encode, home)
     longest = longest_row([len(x) for x in traces], recipe)

@@ -95,6 +95,7 @@ class Recipe:
 
     data: list[str] | str  # JSONL files or globs, plain or gzipped
     model: str = "tiny"
+    trust_remote_code: bool = False  # run Python code that comes with the model
     data_keep_wrong: bool = False  # keep traces whose answer is known to be wrong
     eval_data: list[str] | str = field(default_factory=list)
     eval_share: float = 0.02  # held out from `data` where `eval_data` is empty

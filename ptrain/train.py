@@ -95,7 +95,9 @@ def load_model(recipe: Recipe, split: str | None, dtype: torch.dtype) -> tuple[B
     full = recipe.tuning == "full"
     stored = torch.float32 if full and split in (None, "fsdp") else dtype
     with loading_in_parts(split, stored):
-        base = load_base(recipe.model, stored, recipe.seed, recipe.quantization)
+        base = load_base(
+            recipe.model, stored, recipe.seed, recipe.quantization, recipe.trust_remote_code
+        )
         return base, base.model if full else add_lora(base, recipe.lora, recipe.seed)
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from pbranch.errors import ModelError, RequestError
 from pbranch.format.markers import MarkerIds
 from pbranch.hf.base_models import locate
+from pbranch.hf.load_model import load_model
 from pinfer.bench.workload import Vocabulary
-from pinfer.models.load import load_base
 
 SHAPES: dict[str, dict[str, Any]] = {
     "0.5b": {  # Qwen2.5-0.5B
@@ -57,14 +57,20 @@ SHAPES: dict[str, dict[str, Any]] = {
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def make_model(shape: str | None, folder: str | None, dtype: str, seed: int = 0) -> Any:
+def make_model(
+    shape: str | None,
+    folder: str | None,
+    dtype: str,
+    seed: int = 0,
+    trust_remote_code: bool = False,
+) -> Any:
     """A causal LM in evaluation mode: random weights of a named shape, or those of a folder."""
     if dtype not in DTYPES:
         raise RequestError(f"dtype {dtype!r}: expected {' or '.join(DTYPES)}")
     if folder is not None:
         if not Path(folder).is_dir():
             raise RequestError(f"--model {folder}: no such folder")
-        model = load_base(locate(folder), DTYPES[dtype])
+        model = load_model(locate(folder), DTYPES[dtype], trust_remote_code=trust_remote_code)
     else:
         if shape not in SHAPES:
             raise RequestError(f"shape {shape!r}: expected {', '.join(SHAPES)}")

@@ -11,16 +11,22 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from pbranch.errors import AdapterError, ModelError
+from pbranch.errors import AdapterError
 from pbranch.format.branch_config import BranchConfig, fingerprint
-from pbranch.hf.base_models import four_bit
+from pbranch.hf.base_models import locate
 from pbranch.hf.hub import fetch_adapter
+from pbranch.hf.load_model import four_bit, load_model, load_tokenizer
 from ptrain.artifacts.artifact import RECIPE, REPORT, Artefact, matches, read_artefact
 from ptrain.artifacts.model_card import write_card
-from ptrain.model.base import locate
 
 
-def merge(adapter: str | Path, out: Path, force: bool = False, dtype: str = "auto") -> Path:
+def merge(
+    adapter: str | Path,
+    out: Path,
+    force: bool = False,
+    dtype: str = "auto",
+    trust_remote_code: bool = False,
+) -> Path:
     """Write base + `adapter` (a folder or a Hub id) to `out`.
 
     force: replace what an earlier merge left in `out`. dtype: of the weights written; auto is the
@@ -31,7 +37,7 @@ def merge(adapter: str | Path, out: Path, force: bool = False, dtype: str = "aut
     source = read_artefact(fetch_adapter(str(adapter)))
     if not source.is_adapter:
         raise AdapterError(f"{adapter}: a whole model, nothing to merge; expected an adapter")
-    model, tokenizer, own = merge_weights(source)
+    model, tokenizer, own = merge_weights(source, trust_remote_code)
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)  # of a merge that was interrupted
     part.mkdir(parents=True)
@@ -62,20 +68,21 @@ def refuse_target(out: Path, force: bool) -> None:
         )
 
 
-def merge_weights(source: Artefact) -> tuple[Any, Any, torch.dtype]:
+def merge_weights(
+    source: Artefact, trust_remote_code: bool = False
+) -> tuple[Any, Any, torch.dtype]:
     """The merged model in float32, its tokenizer, and the dtype of the base."""
     from peft import PeftModel
-    from transformers import AutoTokenizer
 
     folder, config = source.folder, source.config
-    model = load_base_of(folder, config)
+    model = load_base_of(folder, config, trust_remote_code)
     found = fingerprint(model)
     if found != config.base_fingerprint:
         raise AdapterError(
             f"{folder}: trained on another {config.base_model} (fingerprint "
             f"{config.base_fingerprint}), found {found}"
         )
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = load_tokenizer(folder, trust_remote_code)
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # rows that nothing was trained in: the same at every merge
@@ -91,23 +98,16 @@ def merge_weights(source: Artefact) -> tuple[Any, Any, torch.dtype]:
     return merged, tokenizer, dtype
 
 
-def load_base_of(folder: Path, config: BranchConfig) -> Any:
+def load_base_of(folder: Path, config: BranchConfig, trust_remote_code: bool = False) -> Any:
     """The base, in its own dtype; rounded to 4 bit and spread out again where the adapter in
     `folder` was trained on it so. Raises ModelError, or AdapterError without bitsandbytes."""
-    from transformers import AutoModelForCausalLM
-
-    kind, settings = config.quantization, None
-    if kind is not None:
-        if find_spec("bitsandbytes") is None:
-            raise AdapterError(
-                f"{folder}: trained on a base in 4 bit ({kind}), and merging needs the same "
-                "rounding: install bitsandbytes"
-            )
-        settings = four_bit(kind, torch.float32)
-    try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            locate(config.base_model), dtype="auto", quantization_config=settings
+    kind = config.quantization
+    if kind is not None and find_spec("bitsandbytes") is None:
+        raise AdapterError(
+            f"{folder}: trained on a base in 4 bit ({kind}), and merging needs the same "
+            "rounding: install bitsandbytes"
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as e:
-        raise ModelError(f"model {config.base_model}: cannot load: {e}") from e
+    rounding = four_bit(kind, torch.float32) if kind is not None else None
+    path = locate(config.base_model)
+    model = load_model(path, "auto", trust_remote_code=trust_remote_code, quantization=rounding)
     return model.dequantize() if kind is not None else model

@@ -8,11 +8,12 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForCausalLM, Qwen3Config
 from trl.trainer.utils import add_fused_lm_head
 
+from pbranch.hf.load_model import load_config
 from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.data.batching import longest_row
 from ptrain.data.collator import collate
 from ptrain.data.dataset import Encoder
-from ptrain.model.base import add_lora, load_base, load_config, load_tokenizer
+from ptrain.model.base import add_lora, load_base, load_marked_tokenizer
 from ptrain.model.memory_estimate import build_empty, describe, estimate
 from tests.ptrain.conftest import make_records, make_tokenizer
 
@@ -25,7 +26,7 @@ def bytes_of(tensors):
 
 def look(recipe, length=64):
     path = recipe.model
-    return estimate(recipe, load_config(path), *load_tokenizer(path), length)
+    return estimate(recipe, load_config(path), *load_marked_tokenizer(path), length)
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])
@@ -54,7 +55,7 @@ def test_weights_and_optimiser_are_counted_exactly(bases, family, dtype, tuning)
 
 def test_nothing_is_loaded(bases):
     recipe = Recipe(data="x", model=str(bases["llama"]), train=TrainOptions(device="cpu"))
-    model = build_empty(recipe, load_config(recipe.model), *load_tokenizer(recipe.model))
+    model = build_empty(recipe, load_config(recipe.model), *load_marked_tokenizer(recipe.model))
     assert {p.device.type for p in model.parameters()} == {"meta"}
 
 

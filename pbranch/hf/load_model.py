@@ -94,6 +94,16 @@ def four_bit(kind: str, dtype: Any) -> Any:
     )
 
 
+def describe_misfits(
+    missing: Collection[str], unexpected: Collection[str], reshaped: Collection[str] = ()
+) -> str:
+    """How many weights do not fit, and the first of each kind by name; empty where all fit."""
+    kinds = {"missing": missing, "not in the model": unexpected, "of another shape": reshaped}
+    return "; ".join(
+        f"{len(names)} {kind} ({_shorten(names)})" for kind, names in kinds.items() if names
+    )
+
+
 def _refuse_misfits(path: str, info: dict[str, Any]) -> None:
     """ModelError unless weights and model have the same names and shapes.
 
@@ -104,14 +114,9 @@ def _refuse_misfits(path: str, info: dict[str, Any]) -> None:
         f"{name} {_spell(found)}, expected {_spell(expected)}"
         for name, found, expected in info["mismatched_keys"]
     ]
-    misfits = {
-        "missing": info["missing_keys"],
-        "not in the model": info["unexpected_keys"],
-        "of another shape": reshaped,
-    }
-    said = [f"{len(names)} {what} ({_shorten(names)})" for what, names in misfits.items() if names]
-    if said:
-        raise ModelError(f"model {path}: its weights do not fit its config.json: {'; '.join(said)}")
+    misfits = describe_misfits(info["missing_keys"], info["unexpected_keys"], reshaped)
+    if misfits:
+        raise ModelError(f"model {path}: its weights do not fit its config.json: {misfits}")
 
 
 def _shorten(names: Collection[str]) -> str:

@@ -12,12 +12,12 @@ from typing import Any
 
 from pbranch.errors import AdapterError, HubError, ModelError, RequestError
 from pbranch.format.branch_config import FILE_NAME as BRANCH_CONFIG
-from pbranch.format.branch_config import BranchConfig, fingerprint, load_branch_config
+from pbranch.format.branch_config import BranchConfig, load_branch_config
 from pbranch.format.layout import LayoutOptions
-from pbranch.format.markers import find_markers
 from pbranch.hf.base_models import SHIPPED, locate, shipped
 from pbranch.hf.hub import fetch_adapter, find_file
 from pbranch.hf.load_model import four_bit, load_model, load_tokenizer
+from pbranch.hf.merge_adapter import check_markers, merge_adapter
 from pbranch.hf.prompt import turn_end_id
 from pinfer.model_spec import Rules
 
@@ -74,10 +74,10 @@ def load(
     if merged is not None:
         config = load_branch_config(merged.parent)
     tokenizer = load_tokenizer(folder or model, trust_remote_code)
-    if config is not None:
-        _check_markers(tokenizer, config, folder or model)
     if folder is not None and config is not None:
-        base = merge_adapter(base, tokenizer, folder, config)
+        base = merge_adapter(base, tokenizer, folder, config, weights)
+    elif config is not None:
+        check_markers(tokenizer, config, model)
     return Loaded(base.to(device).eval(), tokenizer, make_rules(base, tokenizer, config), config)
 
 
@@ -104,26 +104,6 @@ def _refuse_rounding(kind: str, folder: Path, device: str) -> None:
         )
 
 
-def merge_adapter(base: Any, tokenizer: Any, folder: Path, config: BranchConfig) -> Any:
-    """The base with the adapter's weights merged in; AdapterError where it is another's."""
-    from peft import PeftModel
-    from safetensors import SafetensorError
-
-    found = fingerprint(base)
-    if found != config.base_fingerprint:
-        raise AdapterError(
-            f"{folder}: made for base {config.base_model} ({config.base_fingerprint}), "
-            f"this base is another one ({found})"
-        )
-    rows = base.get_input_embeddings().weight.shape[0]
-    if max(config.marker_ids.values()) >= rows:
-        base.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=64, mean_resizing=False)
-    try:
-        return PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
-    except (ValueError, RuntimeError, KeyError, OSError, SafetensorError) as e:
-        raise AdapterError(f"{folder}: does not fit the base ({_first_line(e)})") from e
-
-
 def make_rules(model: Any, tokenizer: Any, config: BranchConfig | None) -> Rules:
     """Markers, end-of-text ids and context of a loaded model."""
     ends = getattr(model.generation_config, "eos_token_id", None)
@@ -137,11 +117,6 @@ def make_rules(model: Any, tokenizer: Any, config: BranchConfig | None) -> Rules
     )
 
 
-def _check_markers(tokenizer: Any, config: BranchConfig, folder: str | Path) -> None:
-    if find_markers(tokenizer).as_dict() != config.marker_ids:
-        raise AdapterError(f"{folder}: the tokenizer's marker ids differ from {BRANCH_CONFIG}")
-
-
 def _config_of(model: str) -> Path | None:
     """The branch config of a merged or fully tuned model; None where `model` is a plain base."""
     if Path(model).is_dir():
@@ -151,7 +126,3 @@ def _config_of(model: str) -> Path | None:
         return find_file(model, BRANCH_CONFIG)
     except HubError as e:
         raise ModelError(f"model {e}") from e
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pbranch.errors import AdapterError
+from pbranch.hf.base_models import shipped
 from ptrain.artifacts.artifact import read_artefact
 from ptrain.artifacts.merge import load_base_of, merge
 from ptrain.config import LoraOptions, Recipe, TrainOptions
@@ -36,6 +38,32 @@ def merged(adapter) -> Path:
 def logits(model, ids):
     with torch.no_grad():
         return model(input_ids=ids).logits
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_decoding_and_merging_give_the_same_weights(dtype, tmp_path):
+    """Of the shipped adapter."""
+    from pinfer.models.load import load
+
+    loaded = load(dtype=dtype, device="cpu").model
+    merge(shipped("adapter"), tmp_path / "out", dtype=dtype)
+    assert_same_weights(loaded, tmp_path / "out", getattr(torch, dtype))
+
+
+def test_a_grown_vocabulary_is_the_same_at_every_merge(adapter, merged):
+    """Also in the rows that nothing was trained in."""
+    from pinfer.models.load import load
+
+    loaded = load(None, str(adapter), device="cpu").model
+    assert_same_weights(loaded, merged, torch.float32)
+
+
+def assert_same_weights(model, folder, dtype):
+    stored = load_file(folder / "model.safetensors")
+    ours = model.state_dict()
+    assert stored.keys() >= ours.keys() - {"lm_head.weight"}
+    for name, tensor in stored.items():
+        assert tensor.dtype == dtype and torch.equal(ours[name], tensor), name
 
 
 def test_a_merged_folder_is_a_plain_model_with_our_records(adapter, merged):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pbranch.errors import ModelError, RequestError
 from pbranch.format.markers import MarkerIds
+from pbranch.hf.additive_mask import layer_windows
 from pbranch.hf.base_models import locate
 from pbranch.hf.load_model import load_model
 from pinfer.bench.workload import Vocabulary
@@ -94,10 +95,7 @@ def random_model(settings: dict[str, Any], dtype: torch.dtype, seed: int) -> Any
 
 def check_mask(model: Any) -> None:
     """ModelError where one mask does not serve all layers: the oracle would be wrong."""
-    config = model.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    window = getattr(config, "sliding_window", None) and config.model_type == "mistral"
-    if kinds != {"full_attention"} or window:
+    if any(layer_windows(model.config).values()):
         raise ModelError(
             f"{type(model).__name__}: the benchmark compares with one mask for all layers; "
             "expected a model without sliding windows"

@@ -17,6 +17,7 @@ from pbranch.format.layout import Layout
 from pbranch.format.tagged_text import parse, render, separators_of
 from pbranch.format.tree import Fork, Segment, Trace, make_trace
 from pbranch.format.visibility import dense_mask, layout_tensor
+from pbranch.hf.additive_mask import additive_masks
 from pbranch.hf.base_models import locate
 from pbranch.hf.load_model import load_model, load_tokenizer
 from pbranch.hf.prompt import render_prompt
@@ -101,32 +102,14 @@ class Judge:
     def logits(self, layout: Layout) -> Tensor:
         """(L, V) of the rows of a layout."""
         tensor = layout_tensor([layout]).to(self.model.device)
+        positions, seen = tensor[:, 1].long(), dense_mask(tensor)
         out = self.model(
             input_ids=torch.tensor([layout.token_ids], device=tensor.device),
-            position_ids=tensor[:, 1].long(),
-            attention_mask=self._masks(tensor),
+            position_ids=positions,
+            attention_mask=additive_masks(seen, positions, self.model.config, self.model.dtype),
             use_cache=False,
         )
         return out.logits[0]
-
-    def _masks(self, tensor: Tensor) -> Tensor | dict[str, Tensor]:
-        """The layout's mask as transformers takes it ready-made: one, or one a kind of layer.
-
-        Nothing is added to a ready-made mask, so a sliding window has to be in it.
-        """
-        config = self.model.config.get_text_config()
-        window = getattr(config, "sliding_window", None)
-        kinds = set(getattr(config, "layer_types", None) or ())
-        kinds = kinds or {"full_attention" if window is None else "sliding_attention"}
-        masks = {
-            kind: self._additive(dense_mask(tensor, window if kind.startswith("sliding") else None))
-            for kind in kinds
-        }
-        return masks if len(masks) > 1 else masks.popitem()[1]
-
-    def _additive(self, seen: Tensor) -> Tensor:
-        mask = torch.zeros(seen.shape, dtype=self.model.dtype, device=seen.device)
-        return mask.masked_fill_(~seen, torch.finfo(mask.dtype).min)
 
 
 def measure(record: Record, judge: Judge) -> Record:

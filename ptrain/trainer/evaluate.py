@@ -21,6 +21,7 @@ from pbranch.errors import BranchError, RecipeError
 from pbranch.format.branch_config import BranchConfig
 from pbranch.format.layout import Kind
 from pbranch.format.markers import MarkerIds, Role
+from pbranch.rates import measure_rates
 from ptrain.config import Recipe
 from ptrain.data.dataset import Example
 
@@ -66,10 +67,10 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What counts of one short answer; `to_fork`: the held-out trace forks."""
+    """What counts of one short answer; see `pbranch.rates.Shape`."""
 
     to_fork: bool
-    well_formed: bool  # the grammar would have changed none of its choices
+    well_formed: bool
     branches: int
     tokens: int  # drawn
     passes: int
@@ -122,27 +123,14 @@ class Generations:
 
 
 def rate(answers: Sequence[Answer], form: str) -> dict[str, float]:
-    """format_rate: answers that the grammar would not have changed; in linear form that is those
-    without a marker. fork_rate and no_fork_rate: of prompts whose own trace forks, and of the
-    others, those answered alike. mean_branches: of an answer that forked."""
-    format_rate = _mean([x.well_formed for x in answers])
+    """The rates of `pbranch.rates`, and tokens drawn in a pass; of linear form only format_rate,
+    which is then the share of answers without a marker."""
+    rates = measure_rates(answers)
     if form == "linear":
-        return {"eval_format_rate_linear": format_rate}
-    passes = sum(x.passes for x in answers)
-    rates = {
-        "eval_format_rate": format_rate,
-        "eval_mean_branches": _mean([x.branches for x in answers if x.branches]),
-        "eval_tokens_per_pass": sum(x.tokens for x in answers) / max(1, passes),
-    }
-    if to_fork := [x.branches > 0 for x in answers if x.to_fork]:
-        rates["eval_fork_rate"] = _mean(to_fork)
-    if others := [x.branches == 0 for x in answers if not x.to_fork]:
-        rates["eval_no_fork_rate"] = _mean(others)
-    return rates
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / max(1, len(values))
+        return {"eval_format_rate_linear": rates["format_rate"]}
+    tokens, passes = sum(x.tokens for x in answers), sum(x.passes for x in answers)
+    named = {f"eval_{name}": value for name, value in rates.items()}
+    return named | {"eval_tokens_per_pass": tokens / max(1, passes)}
 
 
 @contextmanager

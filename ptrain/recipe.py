@@ -21,9 +21,9 @@ def run(path: str | Path, overrides: Sequence[str]) -> None:
     try:
         recipe = load_recipe(Recipe, path, overrides)
         from ptrain.train import train
-        from ptrain.trainer.guard import naming_memory
+        from ptrain.trainer.guard import oom_as_training_error, what_to_lower
 
-        with naming_memory(recipe, "outside a forward pass"):
+        with oom_as_training_error(what_to_lower(recipe), "outside a forward pass"):
             train(recipe, home_of(path))
     except TrainingError:
         raise  # of this process

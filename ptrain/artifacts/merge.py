@@ -16,7 +16,7 @@ from pbranch.hf.base_models import locate
 from pbranch.hf.hub import fetch_adapter
 from pbranch.hf.load_model import four_bit, load_model, load_tokenizer
 from pbranch.hf.merge_adapter import merge_adapter
-from ptrain.artifacts.artifact import RECIPE, REPORT, matches, read_artefact
+from ptrain.artifacts.artifact import RECIPE, REPORT, matches, read_artifact
 from ptrain.artifacts.model_card import write_card
 
 
@@ -35,7 +35,7 @@ def merge(
     another model.
     """
     refuse_target(out, force)
-    source = read_artefact(fetch_adapter(str(adapter)))
+    source = read_artifact(fetch_adapter(str(adapter)))
     if not source.is_adapter:
         raise AdapterError(f"{adapter}: a whole model, nothing to merge; expected an adapter")
     base = load_base_of(source.folder, source.config, trust_remote_code)

@@ -1,6 +1,6 @@
 """Loads a base model, adds the markers to its vocabulary, and puts LoRA on it.
 
-Refuses models whose attention cannot be masked by row. Knows no data and no trainer.
+Refuses models whose attention cannot be masked by token. Knows no data and no trainer.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from pbranch.hf.segment_codec import SegmentCodec
 from ptrain import compat
 from ptrain.config import LoraOptions
 from ptrain.model import attention
-from ptrain.model.sharding import whole
+from ptrain.model.sharding import gathered
 
 # A marker's row starts as the mean of the rows of text that does a like job in plain writing.
 RELATED = {
@@ -52,7 +52,7 @@ def load_base(
     quantization: str | None = None,
     trust_remote_code: bool = False,
 ) -> Base:
-    """Model and tokenizer of `name` (a folder, a Hub id, or tiny), ready for branch rows.
+    """Model and tokenizer of `name` (a folder, a Hub id, or tiny), with rows for the markers.
 
     quantization: nf4 or fp4, for QLoRA; `dtype` is then that of the products. Raises ModelError on
     a missing or unfit model, MarkerError where a marker string is taken.
@@ -72,7 +72,7 @@ def load_base(
     if model._is_stateful:
         raise ModelError(f"model {name}: {config.model_type} keeps a recurrent state, no mask")
     embedding: Any = model.get_input_embeddings()
-    with whole([embedding.weight]):
+    with gathered([embedding.weight]):
         base = Base(name, model, tokenizer, markers, fingerprint(model))
     add_marker_rows(base, seed)
     return base
@@ -107,7 +107,7 @@ def add_marker_rows(base: Base, seed: int) -> None:
         matrices.append(model.get_output_embeddings().weight)
     for number, matrix in enumerate(matrices):
         generator = torch.Generator().manual_seed(seed + number)
-        with whole([matrix], change=True):
+        with gathered([matrix], change=True):
             for role, text in RELATED.items():
                 row = _related_row(matrix.detach(), codec.encode(text), old, generator)
                 matrix.data[getattr(base.markers, role.value)] = row

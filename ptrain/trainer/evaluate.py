@@ -1,5 +1,5 @@
-"""What an evaluation measures: losses by kind of row, hits on markers, and, from short answers to
-held-out prompts, how well the model keeps the format. The one file that drives pinfer.
+"""What an evaluation measures: losses by kind of target, hits on markers, and, from short answers
+to held-out prompts, how well the model keeps the format. The one file that drives pinfer.
 
 Knows neither batches nor schedules; the trainer calls it and logs what it returns.
 """
@@ -22,7 +22,7 @@ from pbranch.format.branch_config import BranchConfig
 from pbranch.format.layout import Kind
 from pbranch.format.markers import MarkerIds, Role
 from pbranch.rates import measure_rates
-from ptrain.config import Recipe
+from ptrain.config import EvaluationOptions
 from ptrain.data.dataset import Example
 
 KINDS = [kind.name.lower() for kind in Kind]
@@ -31,15 +31,15 @@ ROLES = [Role.FORK, Role.TOPIC, Role.SPAWN, Role.END]  # the others are never dr
 
 @dataclass(slots=True)
 class Tally:
-    """Sums of one evaluation. Per row of a batch: (2, kinds + roles), losses and targets of each
-    kind, then hits and targets of each marker."""
+    """Sums of one evaluation. Per sequence: (2, kinds + roles), losses and targets of each kind,
+    then hits and targets of each marker."""
 
     markers: MarkerIds
     sums: list[Tensor] = field(default_factory=list)
 
     def count(self, losses: Tensor, hits: Tensor, targets: Tensor, kinds: Tensor) -> Tensor:
-        """(B, 2, kinds + roles) from what each row (B, L) lost, hit, was to predict, and its kind;
-        losses and hits are 0 where there is no target."""
+        """(B, 2, kinds + roles) from each token's loss, hit, target and kind, (B, L) each; losses
+        and hits are 0 where there is no target."""
         has_target = (targets >= 0).to(losses.dtype)
         by_kind = losses.new_zeros(len(losses), 2, len(KINDS))
         by_kind[:, 0].scatter_add_(1, kinds, losses)
@@ -50,7 +50,7 @@ class Tally:
         return torch.cat([by_kind, by_role], 2)
 
     def scores(self) -> dict[str, float]:
-        """Losses and accuracies of all that was counted, and start anew. `eval_loss` leaves flat
+        """Losses and accuracies of all that was counted, and start again. `eval_loss` leaves flat
         traces out where there are others: a mixed run compares with a parallel one."""
         values, counts = torch.cat(self.sums).double().sum(0).cpu()
         self.sums.clear()
@@ -155,13 +155,13 @@ def driving(model: Any, tokenizer: Any, config: BranchConfig) -> Iterator[Any]:
 
 
 def make_generations(
-    recipe: Recipe, trainer: Any, held_out: Sequence[Example], config: BranchConfig
+    options: EvaluationOptions, trainer: Any, held_out: Sequence[Example], config: BranchConfig
 ) -> Generations | None:
-    """What the recipe asks for, or None. Tries the engine on the model and on all prompts:
+    """What the options ask for, or None. Tries the engine on the model and on all prompts:
     RecipeError now rather than at the first evaluation. Under sharded weights there are none, and
     a line says so."""
     prompts = {json.dumps(x.messages, sort_keys=True): x for x in held_out}
-    count = min(recipe.evaluation.prompts, len(prompts))
+    count = min(options.prompts, len(prompts))
     if not count:
         return None
     if trainer.is_fsdp_enabled or is_deepspeed_zero3_enabled():
@@ -170,7 +170,7 @@ def make_generations(
         return None
     examples = list(prompts.values())
     spread = [examples[i * len(examples) // count] for i in range(count)]  # of all kinds of data
-    made = Generations(spread, trainer.processing_class, config, recipe.evaluation.max_new_tokens)
+    made = Generations(spread, trainer.processing_class, config, options.max_new_tokens)
     try:
         with driving(trainer.model, made.tokenizer, config) as engine:
             for example in spread:

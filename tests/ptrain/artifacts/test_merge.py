@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pbranch.errors import AdapterError
 from pbranch.hf.base_models import shipped
-from ptrain.artifacts.artifact import read_artefact
+from ptrain.artifacts.artifact import read_artifact
 from ptrain.artifacts.merge import load_base_of, merge
 from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.train import train
@@ -141,7 +141,7 @@ def test_float32_weights_of_a_bfloat16_base_are_exact(adapter, tmp_path):
     """The base's own dtype would round the sum."""
     from peft import PeftModel
 
-    source, ids = read_artefact(adapter), torch.tensor([[5, 9, 7, 20, 11]])
+    source, ids = read_artifact(adapter), torch.tensor([[5, 9, 7, 20, 11]])
     base = AutoModelForCausalLM.from_pretrained(source.config.base_model, dtype=torch.bfloat16)
     base.save_pretrained(tmp_path / "base")
     folder = Path(shutil.copytree(adapter, tmp_path / "adapter"))
@@ -172,7 +172,7 @@ def test_an_adapter_of_a_4_bit_base_is_merged_into_what_it_was_trained_on(
         patch.setattr("ptrain.artifacts.merge.find_spec", lambda name: None)
         merge(folder, tmp_path / "out")
     pytest.importorskip("bitsandbytes")
-    source = read_artefact(folder)
+    source = read_artifact(folder)
     base = load_base_of(folder, source.config)
     plain = AutoModelForCausalLM.from_pretrained(source.config.base_model)
     ids = torch.tensor([[5, 9, 7, 20, 11]])

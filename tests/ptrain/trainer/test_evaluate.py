@@ -98,7 +98,7 @@ def test_driving_the_engine_leaves_the_model_as_it_was(live):
     model = live.trainer.model
     model.train()
     next(model.modules()).training = False  # put back one by one, not by model.train()
-    made = make_generations(live.recipe, live.trainer, live.held_out, live.config)
+    made = make_generations(live.recipe.evaluation, live.trainer, live.held_out, live.config)
 
     def state():
         return (
@@ -183,17 +183,17 @@ def test_rates():
 def test_a_prompt_that_can_never_be_decoded_is_found_before_training(live):
     long = Example(9, live.held_out[0].parallel, None, [{"role": "user", "content": "a " * 600}])
     with pytest.raises(RecipeError, match=r"evaluation\.prompts: .*context holds 512"):
-        make_generations(live.recipe, live.trainer, [long], live.config)
+        make_generations(live.recipe.evaluation, live.trainer, [long], live.config)
 
 
 def test_sharded_weights_generate_nothing_and_say_so(live, capsys):
     sharded = SimpleNamespace(is_fsdp_enabled=True, is_world_process_zero=lambda: True)
-    assert make_generations(live.recipe, sharded, live.held_out, live.config) is None
+    assert make_generations(live.recipe.evaluation, sharded, live.held_out, live.config) is None
     assert capsys.readouterr().err.count("no generations while training") == 1
 
 
 def test_prompts_are_spread_over_the_held_out_data(live):
-    made = make_generations(live.recipe, live.trainer, live.held_out * 2, live.config)
+    made = make_generations(live.recipe.evaluation, live.trainer, live.held_out * 2, live.config)
     assert [x.messages for x in made.examples] == [live.held_out[i].messages for i in (0, 2, 5)]
 
 
@@ -259,7 +259,7 @@ def test_two_processes_share_the_prompts_and_train_the_same_forms(bases, data, t
 
 
 def test_a_model_that_the_probe_refuses_is_said_and_the_run_goes_on(live, capsys, monkeypatch):
-    made = make_generations(live.recipe, live.trainer, live.held_out, live.config)
+    made = make_generations(live.recipe.evaluation, live.trainer, live.held_out, live.config)
     before = live.trainer.model.config._attn_implementation
     forward = live.base.model.get_decoder().layers[0].forward
     monkeypatch.setattr(

@@ -12,7 +12,15 @@ from ptrain.config import Recipe
 
 
 def main(path: str, overrides: Sequence[str] | None = None) -> None:
-    """Train by the recipe at `path`; `overrides` default to the command line's `key=value`s."""
+    """Train by a recipe, as a program: errors become one line on stderr and an exit code.
+
+    Args:
+        path: the recipe, a YAML page; see `recipes/`.
+        overrides: `key=value` each, as `train.lr=1e-4`; None: those of the command line.
+
+    Raises:
+        SystemExit: With 1 on a known error, 130 where the run was interrupted.
+    """
     console.run(lambda: run(path, sys.argv[1:] if overrides is None else overrides))
 
 

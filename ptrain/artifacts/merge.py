@@ -1,6 +1,6 @@
 """Merges an adapter into its base: a plain model folder, with the markers in its vocabulary.
 
-The folder is written whole: made beside its place, and renamed when all of it is there.
+The folder is written whole: made next to its place, and renamed when all of it is there.
 """
 
 import shutil
@@ -27,12 +27,23 @@ def merge(
     dtype: str = "auto",
     trust_remote_code: bool = False,
 ) -> Path:
-    """Write base + `adapter` (a folder or a Hub id) to `out`.
+    """Write an adapter merged into its base as a plain model folder.
 
-    force: replace what an earlier merge left in `out`. dtype: of the weights written; auto is the
-    base's own. The sum is computed in the wider of the two, so float32 weights are exact and
-    others rounded once. Raises AdapterError where the adapter is not one of ours, or the base is
-    another model.
+    Args:
+        adapter: a folder, or an id of the Hub.
+        out: the folder to write; it appears when all of it is there.
+        force: replace what an earlier merge left in `out`.
+        dtype: of the weights written; `auto` is the base's own. The sum is computed in the wider of
+            the two, so float32 weights are exact and others rounded once.
+        trust_remote_code: whether Python code that comes with the base may run.
+
+    Returns:
+        `out`.
+
+    Raises:
+        AdapterError: The adapter is not one of ours, does not fit the base, or `out` holds
+            something else.
+        ModelError: The base cannot be loaded.
     """
     refuse_target(out, force)
     source = read_artifact(fetch_adapter(str(adapter)))

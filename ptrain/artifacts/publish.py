@@ -72,12 +72,23 @@ def publish(
     force: bool = False,
     dry_run: bool = False,
 ) -> Publication:
-    """Send `folder` to model repository `repo_id`, which is created where there is none.
+    """Send an adapter or a model, with its card, to a model repository of the Hub.
 
-    base: the Hub id of the base, where the adapter names a folder. license: an id of the Hub.
-    force: replace what differs there. dry_run: send nothing, ask nobody. Raises AdapterError on a
-    folder that cannot be sent, HubError when something would be replaced, and when the Hub refuses
-    or cannot be reached.
+    Args:
+        folder: what training or merging has left.
+        repo_id: `owner/name`; the repository is created where there is none.
+        base: the Hub id of the base, where the adapter names a folder.
+        license: for the card, an id of the Hub such as `apache-2.0`.
+        private: create the repository private.
+        force: replace what differs there.
+        dry_run: send nothing and ask nobody.
+
+    Returns:
+        What the repository holds, with sizes in bytes, or after a dry run would hold.
+
+    Raises:
+        AdapterError: The folder cannot be sent.
+        HubError: Something would be replaced, or the Hub refuses or cannot be reached.
     """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id

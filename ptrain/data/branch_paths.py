@@ -33,8 +33,8 @@ def split_paths(layout: Layout) -> list[Layout]:
 
     A branch's path is a plain causal sequence: what stands before its block, the outline where it
     sees it, and its own tokens. Where text follows a join the path holds all of the block's
-    branches, still hidden from one another: that text was predicted from branches that had not
-    read one another. Each token's target stays in the path of its own lane, so the losses of all
+    branches, still hidden from each other: that text was predicted from branches that had not
+    read each other. Each token's target stays in the path of its own lane, so the losses of all
     paths together are those of the tree.
     """
     runs = _find_runs(layout)

@@ -1,7 +1,7 @@
 """The tiny base as a model: its configuration, and the folder that users load, with its card.
 
 Weights are stored in bfloat16 and named float32 in the configuration: computed in float32.
-`python -m ptrain.pretrain.model FOLDER` writes the card anew, with the scores of `scores.json`.
+`python -m ptrain.pretrain.model FOLDER` writes the card again, with the scores of `scores.json`.
 """
 
 import json

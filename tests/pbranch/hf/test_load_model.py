@@ -2,7 +2,6 @@
 
 import io
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from pbranch.errors import ModelError
 from pbranch.hf.load_model import load_config, load_model, load_tokenizer
 from tests.support.checkpoints import copy_folder, save_base
+from tests.support.run_command import run_command
 
 WEIGHTS = "model.safetensors"
 CODE = """
@@ -67,9 +67,7 @@ def hostile(tied: Path, tmp_path: Path) -> Path:
 
 
 def test_a_yes_on_standard_input_runs_no_code(hostile: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", LOADS, str(hostile)], input="y\n" * 9, capture_output=True, text=True
-    )
+    done = run_command(sys.executable, "-c", LOADS, hostile, input="y\n" * 9)
     said = done.stdout.splitlines()
     assert [line.split(" (")[0] for line in said] == [
         f"model {hostile}: cannot load its {what}"

@@ -2,7 +2,6 @@
 
 import json
 import random
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from ptrain.trainer.branch_trainer import make_trainer
 from ptrain.trainer.evaluate import Answer, Generations, driving, make_generations, rate
 from tests.ptrain.conftest import make_records
 from tests.support.repository import ROOT
+from tests.support.run_command import run_command
 
 
 def recipe(base, data, out, prompts=0, tokens=30, **options) -> Recipe:
@@ -237,7 +237,7 @@ def test_nothing_held_out_is_said_and_trains_without_evaluation(bases, data, tmp
 
 @pytest.mark.slow
 def test_two_processes_share_the_prompts_and_train_the_same_forms(bases, data, tmp_path):
-    root, reports = ROOT, []
+    reports = []
     for count in (1, 2):
         launch = f"recipes/accelerate/cpu{count}.yaml"
         settings = [
@@ -248,7 +248,7 @@ def test_two_processes_share_the_prompts_and_train_the_same_forms(bases, data, t
         ]  # fmt: skip
         command = [Path(sys.executable).parent / "accelerate", "launch", "--config_file", launch]
         command += ["-m", "ptrain", "recipes/sft.yaml", *settings]
-        subprocess.run(list(map(str, command)), cwd=root, check=True, timeout=300)
+        run_command(*command, cwd=ROOT).check_returncode()
         reports.append(json.loads((tmp_path / str(count) / REPORT).read_text()))
     one, two = reports
     assert (one["processes"], two["processes"]) == (1, 2)

@@ -80,15 +80,8 @@ def train_run(run: Run, recipe: PretrainRecipe, corpora: Sequence[Corpus], devic
         for ids, labels in _micro_batches(corpus, train, run.step, rank, world):
             ids, labels = ids.to(device), labels.to(device)
             with autocast:
-                # right padding under plain causal attention: no token sees it, so no mask is needed
-                hidden = body(
-                    input_ids=ids, use_cache=False, attention_mask=PLAIN_CAUSAL
-                ).last_hidden_state
-                wanted = labels[:, 1:] != -100
-                logits = run.model.lm_head(hidden[:, :-1][wanted])
-            loss = (
-                cross_entropy(logits.float(), labels[:, 1:][wanted]) * world / train.micro_batches
-            )
+                logits, targets = _predict(body, run.model.lm_head, ids, labels)
+            loss = cross_entropy(logits.float(), targets) * world / train.micro_batches
             loss.backward()
             total += loss.detach()
             tokens += world * ids.numel()
@@ -112,6 +105,16 @@ def train_run(run: Run, recipe: PretrainRecipe, corpora: Sequence[Corpus], devic
             marked, counted, tokens = time.monotonic(), 0, 0
         if rank == 0 and (run.step % train.save_every == 0 or run.step == train.steps):
             _save_checkpoint(run, recipe)
+
+
+def _predict(
+    body: Any, head: Any, ids: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (targets, vocabulary) of a micro-batch where it has targets, and those (targets,)."""
+    # right padding under plain causal attention: no token sees it, so no mask is needed
+    out = body(input_ids=ids, use_cache=False, attention_mask=PLAIN_CAUSAL)
+    wanted = labels[:, 1:] != -100
+    return head(out.last_hidden_state[:, :-1][wanted]), labels[:, 1:][wanted]
 
 
 def _optimizers(

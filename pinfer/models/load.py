@@ -67,7 +67,7 @@ def load(
     quantization = config.quantization if config else None
     weights = getattr(torch, dtype)
     if quantization and folder is not None:
-        _refuse_rounding(quantization, folder, device)
+        _check_rounding(quantization, folder, device)
         base = load_rounded(model, weights, quantization, device, trust_remote_code)
     else:
         base = load_model(model, weights, trust_remote_code=trust_remote_code)
@@ -94,7 +94,7 @@ def load_rounded(model: str, dtype: Any, kind: str, device: str, trust_remote_co
     return base.dequantize()
 
 
-def _refuse_rounding(kind: str, folder: Path, device: str) -> None:
+def _check_rounding(kind: str, folder: Path, device: str) -> None:
     if not device.startswith("cuda") or find_spec("bitsandbytes") is None:
         raise AdapterError(
             f"{folder}: trained on a base in 4 bit ({kind}), which needs bitsandbytes and a CUDA "

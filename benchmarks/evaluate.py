@@ -15,6 +15,7 @@ from pdata.synthetic.generator import make_record
 from pbranch.format.layout import critical_path
 from pbranch.format.paper_dialect import CLOSE, GAP, MARK
 from pbranch.format.tree import make_trace, plain_text
+from pbranch.rates import measure_rates
 from pinfer import Engine, Generation, SamplingParams
 
 PARALLEL_TASKS = ("records", "sums", "cases")
@@ -33,6 +34,21 @@ class Answer:
     def right(self) -> bool:
         """The answer is the reference's."""
         return grade(self.generation.text, self.record.answer or "")
+
+    @property
+    def to_fork(self) -> bool:
+        """The prompt's steps are independent."""
+        return self.record.meta["task"] in PARALLEL_TASKS
+
+    @property
+    def well_formed(self) -> bool:
+        """The grammar changed none of its choices."""
+        return not self.generation.stats.grammar_interventions
+
+    @property
+    def branches(self) -> int:
+        """Branches of all its blocks."""
+        return self.generation.stats.branches
 
     @property
     def forked(self) -> bool:
@@ -74,16 +90,8 @@ def summary(answers: Sequence[Answer], seconds: float) -> dict[str, Any]:
 
 
 def forking(answers: Sequence[Answer]) -> dict[str, Any]:
-    """How well the format is kept, and whether the right prompts fork."""
-    parallel = [a for a in answers if a.record.meta["task"] in PARALLEL_TASKS]
-    others = [a for a in answers if a.record.meta["task"] not in PARALLEL_TASKS]
-    forked = [a for a in parallel if a.forked]
-    return {
-        "format_rate": share(not a.generation.stats.grammar_interventions for a in answers),
-        "fork_rate": share(a.forked for a in parallel),
-        "no_fork_rate": share(not a.forked for a in others),
-        "mean_branches": sum(a.generation.stats.branches for a in forked) / max(1, len(forked)),
-    }
+    """How well the format is kept, and whether the right prompts fork; 0 where there are none."""
+    return {"fork_rate": 0.0, "no_fork_rate": 0.0} | measure_rates(answers)
 
 
 def ratios(

@@ -38,8 +38,8 @@ from pbranch.format.markers import MarkerIds
 from pbranch.format.tree import Fork, Trace, make_trace
 from ptrain.config import LoraOptions
 from ptrain.data.batching import pack
+from ptrain.data.branch_paths import split_paths
 from ptrain.data.collator import collate
-from ptrain.data.path_rows import split_paths
 from ptrain.model import attention
 from ptrain.model.base import Base, add_lora
 
@@ -123,7 +123,7 @@ def make_arms(branches: int, tokens: int, settings: Settings, config: Any) -> di
     layouts = [make_layout(branches, tokens, rng) for _ in range(count)]
     rows = [concatenate([layouts[i] for i in row]) for row in pack([size] * count, longest, 0)]
     chosen = attention.choose_attention("auto", settings.device, longest, config)
-    multiple = attention.row_multiple(chosen)
+    multiple = attention.length_multiple(chosen)
     tree = [_move(collate([row], multiple=multiple), settings.device) for row in rows]
     paths = sorted((p for x in layouts for p in split_paths(x)), key=len)
     groups: list[list[Layout]] = [[]]

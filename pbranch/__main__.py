@@ -28,6 +28,9 @@ def show(
     dialect: Annotated[str, typer.Option(help="native, or the paper's")] = "native",
     by_pass: Annotated[bool, typer.Option("--by-pass", help="rows as they are decoded")] = False,
     tokenizer: Annotated[str | None, typer.Option(help="folder or Hub id; default: words")] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="run Python code that comes with it")
+    ] = False,
 ) -> None:
     """Draw the tree of a trace, then one line a row: position, token, and what it sees."""
     from pbranch.format.layout import LayoutOptions
@@ -37,12 +40,11 @@ def show(
     prompt, completion, separators = _read_trace(file, line)
     codec = markers = None
     if tokenizer is not None:
-        from transformers import AutoTokenizer
-
         from pbranch.format.markers import find_markers
+        from pbranch.hf.load_model import load_tokenizer
         from pbranch.hf.segment_codec import SegmentCodec
 
-        loaded = AutoTokenizer.from_pretrained(tokenizer)
+        loaded = load_tokenizer(tokenizer, trust_remote_code)
         codec, markers = SegmentCodec(loaded), find_markers(loaded)
     options = LayoutOptions(
         positions=_choice("positions", positions, ("max", "flat")),  # type: ignore[arg-type]

@@ -79,6 +79,7 @@ class Engine:
         limits: EngineLimits | None = None,
         path: str = "auto",
         stored_cost: bool = False,
+        trust_remote_code: bool = False,
     ) -> "Engine":
         """Load a base and an adapter, by folder or Hub id.
 
@@ -92,6 +93,7 @@ class Engine:
             path: `auto`, `fast` or `general`, see `choose_path`.
             stored_cost: Take as limits.cost what `pinfer bench --break-even` has measured of this
                 model here, if it has.
+            trust_remote_code: Whether Python code that comes with the model may run.
 
         Returns:
             An engine that owns the model.
@@ -101,7 +103,7 @@ class Engine:
             AdapterError: The adapter does not belong to the base.
             RequestError: An option is none of those named.
         """
-        loaded = load(model, adapter, dtype, device)
+        loaded = load(model, adapter, dtype, device, trust_remote_code)
         if stored_cost:
             key = cost_key(loaded.model, attention=attention, path=path)
             limits = replace(limits or EngineLimits(), cost=find_cost(key))

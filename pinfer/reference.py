@@ -14,6 +14,7 @@ import torch
 from pbranch.format.grammar import LaneState, legal_table, next_state
 from pbranch.format.layout import LayoutOptions
 from pbranch.format.markers import MarkerIds, Role
+from pbranch.hf.additive_mask import additive_masks
 from pinfer.params import SamplingParams
 
 Path = tuple[tuple[int, int], ...]
@@ -128,28 +129,9 @@ class Reference:
 
     def forward(self) -> torch.Tensor:
         """Logits (rows, vocabulary) of one forward over all rows under the dense mask."""
-        tokens, places, paths = zip(*self.rows, strict=True)
-        positions, n = torch.tensor([places]), len(paths)
+        tokens, positions, paths = zip(*self.rows, strict=True)
+        places, n = torch.tensor([positions]), len(paths)
         seen = [[k <= q and sees(paths[q], paths[k]) for k in range(n)] for q in range(n)]
-        near = allowed = torch.tensor(seen)
-        config = self.model.config.get_text_config()
-        window = getattr(config, "sliding_window", None)
-        if window:
-            near = allowed & (positions[0, :, None] - positions[0, None] < window)
-        kinds = getattr(config, "layer_types", None) or ["sliding_attention" if window else ""]
-        masks = {
-            kind: self.additive(near if kind == "sliding_attention" else allowed)
-            for kind in set(kinds)
-        }
-        mask = masks if len(masks) > 1 else masks[kinds[0]]
-        given = {
-            "input_ids": torch.tensor([tokens]),
-            "position_ids": positions,
-            "attention_mask": mask,
-        }
-        return self.model(**given, use_cache=False).logits[0]
-
-    def additive(self, allowed: torch.Tensor) -> torch.Tensor:
-        """Bool (rows, rows) as what transformers adds to scores, (1, 1, rows, rows)."""
-        mask = torch.zeros_like(allowed, dtype=self.model.dtype)
-        return mask.masked_fill_(~allowed, torch.finfo(mask.dtype).min)[None, None]
+        mask = additive_masks(torch.tensor([[seen]]), places, self.model.config, self.model.dtype)
+        given = {"input_ids": torch.tensor([tokens]), "position_ids": places}
+        return self.model(**given, attention_mask=mask, use_cache=False).logits[0]

@@ -10,64 +10,68 @@ from typing import Any
 
 from pbranch.format.layout import NO_TARGET, Kind, Layout
 from pbranch.format.show import draw_mask
-from ptrain.config import Recipe
-from ptrain.data.batching import count_steps, longest_row
+from pbranch.hf.base_models import locate
+from pbranch.hf.load_model import load_config
+from ptrain.config import Recipe, TrainOptions
+from ptrain.data.batching import count_steps, make_sequences, sequence_lengths
+from ptrain.data.branch_paths import measure_packing
 from ptrain.data.dataset import Encoder, Example, count, load_split
-from ptrain.data.path_rows import count_rows
-from ptrain.model.base import load_config, load_tokenizer, locate
-from ptrain.model.memory_estimate import describe, estimate
+from ptrain.model.base import load_marked_tokenizer
+from ptrain.model.memory_estimate import estimate, format_estimate
 
-ROWS_SHOWN = 120
+TOKENS_SHOWN = 120
 
 
 def check(recipe: Recipe, home: Path | None = None) -> str:
     """What will be trained, as text. Raises BranchError where the run would."""
     path = locate(recipe.model)
-    config = load_config(path)
-    tokenizer, markers = load_tokenizer(path)
+    config = load_config(path, recipe.trust_remote_code)
+    tokenizer, markers = load_marked_tokenizer(path, recipe.trust_remote_code)
     encode = Encoder(tokenizer, markers, recipe.branches.layout, recipe.switch)
-    traces, held_out, left_out = load_split(recipe, encode, home)
-    longest = longest_row([len(x) for x in traces], recipe)
-    layouts = [x.layout() for x in traces]
+    split = load_split(recipe, encode, home)
+    lengths = [len(x) for x in split.train]
+    sequences = make_sequences(lengths, recipe.train, recipe.seed)
+    longest = max(sequence_lengths(lengths, sequences))
+    layouts = [x.layout() for x in split.train]
     example = min(layouts, key=lambda x: (not x.hidden, len(x)))  # the shortest with a fork
     return "\n".join(
         [
             draw_example(example, tokenizer),
             "",
-            f"{len(traces)} traces, {len(held_out)} held out, {count(left_out)}",
-            *count_tokens(traces, recipe),
-            *describe(estimate(recipe, config, tokenizer, markers, longest), recipe),
+            f"{len(layouts)} traces, {len(split.held_out)} held out, {count(split.left_out)}",
+            *count_tokens(split.train, recipe.train, recipe.seed),
+            *format_estimate(estimate(recipe, config, tokenizer, markers, longest), recipe),
         ]
     )
 
 
 def draw_example(layout: Layout, tokenizer: Any) -> str:
-    """One line a row: number, position, token → target [kind of target], and what the row sees."""
-    tokens = [_spell(tokenizer, t) for t in layout.token_ids[:ROWS_SHOWN]]
+    """One line a token: number, position, token → target [kind of target], and what it sees."""
+    tokens = [_spell(tokenizer, t) for t in layout.token_ids[:TOKENS_SHOWN]]
     targets = [
         "" if t == NO_TARGET else f"→ {_spell(tokenizer, t)} [{Kind(k).name.lower()}]"
         for t, k in zip(layout.targets, layout.kinds, strict=True)
     ]
     width = max(map(len, tokens))
     labels = [f"{t:<{width}} {target}" for t, target in zip(tokens, targets, strict=False)]
-    return draw_mask(layout, labels, ROWS_SHOWN)
+    return draw_mask(layout, labels, TOKENS_SHOWN)
 
 
 def _spell(tokenizer: Any, token: int) -> str:
     return repr(tokenizer.decode([token]))[1:-1]
 
 
-def count_tokens(traces: Sequence[Example], recipe: Recipe) -> list[str]:
-    """Lengths, targets by kind, rows and steps, a line each."""
+def count_tokens(traces: Sequence[Example], train: TrainOptions, seed: int) -> list[str]:
+    """Lengths, targets by kind, sequences and steps, a line each."""
     layouts = [x.layout() for x in traces]
     lengths = [len(x) for x in layouts]
     kinds = [k for x in layouts for k, t in zip(x.kinds, x.targets, strict=True) if t != NO_TARGET]
     by_kind = (f"{kind.name.lower()} {kinds.count(kind)}" for kind in Kind if kind in kinds)
-    counted, size = count_rows(traces, recipe), recipe.train.batch_rows
-    steps, middle = count_steps(counted.rows, recipe), median(lengths)
+    packing, size = measure_packing(traces, train, seed), train.batch_rows
+    steps, middle = count_steps(packing.sequences, train), median(lengths)
     return [
         f"tokens: {sum(lengths)}; of a trace {min(lengths)} to {max(lengths)}, median {middle:.0f}",
         f"targets: {len(kinds)} ({', '.join(by_kind)})",
-        str(counted),
-        f"steps: {steps} of {size} rows = {steps * size / counted.rows:.2f} epochs",
+        str(packing),
+        f"steps: {steps} of {size} rows = {steps * size / packing.sequences:.2f} epochs",
     ]

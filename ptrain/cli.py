@@ -52,13 +52,16 @@ def merge(
     dtype: Annotated[
         DType, typer.Option(help="of the weights; auto: the base's own, float32: exact")
     ] = "auto",
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="run Python code that comes with the base")
+    ] = False,
 ) -> None:
     """Merge ADAPTER into its base: a plain model folder."""
     console.quiet_libraries()
     with redirect_stdout(sys.stderr):  # deepspeed, where it is installed, logs to stdout
         from ptrain.artifacts import merge
 
-        folder = merge.merge(adapter, out, force, dtype)
+        folder = merge.merge(adapter, out, force, dtype, trust_remote_code)
     print(folder)
 
 

@@ -10,7 +10,7 @@ from pbranch.format.layout import Join, LayoutOptions, Outline, Positions
 
 @dataclass(frozen=True, slots=True)
 class LoraOptions:
-    """The adapter; the six marker rows are trained beside it in any case."""
+    """The adapter; the six vocabulary rows of the markers are trained with it in any case."""
 
     r: int = 32
     alpha: int = 64
@@ -27,7 +27,7 @@ class LoraOptions:
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """Optimisation. A row is one trace, or several with `packing`."""
+    """Optimisation. A row of a batch is a sequence: one trace, or several with `packing`."""
 
     steps: int | None = None  # optimiser steps; none: as many as `epochs` needs
     epochs: float = 1.0
@@ -95,6 +95,7 @@ class Recipe:
 
     data: list[str] | str  # JSONL files or globs, plain or gzipped
     model: str = "tiny"
+    trust_remote_code: bool = False  # run Python code that comes with the model
     data_keep_wrong: bool = False  # keep traces whose answer is known to be wrong
     eval_data: list[str] | str = field(default_factory=list)
     eval_share: float = 0.02  # held out from `data` where `eval_data` is empty

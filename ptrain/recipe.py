@@ -12,7 +12,15 @@ from ptrain.config import Recipe
 
 
 def main(path: str, overrides: Sequence[str] | None = None) -> None:
-    """Train by the recipe at `path`; `overrides` default to the command line's `key=value`s."""
+    """Train by a recipe, as a program: errors become one line on stderr and an exit code.
+
+    Args:
+        path: the recipe, a YAML page; see `recipes/`.
+        overrides: `key=value` each, as `train.lr=1e-4`; None: those of the command line.
+
+    Raises:
+        SystemExit: With 1 on a known error, 130 where the run was interrupted.
+    """
     console.run(lambda: run(path, sys.argv[1:] if overrides is None else overrides))
 
 
@@ -21,9 +29,9 @@ def run(path: str | Path, overrides: Sequence[str]) -> None:
     try:
         recipe = load_recipe(Recipe, path, overrides)
         from ptrain.train import train
-        from ptrain.trainer.guard import naming_memory
+        from ptrain.trainer.guard import oom_as_training_error, what_to_lower
 
-        with naming_memory(recipe, "outside a forward pass"):
+        with oom_as_training_error(what_to_lower(recipe), "outside a forward pass"):
             train(recipe, home_of(path))
     except TrainingError:
         raise  # of this process

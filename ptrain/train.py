@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,23 +10,30 @@ from typing import Any
 import torch
 import transformers
 from accelerate import PartialState
+from torch import Tensor
 
 from pbranch.console import say
 from pbranch.files.recipe import dump_recipe
-from ptrain.artifacts.run_report import Report, describe, naming_files, save_rest
+from pbranch.format.branch_config import BranchConfig
+from ptrain.artifacts.run_report import Report, disk_errors, make_branch_config, save_metadata
 from ptrain.checkpoints.resume import check_processes, find_checkpoint
 from ptrain.checkpoints.storage import replacing
 from ptrain.config import Recipe
-from ptrain.data.dataset import Encoder, count, load_split, mean_branch_tokens
-from ptrain.data.path_rows import count_rows
+from ptrain.data.branch_paths import PackingStats, measure_packing
+from ptrain.data.dataset import Encoder, Split, count, load_split, mean_branch_tokens
 from ptrain.model.attention import refuse_context_parallelism
 from ptrain.model.base import Base, add_lora, choose_dtype, load_base
 from ptrain.model.leak_probe import probe
-from ptrain.model.lora import fit_original, starting_point
-from ptrain.model.sharding import SPLIT_WEIGHTS, kind_of_split, loading_in_parts, refuse_unfit
-from ptrain.trainer.branch_trainer import make_trainer
+from ptrain.model.lora import convert_for_original_base, copy_initial_weights
+from ptrain.model.sharding import (
+    SHARDED_WEIGHTS,
+    find_sharding,
+    refuse_sharding,
+    sharded_loading,
+)
+from ptrain.trainer.branch_trainer import BranchSFTTrainer, make_trainer
 from ptrain.trainer.evaluate import make_generations
-from ptrain.trainer.guard import signals
+from ptrain.trainer.guard import stop_signals
 from ptrain.trainer.progress import AtStart
 from ptrain.trainer.trl_config import check_reporter, use_cpu
 
@@ -33,70 +41,135 @@ from ptrain.trainer.trl_config import check_reporter, use_cpu
 def train(recipe: Recipe, home: Path | None = None) -> Path:
     """Train, or go on training, and return the adapter's folder.
 
-    home: where relative `data` files are looked for when the current folder has none.
+    Args:
+        recipe: what to train, on what, and how; see `ptrain.config`.
+        home: where relative `data` files are looked for when the current folder has none.
+
+    Returns:
+        The folder `recipe.out`, with the adapter, or all weights where `tuning` is full.
+
+    Raises:
+        BranchError: A recipe, data, model or checkpoint that no run can start with, named in one
+            line; TrainingError where the run cannot go on (memory, a loss that is not finite).
+        KeyboardInterrupt: The run was stopped by a signal; what it says names the last step saved.
+        OSError: A file of `recipe.out` cannot be written.
     """
+    run = prepare(recipe, home)
+    if run.trainer.is_world_process_zero():
+        announce(run)
+    metrics = optimise(run)
+    save(run, metrics)
+    return Path(recipe.out)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that is ready for its first step, or for the one after `checkpoint`."""
+
+    recipe: Recipe
+    base: Base
+    data: Split
+    packing: PackingStats
+    config: BranchConfig
+    initial: dict[str, Tensor]  # see `copy_initial_weights`
+    trainer: BranchSFTTrainer
+    attention: str  # a line that names it
+    checkpoint: Path | None
+
+
+def prepare(recipe: Recipe, home: Path | None) -> Run:
+    """All that is checked, read and loaded before the first step."""
     quieten()
     check_reporter(recipe.train.report_to)
     refuse_context_parallelism()
-    out, device = Path(recipe.out), "cpu" if use_cpu(recipe.train.device) else "auto"
-    split = kind_of_split(device == "cpu")  # first: joins the processes
-    refuse_unfit(recipe, split)
+    device = "cpu" if use_cpu(recipe.train.device) else "auto"
+    sharding = find_sharding(device == "cpu")  # first: joins the processes
+    lora = recipe.lora if recipe.tuning == "lora" else None
+    refuse_sharding(sharding, recipe.quantization, lora)
     checkpoint = find_checkpoint(recipe, PartialState().is_main_process)
     dtype = choose_dtype(recipe.train.dtype, device)
-    base, model = load_model(recipe, split, dtype)
-    start = starting_point(model, recipe.lora) if recipe.tuning == "lora" else {}
+    base, model = load_model(recipe, sharding, dtype)
+    initial = copy_initial_weights(model, lora) if lora else {}
     encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout, recipe.switch)
-    traces, held_out, left_out = load_split(recipe, encode, home)
-    trainer = make_trainer(recipe, model, base.tokenizer, traces, held_out)
-    attention, counted = trainer.use_attention(recipe.train.attention), count_rows(traces, recipe)
-    vouch = partial(probe, trainer.model, base.markers, recipe.branches.layout)
-    if split in SPLIT_WEIGHTS:  # no pass before the trainer has wrapped the model
-        trainer.add_callback(AtStart(partial(vouch, dtype=dtype)))
-    else:
-        vouch()
-    config = describe(base, recipe, mean_branch_tokens(traces, base.markers))
-    trainer.generations = make_generations(recipe, trainer, held_out, config)
+    data = load_split(recipe, encode, home)
+    trainer = make_trainer(recipe, model, base.tokenizer, data.train, data.held_out)
+    attention = trainer.use_attention(recipe.train.attention)
+    check_leaks(recipe, trainer, base, sharding, dtype)
+    config = make_branch_config(base, recipe, mean_branch_tokens(data.train, base.markers))
+    trainer.generations = make_generations(recipe.evaluation, trainer, data.held_out, config)
     if checkpoint:
         check_processes(checkpoint, trainer.accelerator)
-
-    main = trainer.is_world_process_zero()
-    if main:
-        with naming_files(out), replacing(out) as folder:
-            (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
-        say(f"{len(traces)} traces, {len(held_out)} held out, {count(left_out)} → {out}")
-        say(f"{counted}\n{attention}")
-        if not held_out:
-            say("no evaluation: nothing is held out (eval_share, eval_data), or all is one prompt")
-        say(f"from {checkpoint}" if checkpoint else f"{trainer.args.max_steps} steps")
-    with naming_files(out), signals() as trainer.guard.asked:
-        done = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if trainer.state.global_step < trainer.args.max_steps:
-        trainer.accelerator.end_training()
-        raise KeyboardInterrupt(how_to_go_on(recipe, trainer.state))
-    scores = score_end(trainer) if held_out else {}
-    weights = trainer.gather()  # by all processes: they may be split over them
-    if main:
-        report = Report(len(traces), len(held_out), dict(left_out), counted, done.metrics, scores)
-        with naming_files(out), replacing(out) as folder:
-            trainer.write_weights(folder, weights)
-            fit_original(folder, start)
-            save_rest(folder, base, recipe, config, report.of(trainer))
-        print(f"{'model' if recipe.tuning == 'full' else 'adapter'}  {out}")
-    trainer.accelerator.wait_for_everyone()
-    trainer.accelerator.end_training()
-    return out
+    packing = measure_packing(data.train, recipe.train, recipe.seed)
+    return Run(recipe, base, data, packing, config, initial, trainer, attention, checkpoint)
 
 
-def load_model(recipe: Recipe, split: str | None, dtype: torch.dtype) -> tuple[Base, Any]:
+def load_model(recipe: Recipe, sharding: str | None, dtype: torch.dtype) -> tuple[Base, Any]:
     """The base, and the model to train: the base with LoRA, or itself.
 
     All weights are trained in float32, products being in `dtype`; DeepSpeed keeps float32 copies.
     """
     full = recipe.tuning == "full"
-    stored = torch.float32 if full and split in (None, "fsdp") else dtype
-    with loading_in_parts(split, stored):
-        base = load_base(recipe.model, stored, recipe.seed, recipe.quantization)
+    stored = torch.float32 if full and sharding in (None, "fsdp") else dtype
+    with sharded_loading(sharding, stored):
+        base = load_base(
+            recipe.model, stored, recipe.seed, recipe.quantization, recipe.trust_remote_code
+        )
         return base, base.model if full else add_lora(base, recipe.lora, recipe.seed)
+
+
+def check_leaks(
+    recipe: Recipe, trainer: Any, base: Base, sharding: str | None, dtype: torch.dtype
+) -> None:
+    """Probe the model now, or at the first step where its weights are sharded: no pass before the
+    trainer has wrapped it."""
+    check = partial(probe, trainer.model, base.markers, recipe.branches.layout)
+    if sharding in SHARDED_WEIGHTS:
+        trainer.add_callback(AtStart(partial(check, dtype=dtype)))
+    else:
+        check()
+
+
+def announce(run: Run) -> None:
+    """Write the recipe as merged, and say what will be trained."""
+    out, data = Path(run.recipe.out), run.data
+    with disk_errors(out), replacing(out) as folder:
+        (folder / "recipe.yaml").write_text(dump_recipe(run.recipe), encoding="utf-8")
+    held_out, left_out = len(data.held_out), count(data.left_out)
+    say(f"{len(data.train)} traces, {held_out} held out, {left_out} → {out}")
+    say(f"{run.packing}\n{run.attention}")
+    if not held_out:
+        say("no evaluation: nothing is held out (eval_share, eval_data), or all is one prompt")
+    say(f"from {run.checkpoint}" if run.checkpoint else f"{run.trainer.args.max_steps} steps")
+
+
+def optimise(run: Run) -> dict[str, float]:
+    """All steps; returns trl's metrics. KeyboardInterrupt where a signal has stopped them."""
+    trainer, checkpoint = run.trainer, run.checkpoint
+    with disk_errors(Path(run.recipe.out)), stop_signals() as trainer.guard.asked:
+        done = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if trainer.state.global_step < trainer.args.max_steps:
+        trainer.accelerator.end_training()
+        raise KeyboardInterrupt(how_to_resume(run.recipe.out, run.recipe.resume, trainer.state))
+    return done.metrics
+
+
+def save(run: Run, metrics: dict[str, float]) -> None:
+    """Evaluate, and leave the weights with all that lies next to them in the run's folder."""
+    trainer, data, out = run.trainer, run.data, Path(run.recipe.out)
+    scores = score_end(trainer) if data.held_out else {}
+    weights = trainer.gather()  # by all processes: they may be sharded over them
+    if trainer.is_world_process_zero():
+        report = Report(
+            len(data.train), len(data.held_out), dict(data.left_out), run.packing, metrics, scores
+        )
+        with disk_errors(out), replacing(out) as folder:
+            trainer.write_weights(folder, weights)
+            convert_for_original_base(folder, run.initial)
+            tokenizer, stored = run.base.tokenizer, report.as_dict(trainer)
+            save_metadata(folder, tokenizer, run.recipe, run.config, stored)
+        print(f"{'model' if run.recipe.tuning == 'full' else 'adapter'}  {out}")
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
 
 
 def score_end(trainer: Any) -> dict[str, float]:
@@ -107,12 +180,11 @@ def score_end(trainer: Any) -> dict[str, float]:
     return trainer.evaluate()
 
 
-def how_to_go_on(recipe: Recipe, state: Any) -> str:
+def how_to_resume(out: str, resume: str, state: Any) -> str:
     """What a run that was stopped has saved, and the command that goes on."""
-    never = recipe.resume == "never"
     return (
-        f"step {state.global_step} of {state.max_steps} is saved in {recipe.out}; the same command "
-        f"{'with resume=auto ' if never else ''}goes on from there"
+        f"step {state.global_step} of {state.max_steps} is saved in {out}; the same command "
+        f"{'with resume=auto ' if resume == 'never' else ''}goes on from there"
     )
 
 

@@ -23,7 +23,7 @@ ACROSS = {"ptrain/trainer/evaluate.py": "pinfer"}  # generations during training
 # The folders and root files of a package, lowest first: each imports only what stands before it.
 LAYERS = {
     "pbranch": """
-        errors.py console.py files format hf __init__.py __main__.py
+        errors.py console.py files rates.py format hf __init__.py __main__.py
     """.split(),
     "pdata": """
         __init__.py record.py grading sources rules judge validate.py synthetic llm report build
@@ -38,12 +38,6 @@ LAYERS = {
         __init__.py config.py compat.py data model checkpoints artifacts trainer pretrain check.py
         train.py recipe.py __main__.py cli.py
     """.split(),
-}
-# Imports that point up today, as (file, folder). An entry that is no longer needed fails the test.
-KNOWN = {
-    ("pbranch/format/layout.py", "hf"),  # SegmentCodec, for its type alone
-    ("pbranch/format/paper_dialect.py", "hf"),  # the same
-    ("pbranch/format/show.py", "hf"),  # the same
 }
 
 HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
@@ -135,8 +129,7 @@ def test_no_import_points_up_the_layers():
                 other = box(package, target)
                 if layers.index(other) > layers.index(own):
                     up[name, other] = f"{name}:{line} imports {other}, which is above {own}"
-    report([line for key, line in up.items() if key not in KNOWN])
-    report([f"KNOWN holds {key}, which is no longer needed" for key in sorted(KNOWN - up.keys())])
+    report(list(up.values()))
 
 
 def test_files_and_folders_are_small():

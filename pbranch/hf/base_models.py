@@ -35,32 +35,6 @@ def locate(name: str) -> str:
     return name
 
 
-def load_config(path: str) -> Any:
-    """The model's configuration; ModelError where it cannot be read or masked."""
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(path)
-    except (OSError, ValueError, KeyError) as e:
-        first = (str(e).strip().splitlines() or [type(e).__name__])[0]
-        raise ModelError(f"model {path}: cannot load its configuration ({first})") from e
-    refuse_unmaskable(config, path)
-    return config
-
-
-def four_bit(kind: str, dtype: Any) -> Any:
-    """transformers' settings of a base in 4 bit (nf4 or fp4) with doubly quantised scales, as in
-    QLoRA (arXiv 2305.14314); products are in `dtype`. An adapter fits this rounding alone."""
-    from transformers import BitsAndBytesConfig
-
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type=kind,
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-    )
-
-
 def refuse_unmaskable(config: Any, path: str = "") -> None:
     """Raise ModelError for a model that cannot hide one branch from another."""
     text = config.get_text_config()

@@ -11,7 +11,7 @@ from typing import Any
 from pbranch.errors import ModelError
 from pbranch.format.markers import MARKER_PATTERN
 
-# Text in front of a segment, so that no tokenizer takes it for the start of a text; the others are
+# Text before a segment, so that no tokenizer takes it for the start of a text; the others are
 # for tokenizers that merge the first one with what follows.
 _ANCHORS = ("\n", ".", "0", "\x01")
 

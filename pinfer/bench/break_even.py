@@ -39,12 +39,13 @@ def report_cost(
     device: str | None = None,
     attention: str = "auto",
     path: str = "auto",
+    trust_remote_code: bool = False,
     prompt_tokens: int = 512,
     as_json: bool = False,
 ) -> None:
     """Measure a model on this device, with as many threads as torch has now, store what its passes
     cost for `--fork auto`, and print it; the file's name goes to stderr."""
-    loaded = load(model, adapter, dtype, device)
+    loaded = load(model, adapter, dtype, device, trust_remote_code)
     key = cost_key(loaded.model, attention=attention, path=path)  # while the weights are whole
     engine = Engine(loaded, attention, path=path, owned=True)
     cost = measure_cost(engine.core, prompt_tokens)

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from pbranch.errors import ModelError, RequestError
 from pbranch.format.markers import MarkerIds
+from pbranch.hf.additive_mask import layer_windows
 from pbranch.hf.base_models import locate
+from pbranch.hf.load_model import load_model
 from pinfer.bench.workload import Vocabulary
-from pinfer.models.load import load_base
 
 SHAPES: dict[str, dict[str, Any]] = {
     "0.5b": {  # Qwen2.5-0.5B
@@ -57,14 +58,20 @@ SHAPES: dict[str, dict[str, Any]] = {
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def make_model(shape: str | None, folder: str | None, dtype: str, seed: int = 0) -> Any:
+def make_model(
+    shape: str | None,
+    folder: str | None,
+    dtype: str,
+    seed: int = 0,
+    trust_remote_code: bool = False,
+) -> Any:
     """A causal LM in evaluation mode: random weights of a named shape, or those of a folder."""
     if dtype not in DTYPES:
         raise RequestError(f"dtype {dtype!r}: expected {' or '.join(DTYPES)}")
     if folder is not None:
         if not Path(folder).is_dir():
             raise RequestError(f"--model {folder}: no such folder")
-        model = load_base(locate(folder), DTYPES[dtype])
+        model = load_model(locate(folder), DTYPES[dtype], trust_remote_code=trust_remote_code)
     else:
         if shape not in SHAPES:
             raise RequestError(f"shape {shape!r}: expected {', '.join(SHAPES)}")
@@ -88,10 +95,7 @@ def random_model(settings: dict[str, Any], dtype: torch.dtype, seed: int) -> Any
 
 def check_mask(model: Any) -> None:
     """ModelError where one mask does not serve all layers: the oracle would be wrong."""
-    config = model.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    window = getattr(config, "sliding_window", None) and config.model_type == "mistral"
-    if kinds != {"full_attention"} or window:
+    if any(layer_windows(model.config).values()):
         raise ModelError(
             f"{type(model).__name__}: the benchmark compares with one mask for all layers; "
             "expected a model without sliding windows"

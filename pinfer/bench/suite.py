@@ -31,6 +31,7 @@ class Settings:
 
     shape: str | None = "0.5b"
     model: str | None = None
+    trust_remote_code: bool = False
     dtype: str = "float32"
     path: str = "auto"
     prompt: int = 512
@@ -67,7 +68,13 @@ class Suite:
     ) -> None:
         torch.set_num_threads(settings.threads)
         self.settings = settings
-        model = make_model(settings.shape, settings.model, settings.dtype, settings.seed)
+        model = make_model(
+            settings.shape,
+            settings.model,
+            settings.dtype,
+            settings.seed,
+            settings.trust_remote_code,
+        )
         self.words = vocabulary(model)
         self.sizes = {"weight_bytes": weight_bytes(model), "row_bytes": row_bytes(model)}
         self.plain = share_weights(model)

@@ -20,6 +20,9 @@ def bench(
     model: Annotated[
         str | None, typer.Option(help="folder of a model, in place of a shape")
     ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="run Python code that comes with a model")
+    ] = False,
     dtype: Annotated[str | None, typer.Option(help="float32 (default) or bfloat16")] = None,
     path: Annotated[str, typer.Option(help="auto, fast or general")] = "auto",
     prompt: Annotated[int, typer.Option(help="tokens")] = 512,
@@ -50,7 +53,10 @@ def bench(
         from pinfer.bench.break_even import report_cost
 
         # with the threads and the dtype that `generate` has, or it would not find the table
-        report_cost(model, dtype=dtype, path=path, prompt_tokens=prompt, as_json=as_json)
+        report_cost(
+            model, dtype=dtype, path=path, prompt_tokens=prompt, as_json=as_json,
+            trust_remote_code=trust_remote_code,
+        )  # fmt: skip
         return
     names = workloads.upper().split(",")
     if plot is not None and ("W1" not in names or not Path(plot).parent.is_dir()):
@@ -65,6 +71,7 @@ def bench(
     settings = Settings(
         shape=None if model else shape,
         model=model,
+        trust_remote_code=trust_remote_code,
         dtype=dtype or "float32",
         path=path,
         prompt=prompt,

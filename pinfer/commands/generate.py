@@ -32,6 +32,9 @@ def generate(
     ] = [],  # noqa: B006
     model: Annotated[str | None, typer.Option(help="folder or Hub id; default: shipped")] = None,
     adapter: Annotated[str | None, typer.Option(help="folder, Hub id, or none")] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="run Python code that comes with a model")
+    ] = False,
     mode: Annotated[str, typer.Option(help="parallel, serial or linear")] = "parallel",
     max_new_tokens: Annotated[int, typer.Option(help="tokens drawn in all lanes together")] = 512,
     max_topics: Annotated[int, typer.Option(help="branches of a block")] = 32,
@@ -129,6 +132,7 @@ def generate(
     from pinfer.engine import Engine
 
     how: Any = {"dtype": dtype, "device": device, "attention": attention, "path": path}
+    how["trust_remote_code"] = trust_remote_code
     engine = Engine.from_pretrained(
         model, adapter, limits=limits, stored_cost=fork == "auto", **how
     )

@@ -12,11 +12,12 @@ from typing import Any
 
 from pbranch.errors import AdapterError, HubError, ModelError, RequestError
 from pbranch.format.branch_config import FILE_NAME as BRANCH_CONFIG
-from pbranch.format.branch_config import BranchConfig, fingerprint, load_branch_config
+from pbranch.format.branch_config import BranchConfig, load_branch_config
 from pbranch.format.layout import LayoutOptions
-from pbranch.format.markers import find_markers
-from pbranch.hf.base_models import SHIPPED, four_bit, load_config, locate, shipped
+from pbranch.hf.base_models import SHIPPED, locate, shipped
 from pbranch.hf.hub import fetch_adapter, find_file
+from pbranch.hf.load_model import four_bit, load_model, load_tokenizer
+from pbranch.hf.merge_adapter import check_markers, merge_adapter
 from pbranch.hf.prompt import turn_end_id
 from pinfer.model_spec import ModelSpec
 
@@ -39,9 +40,11 @@ def load(
     adapter: str | None = None,
     dtype: str | None = None,
     device: str | None = None,
+    trust_remote_code: bool = False,
 ) -> Loaded:
     """Load by folder or Hub id; see `Engine.from_pretrained`. dtype: float32 on a CPU, bfloat16
-    on a GPU by default. Raises ModelError or AdapterError with what does not fit."""
+    on a GPU by default. trust_remote_code: whether Python code that comes with the model may run.
+    Raises ModelError or AdapterError with what does not fit."""
     import torch
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -62,35 +65,36 @@ def load(
     model = locate(model)
     merged = _config_of(model) if adapter is None else None
     quantization = config.quantization if config else None
+    weights = getattr(torch, dtype)
     if quantization and folder is not None:
-        base = load_quantized(model, getattr(torch, dtype), quantization, folder, device)
+        _check_rounding(quantization, folder, device)
+        base = load_rounded(model, weights, quantization, device, trust_remote_code)
     else:
-        base = load_base(model, getattr(torch, dtype))
+        base = load_model(model, weights, trust_remote_code=trust_remote_code)
     if merged is not None:
         config = load_branch_config(merged.parent)
-    tokenizer = _tokenizer(folder or model)
-    if config is not None:
-        _check_markers(tokenizer, config, folder or model)
+    tokenizer = load_tokenizer(folder or model, trust_remote_code)
     if folder is not None and config is not None:
-        base = merge_adapter(base, tokenizer, folder, config)
+        base = merge_adapter(base, tokenizer, folder, config, weights)
+    elif config is not None:
+        check_markers(tokenizer, config, model)
     return Loaded(base.to(device).eval(), tokenizer, make_spec(base, tokenizer, config), config)
 
 
-def load_base(model: str, dtype: Any) -> Any:
-    """A causal LM whose key/value cache can be masked; ModelError names what is in the way."""
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
+def load_rounded(model: str, dtype: Any, kind: str, device: str, trust_remote_code: bool) -> Any:
+    """A base rounded to 4 bit, as an adapter saw it in training, then spread out again so that the
+    adapter can be merged exactly. Not run on a GPU yet."""
+    base = load_model(
+        model,
+        dtype,
+        trust_remote_code=trust_remote_code,
+        quantization=four_bit(kind, dtype),
+        device_map=device,
+    )
+    return base.dequantize()
 
-    load_config(model)
-    try:
-        return AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
-    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as e:
-        raise ModelError(f"{model}: cannot be loaded as a model ({_first_line(e)})") from e
 
-
-def load_quantized(model: str, dtype: Any, kind: str, folder: Path, device: str) -> Any:
-    """A base rounded to 4 bit, as the adapter in `folder` saw it in training, then spread out again
-    so that the adapter can be merged exactly. Not run on a GPU yet."""
+def _check_rounding(kind: str, folder: Path, device: str) -> None:
     if not device.startswith("cuda") or find_spec("bitsandbytes") is None:
         raise AdapterError(
             f"{folder}: trained on a base in 4 bit ({kind}), which needs bitsandbytes and a CUDA "
@@ -98,33 +102,6 @@ def load_quantized(model: str, dtype: Any, kind: str, folder: Path, device: str)
             f"alone, or set quantization to null in its {BRANCH_CONFIG} to merge it into the "
             "unrounded base, which changes its answers a little"
         )
-    from transformers import AutoModelForCausalLM
-
-    load_config(model)
-    base = AutoModelForCausalLM.from_pretrained(
-        model, dtype=dtype, quantization_config=four_bit(kind, dtype), device_map=device
-    )
-    return base.dequantize()
-
-
-def merge_adapter(base: Any, tokenizer: Any, folder: Path, config: BranchConfig) -> Any:
-    """The base with the adapter's weights merged in; AdapterError where it is another's."""
-    from peft import PeftModel
-    from safetensors import SafetensorError
-
-    found = fingerprint(base)
-    if found != config.base_fingerprint:
-        raise AdapterError(
-            f"{folder}: made for base {config.base_model} ({config.base_fingerprint}), "
-            f"this base is another one ({found})"
-        )
-    rows = base.get_input_embeddings().weight.shape[0]
-    if max(config.marker_ids.values()) >= rows:
-        base.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=64, mean_resizing=False)
-    try:
-        return PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
-    except (ValueError, RuntimeError, KeyError, OSError, SafetensorError) as e:
-        raise AdapterError(f"{folder}: does not fit the base ({_first_line(e)})") from e
 
 
 def make_spec(model: Any, tokenizer: Any, config: BranchConfig | None) -> ModelSpec:
@@ -140,20 +117,6 @@ def make_spec(model: Any, tokenizer: Any, config: BranchConfig | None) -> ModelS
     )
 
 
-def _check_markers(tokenizer: Any, config: BranchConfig, folder: str | Path) -> None:
-    if find_markers(tokenizer).as_dict() != config.marker_ids:
-        raise AdapterError(f"{folder}: the tokenizer's marker ids differ from {BRANCH_CONFIG}")
-
-
-def _tokenizer(source: str | Path) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(str(source))
-    except (OSError, ValueError, KeyError) as e:
-        raise ModelError(f"{source}: no usable tokenizer ({_first_line(e)})") from e
-
-
 def _config_of(model: str) -> Path | None:
     """The branch config of a merged or fully tuned model; None where `model` is a plain base."""
     if Path(model).is_dir():
@@ -163,7 +126,3 @@ def _config_of(model: str) -> Path | None:
         return find_file(model, BRANCH_CONFIG)
     except HubError as e:
         raise ModelError(f"model {e}") from e
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

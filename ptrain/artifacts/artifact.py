@@ -30,7 +30,7 @@ FILES = (*ADAPTER, *MODEL, *TOKENIZER, "branch_config.json", RECIPE, REPORT, CAR
 
 
 @dataclass(frozen=True, slots=True)
-class Artefact:
+class Artifact:
     """An adapter, or (`is_adapter` false) a whole model: merged, or tuned in full.
 
     page: the text of `recipe.yaml`; report: `train_report.json`, empty where there is none.
@@ -59,7 +59,7 @@ class Artefact:
         return sorted(found)
 
 
-def read_artefact(folder: Path) -> Artefact:
+def read_artifact(folder: Path) -> Artifact:
     """Look into `folder`. Raises AdapterError naming the file that a whole one would have."""
     if not folder.is_dir():
         raise AdapterError(f"{folder}: no such folder; expected one that ptrain has written")
@@ -78,7 +78,7 @@ def read_artefact(folder: Path) -> Artefact:
     report = _read_json(folder / REPORT) if (folder / REPORT).is_file() else {}
     recipe = load_recipe(Recipe, folder / RECIPE)
     page = (folder / RECIPE).read_text(encoding="utf-8")
-    return Artefact(folder, is_adapter, config, recipe, page, report)
+    return Artifact(folder, is_adapter, config, recipe, page, report)
 
 
 def matches(name: str, patterns: tuple[str, ...] | list[str] = FILES) -> bool:

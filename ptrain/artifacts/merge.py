@@ -1,6 +1,6 @@
 """Merges an adapter into its base: a plain model folder, with the markers in its vocabulary.
 
-The folder is written whole: made beside its place, and renamed when all of it is there.
+The folder is written whole: made next to its place, and renamed when all of it is there.
 """
 
 import shutil
@@ -9,32 +9,53 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
-from pbranch.errors import AdapterError, ModelError
+from pbranch.errors import AdapterError
 from pbranch.files.atomic import atomic_folder
-from pbranch.format.branch_config import BranchConfig, fingerprint
-from pbranch.hf.base_models import four_bit
+from pbranch.format.branch_config import BranchConfig
+from pbranch.hf.base_models import locate
 from pbranch.hf.hub import fetch_adapter
-from ptrain.artifacts.artifact import RECIPE, REPORT, Artefact, matches, read_artefact
+from pbranch.hf.load_model import four_bit, load_model, load_tokenizer
+from pbranch.hf.merge_adapter import merge_adapter
+from ptrain.artifacts.artifact import RECIPE, REPORT, matches, read_artifact
 from ptrain.artifacts.model_card import write_card
-from ptrain.model.base import locate
 
 
-def merge(adapter: str | Path, out: Path, force: bool = False, dtype: str = "auto") -> Path:
-    """Write base + `adapter` (a folder or a Hub id) to `out`.
+def merge(
+    adapter: str | Path,
+    out: Path,
+    force: bool = False,
+    dtype: str = "auto",
+    trust_remote_code: bool = False,
+) -> Path:
+    """Write an adapter merged into its base as a plain model folder.
 
-    force: replace what an earlier merge left in `out`. dtype: of the weights written; auto is the
-    base's own. The sum is computed in float32, so float32 weights are exact and others rounded
-    once. Raises AdapterError where the adapter is not one of ours or the base is another model.
+    Args:
+        adapter: a folder, or an id of the Hub.
+        out: the folder to write; it appears when all of it is there.
+        force: replace what an earlier merge left in `out`.
+        dtype: of the weights written; `auto` is the base's own. The sum is computed in the wider of
+            the two, so float32 weights are exact and others rounded once.
+        trust_remote_code: whether Python code that comes with the base may run.
+
+    Returns:
+        `out`.
+
+    Raises:
+        AdapterError: The adapter is not one of ours, does not fit the base, or `out` holds
+            something else.
+        ModelError: The base cannot be loaded.
     """
     refuse_target(out, force)
-    source = read_artefact(fetch_adapter(str(adapter)))
+    source = read_artifact(fetch_adapter(str(adapter)))
     if not source.is_adapter:
         raise AdapterError(f"{adapter}: a whole model, nothing to merge; expected an adapter")
-    model, tokenizer, own = merge_weights(source)
+    base = load_base_of(source.folder, source.config, trust_remote_code)
+    tokenizer = load_tokenizer(source.folder, trust_remote_code)
+    written = base.dtype if dtype == "auto" else getattr(torch, dtype)
+    model = merge_adapter(base, tokenizer, source.folder, source.config, written)
     with atomic_folder(out) as part:
-        model.to(own if dtype == "auto" else getattr(torch, dtype)).save_pretrained(part)
+        model.save_pretrained(part)
         tokenizer.save_pretrained(part)
         source.config.save(part)
         for name in (RECIPE, REPORT):
@@ -59,52 +80,16 @@ def refuse_target(out: Path, force: bool) -> None:
         )
 
 
-def merge_weights(source: Artefact) -> tuple[Any, Any, torch.dtype]:
-    """The merged model in float32, its tokenizer, and the dtype of the base."""
-    from peft import PeftModel
-    from transformers import AutoTokenizer
-
-    folder, config = source.folder, source.config
-    model = load_base_of(folder, config)
-    found = fingerprint(model)
-    if found != config.base_fingerprint:
-        raise AdapterError(
-            f"{folder}: trained on another {config.base_model} (fingerprint "
-            f"{config.base_fingerprint}), found {found}"
-        )
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # rows that nothing was trained in: the same at every merge
-            model.resize_token_embeddings(
-                len(tokenizer), pad_to_multiple_of=64, mean_resizing=False
-            )
-    dtype = model.dtype
-    try:
-        # added in float32: in bfloat16 the sum would be rounded twice
-        merged = PeftModel.from_pretrained(model.to(torch.float32), folder).merge_and_unload()
-    except (ValueError, RuntimeError, KeyError, OSError, SafetensorError) as e:
-        raise AdapterError(f"{folder}: does not fit the base: {e}") from e
-    return merged, tokenizer, dtype
-
-
-def load_base_of(folder: Path, config: BranchConfig) -> Any:
+def load_base_of(folder: Path, config: BranchConfig, trust_remote_code: bool = False) -> Any:
     """The base, in its own dtype; rounded to 4 bit and spread out again where the adapter in
     `folder` was trained on it so. Raises ModelError, or AdapterError without bitsandbytes."""
-    from transformers import AutoModelForCausalLM
-
-    kind, settings = config.quantization, None
-    if kind is not None:
-        if find_spec("bitsandbytes") is None:
-            raise AdapterError(
-                f"{folder}: trained on a base in 4 bit ({kind}), and merging needs the same "
-                "rounding: install bitsandbytes"
-            )
-        settings = four_bit(kind, torch.float32)
-    try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            locate(config.base_model), dtype="auto", quantization_config=settings
+    kind = config.quantization
+    if kind is not None and find_spec("bitsandbytes") is None:
+        raise AdapterError(
+            f"{folder}: trained on a base in 4 bit ({kind}), and merging needs the same "
+            "rounding: install bitsandbytes"
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as e:
-        raise ModelError(f"model {config.base_model}: cannot load: {e}") from e
+    rounding = four_bit(kind, torch.float32) if kind is not None else None
+    path = locate(config.base_model)
+    model = load_model(path, "auto", trust_remote_code=trust_remote_code, quantization=rounding)
     return model.dequantize() if kind is not None else model

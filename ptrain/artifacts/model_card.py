@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pbranch.hf.base_models import SHIPPED
-from ptrain.artifacts.artifact import CARD, Artefact, read_artefact
+from ptrain.artifacts.artifact import CARD, Artifact, read_artifact
 
 MEASURED = {
     "eval_loss": "loss, all targets",
@@ -83,31 +83,31 @@ def write_card(folder: Path, where: str | None = None) -> None:
 
     Raises AdapterError where one of them is missing.
     """
-    card = make_card(read_artefact(folder), where or str(folder))
+    card = make_card(read_artifact(folder), where or str(folder))
     (folder / CARD).write_text(card, encoding="utf-8")
 
 
-def make_card(artefact: Artefact, where: str, license: str | None = None) -> str:
-    """README.md of `artefact`, which is to be found at `where` (a folder or a Hub id).
+def make_card(artifact: Artifact, where: str, license: str | None = None) -> str:
+    """README.md of `artifact`, which is to be found at `where` (a folder or a Hub id).
 
     license: an id of the Hub, as `apache-2.0`.
     """
-    recipe, is_adapter = artefact.recipe, artefact.is_adapter
+    recipe, is_adapter = artifact.recipe, artifact.is_adapter
     twin = recipe.form == "linear"
     return BODY.format(
-        front=_front_matter(artefact, where, license),
-        base=_base_name(artefact),
-        what=_describe(artefact),
+        front=_front_matter(artifact, where, license),
+        base=_base_name(artifact),
+        what=_describe(artifact),
         where=where,
         flag="--adapter" if is_adapter else "--model",
         argument="adapter=" if is_adapter else "",
         mode=" --mode linear" if twin else "",
         keyword=', mode="linear"' if twin else "",
         plain=TWIN if twin else DERAILS,
-        results=_write_results(artefact.report),
-        data=_write_data(artefact),
-        limits=_write_limits(artefact),
-        recipe=artefact.page.rstrip() + "\n",
+        results=_write_results(artifact.report),
+        data=_write_data(artifact),
+        limits=_write_limits(artifact),
+        recipe=artifact.page.rstrip() + "\n",
     )
 
 
@@ -120,25 +120,25 @@ def measurements(report: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
             yield key, label, value
 
 
-def _front_matter(artefact: Artefact, where: str, license: str | None) -> str:
+def _front_matter(artifact: Artifact, where: str, license: str | None) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
-    datasets = [d for d in map(_dataset_id, _data(artefact)) if d]
+    datasets = [d for d in map(_dataset_id, _data(artifact)) if d]
     results = [
         EvalResult(
             task_type="text-generation",
             dataset_type=datasets[0] if len(datasets) == 1 else "held-out-traces",
-            dataset_name=f"{artefact.report.get('held_out', '')} held-out traces".strip(),
+            dataset_name=f"{artifact.report.get('held_out', '')} held-out traces".strip(),
             metric_type="loss" if "loss" in key else key.removeprefix("eval_"),
             metric_name=key,
             metric_value=value,
         )
-        for key, _, value in measurements(artefact.report)
+        for key, _, value in measurements(artifact.report)
     ]
-    method = ["full" if artefact.recipe.tuning == "full" else "lora"]
+    method = ["full" if artifact.recipe.tuning == "full" else "lora"]
     return ModelCardData(
-        base_model=artefact.hub_base,
-        library_name="peft" if artefact.is_adapter else "transformers",
+        base_model=artifact.hub_base,
+        library_name="peft" if artifact.is_adapter else "transformers",
         pipeline_tag="text-generation",
         license=license,
         datasets=datasets or None,
@@ -148,20 +148,20 @@ def _front_matter(artefact: Artefact, where: str, license: str | None) -> str:
     ).to_yaml()
 
 
-def _base_name(artefact: Artefact) -> str:
-    name = artefact.config.base_model
+def _base_name(artifact: Artifact) -> str:
+    name = artifact.config.base_model
     return f"the {name} base of parallel-branches" if name == SHIPPED else Path(name).name
 
 
-def _describe(artefact: Artefact) -> str:
-    recipe = artefact.recipe
-    base = f"`{artefact.hub_base}`" if artefact.hub_base else _base_name(artefact)
+def _describe(artifact: Artifact) -> str:
+    recipe = artifact.recipe
+    base = f"`{artifact.hub_base}`" if artifact.hub_base else _base_name(artifact)
     if recipe.tuning == "full":
         what = f"All weights of {base}, tuned"
     else:
-        on = f" trained on the base in 4 bit ({q})" if (q := artefact.config.quantization) else ""
+        on = f" trained on the base in 4 bit ({q})" if (q := artifact.config.quantization) else ""
         lora = f"LoRA of rank {recipe.lora.r}{on}"
-        what = f"A {lora} {'for' if artefact.is_adapter else 'merged into'} {base}"
+        what = f"A {lora} {'for' if artifact.is_adapter else 'merged into'} {base}"
     if recipe.form == "linear":
         return f"{what}, made by `ptrain sft` of parallel-branches. {TWIN.split('. ')[0]}."
     text = (
@@ -195,8 +195,8 @@ def _write_results(report: dict[str, Any]) -> str:
     return f"{table}\n\nConditions: {conditions}." if conditions else table
 
 
-def _data(artefact: Artefact) -> list[str]:
-    data = artefact.recipe.data
+def _data(artifact: Artifact) -> list[str]:
+    data = artifact.recipe.data
     return [data] if isinstance(data, str) else list(data)
 
 
@@ -205,15 +205,15 @@ def _dataset_id(entry: str) -> str | None:
     return entry[3:].split(":")[0] if entry.startswith("hf:") else None
 
 
-def _write_data(artefact: Artefact) -> str:
+def _write_data(artifact: Artifact) -> str:
     lines = []
-    for entry in _data(artefact):
+    for entry in _data(artifact):
         dataset = _dataset_id(entry)
         link = (
             f"[{dataset}](https://huggingface.co/datasets/{dataset})" if dataset else f"`{entry}`"
         )
         lines.append(f"- {link}")
-    report = artefact.report
+    report = artifact.report
     if "traces" in report:
         left = report.get("left_out") or {}
         reasons = ", ".join(f"{n} {reason}" for reason, n in left.items()) or "none"
@@ -224,8 +224,8 @@ def _write_data(artefact: Artefact) -> str:
     return "\n".join(["Branch-tagged reasoning traces:\n", *lines])
 
 
-def _write_limits(artefact: Artefact) -> str:
-    config, longest = artefact.config, artefact.recipe.train.max_length
+def _write_limits(artifact: Artifact) -> str:
+    config, longest = artifact.config, artifact.recipe.train.max_length
     lines = [
         f"- Trained on rows of at most {longest} tokens; beyond that nothing was measured.",
         "- The losses are those of held-out traces like the ones it was trained on; they say "

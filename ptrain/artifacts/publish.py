@@ -22,7 +22,7 @@ from pbranch.errors import AdapterError, HubError
 from pbranch.format.branch_config import FILE_NAME as BRANCH_CONFIG
 from pbranch.hf.base_models import SHIPPED
 from pbranch.hf.hub import LOG_IN, explain
-from ptrain.artifacts.artifact import ADAPTER, CARD, RECIPE, Artefact, matches, read_artefact
+from ptrain.artifacts.artifact import ADAPTER, CARD, RECIPE, Artifact, matches, read_artifact
 from ptrain.artifacts.model_card import make_card
 
 Content = bytes | Path
@@ -72,12 +72,23 @@ def publish(
     force: bool = False,
     dry_run: bool = False,
 ) -> Publication:
-    """Send `folder` to model repository `repo_id`, which is created where there is none.
+    """Send an adapter or a model, with its card, to a model repository of the Hub.
 
-    base: the Hub id of the base, where the adapter names a folder. license: an id of the Hub.
-    force: replace what differs there. dry_run: send nothing, ask nobody. Raises AdapterError on a
-    folder that cannot be sent, HubError when something would be replaced, and when the Hub refuses
-    or cannot be reached.
+    Args:
+        folder: what training or merging has left.
+        repo_id: `owner/name`; the repository is created where there is none.
+        base: the Hub id of the base, where the adapter names a folder.
+        license: for the card, an id of the Hub such as `apache-2.0`.
+        private: create the repository private.
+        force: replace what differs there.
+        dry_run: send nothing and ask nobody.
+
+    Returns:
+        What the repository holds, with sizes in bytes, or after a dry run would hold.
+
+    Raises:
+        AdapterError: The folder cannot be sent.
+        HubError: Something would be replaced, or the Hub refuses or cannot be reached.
     """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
@@ -89,8 +100,8 @@ def publish(
             raise HubError(f"{name}: {explain(e)}") from e
     if "/" not in repo_id:  # the card is to name it in full
         raise HubError(f"{repo_id}: not a name in full; expected owner/name")
-    artefact = read_artefact(folder)
-    files = collect(artefact, repo_id, base, license)
+    artifact = read_artifact(folder)
+    files = collect(artifact, repo_id, base, license)
     card = files[CARD]
     assert isinstance(card, bytes)
     sizes = {name: _size(content) for name, content in files.items()}
@@ -99,32 +110,32 @@ def publish(
 
 
 def collect(
-    artefact: Artefact, repo_id: str, base: str | None = None, license: str | None = None
+    artifact: Artifact, repo_id: str, base: str | None = None, license: str | None = None
 ) -> dict[str, Content]:
     """What is sent, by its path in the repository; the base renamed to `base` where that is given.
 
     Raises AdapterError where the adapter's base is a folder that no other machine has.
     """
-    files: dict[str, Content] = {path.name: path for path in artefact.list_files()}
-    named = artefact.config.base_model
+    files: dict[str, Content] = {path.name: path for path in artifact.list_files()}
+    named = artifact.config.base_model
     if base is not None:
-        config = replace(artefact.config, base_model=base)
-        recipe = {**yaml.safe_load(artefact.page), "model": base}
+        config = replace(artifact.config, base_model=base)
+        recipe = {**yaml.safe_load(artifact.page), "model": base}
         page = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
-        artefact = replace(artefact, config=config, page=page)
+        artifact = replace(artifact, config=config, page=page)
         files[RECIPE] = page.encode()
         stored = {BRANCH_CONFIG: "base_model"}
-        if artefact.is_adapter:
+        if artifact.is_adapter:
             stored[ADAPTER[0]] = "base_model_name_or_path"
         for name, key in stored.items():
-            content = json.loads((artefact.folder / name).read_text(encoding="utf-8"))
+            content = json.loads((artifact.folder / name).read_text(encoding="utf-8"))
             files[name] = (json.dumps({**content, key: base}, indent=2) + "\n").encode()
-    elif artefact.is_adapter and artefact.hub_base is None and named != SHIPPED:
+    elif artifact.is_adapter and artifact.hub_base is None and named != SHIPPED:
         raise AdapterError(
-            f"{artefact.folder}: its base is the folder {named}, which other machines do not have; "
+            f"{artifact.folder}: its base is the folder {named}, which other machines do not have; "
             "name the base on the Hub by --base OWNER/NAME"
         )
-    files[CARD] = make_card(artefact, repo_id, license).encode()
+    files[CARD] = make_card(artifact, repo_id, license).encode()
     return dict(sorted(files.items()))
 
 
@@ -137,7 +148,7 @@ def _send(plan: Publication, files: dict[str, Content], private: bool, force: bo
     if not sys.stderr.isatty():
         disable_progress_bars()
     api = HfApi()
-    with _explained(plan.repo_id):
+    with _hub_errors(plan.repo_id):
         repo_id, commit = _open_repository(api, plan.repo_id, private)
         there = _list_remote(api, repo_id, commit)
     same = {name for name in set(files) & set(there) if there[name] in _hashes(files[name])}
@@ -153,7 +164,7 @@ def _send(plan: Publication, files: dict[str, Content], private: bool, force: bo
         say(f"nothing has changed: {repo_id} has these {len(files)} files")
         return plan
     say(f"sending {len(sent)} files, {sum(plan.files[n] for n in sent):,} bytes, to {repo_id}")
-    with _explained(repo_id, "; nothing was published, the same command goes on"):
+    with _hub_errors(repo_id, "; nothing was published, the same command goes on"):
         adding = [CommitOperationAdd(name, files[name]) for name in sent]
         api.create_commit(
             repo_id,
@@ -165,7 +176,7 @@ def _send(plan: Publication, files: dict[str, Content], private: bool, force: bo
 
 
 @contextmanager
-def _explained(repo_id: str, after: str = "") -> Iterator[None]:
+def _hub_errors(repo_id: str, after: str = "") -> Iterator[None]:
     """Errors of the hub, of its client and of the connection as one HubError, ended by `after`."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a run leaves beside its weights: tokenizer, branch config, report and card.
+"""What a run leaves next to its weights: tokenizer, branch config, report and card.
 
 Knows the recipe and what was measured; trains nothing.
 """
@@ -20,13 +20,13 @@ from pbranch.format.branch_config import BranchConfig
 from ptrain.artifacts.artifact import RECIPE, REPORT
 from ptrain.artifacts.model_card import write_card
 from ptrain.config import Recipe
-from ptrain.data.path_rows import RowCount
+from ptrain.data.branch_paths import PackingStats
 from ptrain.model.base import Base
 from ptrain.model.sharding import count_trained
 
 
 @contextmanager
-def naming_files(out: Path) -> Iterator[None]:
+def disk_errors(out: Path) -> Iterator[None]:
     """Errors of safetensors and torch about files in `out` (a full disk) as one OSError."""
     try:
         yield
@@ -44,12 +44,12 @@ class Report:
     traces: int
     held_out: int
     left_out: dict[str, int]
-    counted: RowCount
+    packing: PackingStats
     metrics: dict[str, float]
     scores: dict[str, float]
 
-    def of(self, trainer: Any) -> dict[str, Any]:
-        """As stored. `seconds` are those since the last resume."""
+    def as_dict(self, trainer: Any) -> dict[str, Any]:
+        """As stored, with what `trainer` knows. `seconds` are those since the last resume."""
         losses = [x["loss"] for x in trainer.state.log_history if "loss" in x]
         return {
             "steps": trainer.state.global_step,
@@ -60,9 +60,9 @@ class Report:
             "traces": self.traces,
             "held_out": self.held_out,
             "left_out": self.left_out,
-            "fill": round(self.counted.fill, 4),
-            "tokens": self.counted.tokens,
-            "tokens_one_row_per_branch": self.counted.tokens_one_row_per_branch,
+            "fill": round(self.packing.fill, 4),
+            "tokens": self.packing.tokens,
+            "tokens_one_row_per_branch": self.packing.path_tokens,
             **{k: round(v, 4) for k, v in self.scores.items() if _is_score(k)},
             "device": str(trainer.args.device),
             "processes": trainer.args.world_size,
@@ -76,8 +76,8 @@ def _is_score(key: str) -> bool:
     return key.startswith("eval_") and not key.endswith(("_runtime", "_per_second", "_time"))
 
 
-def describe(base: Base, recipe: Recipe, branch_tokens: float | None) -> BranchConfig:
-    """What an adapter is trained for."""
+def make_branch_config(base: Base, recipe: Recipe, branch_tokens: float | None) -> BranchConfig:
+    """What an adapter is trained for; branch_tokens: see `mean_branch_tokens`."""
     return BranchConfig(
         marker_ids=base.markers.as_dict(),
         base_model=base.name,
@@ -92,11 +92,11 @@ def describe(base: Base, recipe: Recipe, branch_tokens: float | None) -> BranchC
     )
 
 
-def save_rest(
-    folder: Path, base: Base, recipe: Recipe, config: BranchConfig, report: dict[str, Any]
+def save_metadata(
+    folder: Path, tokenizer: Any, recipe: Recipe, config: BranchConfig, report: dict[str, Any]
 ) -> None:
-    """Write what lies beside the weights into `folder`; the report also as a table on stdout."""
-    base.tokenizer.save_pretrained(folder)
+    """Write what lies next to the weights into `folder`; the report also as a table on stdout."""
+    tokenizer.save_pretrained(folder)
     config.save(folder)
     (folder / RECIPE).write_text(dump_recipe(recipe), encoding="utf-8")
     (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -23,10 +23,10 @@ FREE = {
 
 
 def find_checkpoint(recipe: Recipe, main: bool = True) -> Path | None:
-    """The last whole checkpoint in `recipe.out`; None where the run starts anew.
+    """The last whole checkpoint in `recipe.out`; None where the run starts from its first step.
 
     A damaged one (a file is missing or cut short) is passed over for the one before it, with a
-    line that names the file. Raises RecipeError where all are damaged, as starting anew would be a
+    line that names the file. Raises RecipeError where all are damaged, as starting again would be a
     surprise, and where they are of another recipe. With `resume: never` old checkpoints are
     removed, as they would be taken for newer ones. main: whether this process cleans up and speaks.
     """

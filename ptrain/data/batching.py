@@ -1,7 +1,8 @@
-"""Which traces share a row, in which order rows are trained, and in which form. Knows lengths only.
+"""Which traces share a sequence, in which order sequences are trained, and in which form. Knows
+lengths only.
 
 The order is that of the whole run and depends on the seed, never on the number of processes: each
-optimiser step takes the next `batch_rows` rows, however they are spread over devices.
+optimiser step takes the next `batch_rows` sequences, however they are spread over devices.
 """
 
 import bisect
@@ -11,67 +12,71 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ptrain.config import Recipe
+from ptrain.config import Recipe, TrainOptions
 
 POOL = 32  # batches that are sorted by length together: little padding, still well mixed
 
 
-def make_rows(lengths: Sequence[int], recipe: Recipe) -> list[list[int]]:
-    """The traces of each row: one, or several with `train.packing`."""
-    if not recipe.train.packing:
+def make_sequences(lengths: Sequence[int], train: TrainOptions, seed: int) -> list[list[int]]:
+    """The traces of each sequence, by number: one, or several with `train.packing`."""
+    if not train.packing:
         return [[i] for i in range(len(lengths))]
-    return pack(lengths, recipe.train.max_length, recipe.seed)
+    return pack(lengths, train.max_length, seed)
 
 
-def count_steps(rows: int, recipe: Recipe) -> int:
+def count_steps(sequences: int, train: TrainOptions) -> int:
     """Optimiser steps of the run."""
-    train = recipe.train
-    return train.steps or max(1, math.ceil(train.epochs * rows / train.batch_rows))
+    return train.steps or max(1, math.ceil(train.epochs * sequences / train.batch_rows))
 
 
 def pack(lengths: Sequence[int], max_length: int, seed: int) -> list[list[int]]:
-    """Whole traces into rows of at most `max_length` tokens: best fit, longest first."""
+    """Whole traces into sequences of at most `max_length` tokens: best fit, longest first."""
     order = list(range(len(lengths)))
     random.Random(seed).shuffle(order)  # so that equal lengths are not always neighbours
     order.sort(key=lambda i: -lengths[i])
-    rows: list[list[int]] = []
-    free: list[tuple[int, int]] = []  # (tokens left, row), sorted
+    sequences: list[list[int]] = []
+    free: list[tuple[int, int]] = []  # (tokens left, sequence), sorted
     for i in order:
         at = bisect.bisect_left(free, (lengths[i], -1))
-        left, row = free.pop(at) if at < len(free) else (max_length, len(rows))
-        if row == len(rows):
-            rows.append([])
-        rows[row].append(i)
-        bisect.insort(free, (left - lengths[i], row))
-    return rows
+        left, number = free.pop(at) if at < len(free) else (max_length, len(sequences))
+        if number == len(sequences):
+            sequences.append([])
+        sequences[number].append(i)
+        bisect.insort(free, (left - lengths[i], number))
+    return sequences
 
 
-def run_order(lengths: Sequence[int], batch_rows: int, steps: int, seed: int) -> list[int]:
-    """Indices of rows for `steps` batches: epoch after epoch, each shuffled.
+def sequence_lengths(lengths: Sequence[int], sequences: Sequence[Sequence[int]]) -> list[int]:
+    """Tokens of each sequence, from those of the traces."""
+    return [sum(lengths[i] for i in traces) for traces in sequences]
 
-    Batches are of like length; within one, rows are sorted, longest first.
+
+def order_sequences(lengths: Sequence[int], batch_size: int, steps: int, seed: int) -> list[int]:
+    """Numbers of the sequences of `steps` batches: epoch after epoch, each shuffled.
+
+    Batches are of like length; within one, sequences are sorted, longest first.
     """
     rng = random.Random(seed)
     stream: list[int] = []
     out: list[int] = []
-    while len(stream) < steps * batch_rows:
+    while len(stream) < steps * batch_size:
         epoch = list(range(len(lengths)))
         rng.shuffle(epoch)
         stream += epoch
-    del stream[steps * batch_rows :]
-    for start in range(0, len(stream), POOL * batch_rows):
-        pool = sorted(stream[start : start + POOL * batch_rows], key=lambda i: -lengths[i])
-        batches = [pool[i : i + batch_rows] for i in range(0, len(pool), batch_rows)]
+    del stream[steps * batch_size :]
+    for start in range(0, len(stream), POOL * batch_size):
+        pool = sorted(stream[start : start + POOL * batch_size], key=lambda i: -lengths[i])
+        batches = [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
         rng.shuffle(batches)
         out += [i for batch in batches for i in batch]
     return out
 
 
 def draw_forms(recipe: Recipe, steps: int) -> list[int]:
-    """1 for each row of the run, in its order, that is trained in linear form, else 0.
+    """1 for each sequence of the run, in its order, that is trained in linear form, else 0.
 
-    In a mixed run each occurrence of a row is drawn on its own, with the share that `curriculum`
-    gives for its step.
+    In a mixed run each occurrence of a sequence is drawn on its own, with the share that
+    `curriculum` gives for its step.
     """
     size = recipe.train.batch_rows
     if recipe.form != "mixed":
@@ -80,8 +85,3 @@ def draw_forms(recipe: Recipe, steps: int) -> list[int]:
     rng = random.Random(f"{recipe.seed} forms")  # its own: the order is that of every form
     parallel = np.interp(np.arange(steps) / max(1, steps - 1), times, shares)
     return [int(rng.random() >= share) for share in parallel for _ in range(size)]
-
-
-def longest_row(lengths: Sequence[int], recipe: Recipe) -> int:
-    """Tokens of the longest row that will be trained."""
-    return max(sum(lengths[i] for i in row) for row in make_rows(lengths, recipe))

@@ -32,8 +32,8 @@ WARNINGS_SHOWN = 10  # of lines set aside; the rest are only counted
 @dataclass(frozen=True, slots=True)
 class Example:
     """A trace in the forms that a run trains. `length` is that of its parallel form in any run, so
-    that runs of all forms have the same rows in the same order; the linear form is shorter, but
-    for a longer switch."""
+    that runs of all forms have the same sequences in the same order; the linear form is shorter,
+    but for a longer switch."""
 
     length: int
     parallel: Layout | None
@@ -160,10 +160,17 @@ def find_files(patterns: Sequence[str] | str, home: Path | None = None) -> list[
     return list(found)
 
 
-def load_split(
-    recipe: Recipe, encode: Encoder, home: Path | None
-) -> tuple[list[Example], list[Example], Counter[str]]:
-    """Training examples, held-out ones, and what was left out of both."""
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Training examples, held-out ones, and what was left out of both, by reason."""
+
+    train: list[Example]
+    held_out: list[Example]
+    left_out: Counter[str]
+
+
+def load_split(recipe: Recipe, encode: Encoder, home: Path | None) -> Split:
+    """The data of a run; `home`: see `find_files`. Raises DataError where there is none."""
 
     def read(patterns: Sequence[str] | str) -> Traces:
         longest, wrong = recipe.train.max_length, recipe.data_keep_wrong
@@ -171,9 +178,9 @@ def load_split(
 
     traces = read(recipe.data)
     if not recipe.eval_data:
-        return *hold_out(traces, recipe.eval_share, recipe.seed), traces.left_out
+        return Split(*hold_out(traces, recipe.eval_share, recipe.seed), traces.left_out)
     held_out = read(recipe.eval_data)
-    return traces.examples, held_out.examples, traces.left_out + held_out.left_out
+    return Split(traces.examples, held_out.examples, traces.left_out + held_out.left_out)
 
 
 def hold_out(traces: Traces, share: float, seed: int) -> tuple[list[Example], list[Example]]:

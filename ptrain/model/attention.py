@@ -25,17 +25,17 @@ from pbranch.format.visibility import dense_mask, mask_mod
 BRANCH = "ptrain_branch"  # dense mask, scaled_dot_product_attention
 BRANCH_BANDS = "ptrain_branch_bands"  # the same band by band, for a CPU
 BRANCH_EAGER = "ptrain_branch_eager"  # dense mask, for models that cap their scores (Gemma-2)
-BRANCH_FLEX = "ptrain_branch_flex"  # FlexAttention: skips the blocks of a long row that see nothing
-LONG_ROW = 4096  # tokens from which on `auto` takes FlexAttention on CUDA
-BLOCK = 128  # rows and columns of a block of a BlockMask
-BAND = 96  # rows; of rows of 2,048 tokens bands of 64 and 128 took as long, of 32 and 256 longer
+BRANCH_FLEX = "ptrain_branch_flex"  # FlexAttention: skips blocks that see nothing
+LONG_SEQUENCE = 4096  # tokens from which on `auto` takes FlexAttention on CUDA
+BLOCK = 128  # queries and keys of a block of a BlockMask
+BAND = 96  # queries; of 2,048 tokens bands of 64 and 128 took as long, of 32 and 256 longer
 
 
 def choose_attention(option: str, device: str, longest: int, config: Any) -> str:
-    """The registered name for `train.attention`, on rows of up to `longest` tokens.
+    """The registered name for `train.attention`, on sequences of up to `longest` tokens.
 
-    auto: flex on CUDA from LONG_ROW tokens on, else dense. Raises RecipeError where flex is asked
-    for and cannot be trained with.
+    auto: flex on CUDA from LONG_SEQUENCE tokens on, else dense. Raises RecipeError where flex is
+    asked for and cannot be trained with.
     """
     text = config.get_text_config()
     obstacle = None
@@ -47,14 +47,14 @@ def choose_attention(option: str, device: str, longest: int, config: Any) -> str
         )
     if option == "flex" and obstacle:
         raise RecipeError(f"train.attention: found flex, but {obstacle}; expected auto or dense")
-    if option == "flex" or (option == "auto" and longest >= LONG_ROW and not obstacle):
+    if option == "flex" or (option == "auto" and longest >= LONG_SEQUENCE and not obstacle):
         return BRANCH_FLEX
     dense = dense_name(config)
     return BRANCH_BANDS if device == "cpu" and dense == BRANCH else dense
 
 
 def refuse_context_parallelism() -> None:
-    """RecipeError where a launch splits rows over devices: only causal masks survive that.
+    """RecipeError where a launch splits sequences over devices: only causal masks survive that.
 
     Asks accelerate, which a launch config reaches through PARALLELISM_CONFIG_* variables.
     """
@@ -78,10 +78,10 @@ def dense_name(config: Any) -> str:
     return BRANCH_EAGER if capped else BRANCH
 
 
-def row_multiple(name: str) -> int:
-    """Rows are padded to a multiple of so many tokens: whole blocks under FlexAttention.
+def length_multiple(name: str) -> int:
+    """Sequences are padded to a multiple of so many tokens: whole blocks under FlexAttention.
 
-    Each new shape may compile its kernels anew, and whole blocks need no bounds checks in them.
+    Each new shape may compile its kernels again, and whole blocks need no bounds checks in them.
     """
     return BLOCK if name == BRANCH_FLEX else 1
 
@@ -111,10 +111,10 @@ def block_mask(tensor: Tensor, window: int | None = None) -> BlockMask:
 
     Compiled on CUDA, where L x L booleans are then never in memory.
     """
-    rows, _, length = tensor.shape
+    size, _, length = tensor.shape
     create = torch.compile(create_block_mask) if tensor.is_cuda else create_block_mask
     rule = mask_mod(tensor, window)
-    return create(rule, rows, None, length, length, device=tensor.device, BLOCK_SIZE=BLOCK)
+    return create(rule, size, None, length, length, device=tensor.device, BLOCK_SIZE=BLOCK)
 
 
 def banded_forward(
@@ -130,19 +130,19 @@ def banded_forward(
     """scaled_dot_product_attention; (B, heads, L, d) in, (B, L, heads, d) out.
 
     Band by band: BAND queries over the keys that any of them sees, as a masked call computes what
-    it hides. Of a long row half is never computed then, of a wide tree or a packed row most. For a
-    CPU: finding those keys would wait for a GPU in each layer, and its kernels that share key heads
-    take no mask.
+    it hides. Of a long sequence half is never computed then, of a wide tree or a packed sequence
+    most. For a CPU: finding those keys would wait for a GPU in each layer, and its kernels that
+    share key heads take no mask.
     """
     bands = []
     for start in range(0, query.shape[2], BAND):
-        rows = slice(start, start + BAND)
-        band = attention_mask[:, :, rows]
+        queries = slice(start, start + BAND)
+        band = attention_mask[:, :, queries]
         seen = band.flatten(0, 2).any(0).nonzero()[:, 0]
         k, v, mask = (x.index_select(d, seen) for x, d in ((key, 2), (value, 2), (band, 3)))
         bands.append(
             scaled_dot_product_attention(
-                query[:, :, rows], k, v, mask, dropout, scale=scaling, enable_gqa=True
+                query[:, :, queries], k, v, mask, dropout, scale=scaling, enable_gqa=True
             )
         )
     return torch.cat(bands, 2).transpose(1, 2).contiguous(), None

@@ -1,6 +1,6 @@
 """Loads a base model, adds the markers to its vocabulary, and puts LoRA on it.
 
-Refuses models whose attention cannot be masked by row. Knows no data and no trainer.
+Refuses models whose attention cannot be masked by token. Knows no data and no trainer.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,13 @@ from torch import Tensor
 from pbranch.errors import ModelError
 from pbranch.format.branch_config import fingerprint
 from pbranch.format.markers import MarkerIds, Role, add_markers
-from pbranch.hf.base_models import four_bit, load_config, locate
+from pbranch.hf.base_models import locate
+from pbranch.hf.load_model import four_bit, load_config, load_model, load_tokenizer
 from pbranch.hf.segment_codec import SegmentCodec
 from ptrain import compat
 from ptrain.config import LoraOptions
 from ptrain.model import attention
-from ptrain.model.sharding import whole
+from ptrain.model.sharding import gathered
 
 # A marker's row starts as the mean of the rows of text that does a like job in plain writing.
 RELATED = {
@@ -49,55 +50,47 @@ def load_base(
     dtype: torch.dtype = torch.float32,
     seed: int = 0,
     quantization: str | None = None,
+    trust_remote_code: bool = False,
 ) -> Base:
-    """Model and tokenizer of `name` (a folder, a Hub id, or tiny), ready for branch rows.
+    """Model and tokenizer of `name` (a folder, a Hub id, or tiny), with rows for the markers.
 
     quantization: nf4 or fp4, for QLoRA; `dtype` is then that of the products. Raises ModelError on
     a missing or unfit model, MarkerError where a marker string is taken.
     """
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
-
     path = locate(name)
-    config = load_config(path)
-    tokenizer, markers = load_tokenizer(path)
+    config = load_config(path, trust_remote_code)
+    tokenizer, markers = load_marked_tokenizer(path, trust_remote_code)
     attention.register()
-    chosen = attention.dense_name(config)
-    extra = _in_four_bits(quantization, dtype) if quantization else {}
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, attn_implementation=chosen, **extra
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as e:
-        raise ModelError(f"model {name}: cannot load: {e}") from e
+    model = load_model(
+        path,
+        dtype,
+        trust_remote_code=trust_remote_code,
+        attention=attention.dense_name(config),
+        **(_in_four_bits(quantization, dtype) if quantization else {}),
+    )
     compat.keep_four_bits(model)
     if model._is_stateful:
         raise ModelError(f"model {name}: {config.model_type} keeps a recurrent state, no mask")
     embedding: Any = model.get_input_embeddings()
-    with whole([embedding.weight]):
+    with gathered([embedding.weight]):
         base = Base(name, model, tokenizer, markers, fingerprint(model))
     add_marker_rows(base, seed)
     return base
 
 
 def _in_four_bits(kind: str, dtype: torch.dtype) -> dict[str, Any]:
-    """Arguments of `from_pretrained`; embedding and head stay in `dtype`."""
+    """Arguments of `load_model`; embedding and head stay in `dtype`."""
     if find_spec("bitsandbytes") is None:
         raise ModelError(
             f"quantization: {kind} needs bitsandbytes, which is not installed; expected "
             "pip install parallel-branches[qlora]"
         )
-    return {"quantization_config": four_bit(kind, dtype), "device_map": {"": PartialState().device}}
+    return {"quantization": four_bit(kind, dtype), "device_map": {"": PartialState().device}}
 
 
-def load_tokenizer(path: str) -> tuple[Any, MarkerIds]:
+def load_marked_tokenizer(path: str, trust_remote_code: bool = False) -> tuple[Any, MarkerIds]:
     """The base's tokenizer with the six markers added."""
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as e:
-        raise ModelError(f"model {path}: cannot load its tokenizer: {e}") from e
+    tokenizer = load_tokenizer(path, trust_remote_code)
     return tokenizer, add_markers(tokenizer)
 
 
@@ -114,7 +107,7 @@ def add_marker_rows(base: Base, seed: int) -> None:
         matrices.append(model.get_output_embeddings().weight)
     for number, matrix in enumerate(matrices):
         generator = torch.Generator().manual_seed(seed + number)
-        with whole([matrix], change=True):
+        with gathered([matrix], change=True):
             for role, text in RELATED.items():
                 row = _related_row(matrix.detach(), codec.encode(text), old, generator)
                 matrix.data[getattr(base.markers, role.value)] = row

@@ -1,4 +1,4 @@
-"""The start-up probe: on the model itself, do rows see what the layout says, and nothing else?
+"""The start-up probe: on the model itself, do tokens see what the layout says, and nothing else?
 
 Three small forward passes before a training run. Knows no trainer; works with LoRA in place.
 """
@@ -14,7 +14,7 @@ from pbranch.format.markers import MarkerIds
 from pbranch.format.tree import Fork, Trace, make_trace
 from pbranch.format.visibility import dense_mask, sees
 from ptrain.data.collator import collate
-from ptrain.model.attention import row_multiple
+from ptrain.model.attention import length_multiple
 
 LEAK = 1e-5  # of the largest logit: more movement than this is a leak
 PLAIN = {torch.float32: 1e-4}  # how far our attention may be from the model's own
@@ -22,7 +22,7 @@ PLAIN_HALF = 5e-2
 
 
 class _Letters:
-    """A codec of letters as small token ids: the probe needs rows, not text."""
+    """A codec of letters as small token ids: the probe needs tokens, not text."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -37,7 +37,7 @@ def probe(
     options: LayoutOptions | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Refuse (ModelError) a model whose rows see too much or too little.
+    """Refuse (ModelError) a model whose tokens see too much or too little.
 
     dtype: in which the model multiplies, where that is not the dtype of its weights.
     """
@@ -56,19 +56,19 @@ def probe(
 
 
 def _small_fork(markers: MarkerIds, options: LayoutOptions | None) -> tuple[Layout, list[range]]:
-    """A block of three branches with text after it, and the rows of each branch."""
+    """A block of three branches with text after it, and where the tokens of each branch are."""
     codec = _Letters(min(markers.as_dict().values()))
     branches = tuple(map(make_trace, ("abcde", "bxyz", "cuvwst")))
     trace = Trace((Fork(("a", "b", "c"), branches), *make_trace("done").parts))
     layout = build_layout(codec.encode("go"), trace, codec, markers, options=options)
-    starts = [r for r, token in enumerate(layout.token_ids) if token == markers.branch]
-    ends = [r + 1 for r, token in enumerate(layout.token_ids) if token == markers.end]
+    starts = [i for i, token in enumerate(layout.token_ids) if token == markers.branch]
+    ends = [i + 1 for i, token in enumerate(layout.token_ids) if token == markers.end]
     return layout, [range(a, b) for a, b in zip(starts, ends, strict=True)]
 
 
 def _logits(model: Any, layout: Layout, changed: int | None = None) -> Tensor:
-    """Logits (L, V) in float32; row `changed` is fed another token."""
-    multiple = row_multiple(model.config._attn_implementation)
+    """Logits (L, V) in float32; at `changed` another token is fed."""
+    multiple = length_multiple(model.config._attn_implementation)
     batch = collate([layout], multiple=multiple)
     ids = batch["input_ids"].clone()
     if changed is not None:
@@ -84,23 +84,23 @@ def _logits(model: Any, layout: Layout, changed: int | None = None) -> Tensor:
 
 
 def _check_moves(model: Any, layout: Layout, branches: list[range]) -> None:
-    """Change one row at a time: rows that it cannot reach stay, the rows that follow it move."""
+    """Change one token at a time: what cannot see it stays, what follows it moves."""
     reach = dense_mask(collate([layout])["attention_mask"])[0, 0]
-    for _ in range(4):  # transitive: what a row sees has itself seen other rows
+    for _ in range(4):  # transitive: what a token sees has itself seen others
         reach = (reach.float() @ reach.float()) > 0
     before = _logits(model, layout)
     start, body = branches[0][0], branches[0][2]
     shared = max(k for k in range(start) if sees(layout, start, k))  # before the branches
-    for row, must_move in ((body, branches[:1]), (shared, branches)):
-        moved = (_logits(model, layout, row) - before).abs().amax(-1)
-        leak = moved[~reach[:, row]].max() / before.abs().max()
+    for place, must_move in ((body, branches[:1]), (shared, branches)):
+        moved = (_logits(model, layout, place) - before).abs().amax(-1)
+        leak = moved[~reach[:, place]].max() / before.abs().max()
         if not leak <= LEAK:
             raise ModelError(
                 f"model ({model.config.model_type}): a changed row of one branch moves rows that "
                 f"must not see it by {leak:.1e} of the largest logit, expected at most {LEAK:.0e}"
             )
-        for rows in must_move:
-            if not moved[[r for r in rows if r > row]].max() > 0:
+        for branch in must_move:
+            if not moved[[i for i in branch if i > place]].max() > 0:
                 raise ModelError(
                     f"model ({model.config.model_type}): branch rows do not see the rows before "
                     "them; the probe cannot vouch for this model"
@@ -108,7 +108,7 @@ def _check_moves(model: Any, layout: Layout, branches: list[range]) -> None:
 
 
 def _check_plain(model: Any, layout: Layout, dtype: torch.dtype) -> None:
-    """On a row without a fork, our attention gives what the model's own gives.
+    """On a text without a fork, our attention gives what the model's own gives.
 
     Catches attention arguments that ours would ignore (sinks, caps).
     """

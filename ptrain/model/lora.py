@@ -71,25 +71,26 @@ def reads_weights(options: LoraOptions) -> bool:
     return isinstance(options.init, str) and options.init.startswith(("pissa", "olora", "mica"))
 
 
-def starting_point(model: Any, options: LoraOptions) -> dict[str, Tensor]:
-    """The matrices A and B of a fresh adapter whose start was taken out of the base (PiSSA,
-    OLoRA), by their names in its file; empty where the base is unchanged."""
+def copy_initial_weights(model: Any, options: LoraOptions) -> dict[str, Tensor]:
+    """The matrices A (r, in) and B (out, r) of a fresh adapter whose start was taken out of the
+    base (PiSSA, OLoRA), by their names in its file; empty where the base is unchanged."""
     if not (isinstance(options.init, str) and options.init.startswith(("pissa", "olora"))):
         return {}
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
     return {k: v.detach().cpu().clone() for k, v in state.items() if _side(k)}
 
 
-def fit_original(folder: Path, start: dict[str, Tensor]) -> None:
-    """Rewrite the adapter in `folder`, trained on a base without its start, for the whole base.
+def convert_for_original_base(folder: Path, initial: dict[str, Tensor]) -> None:
+    """Rewrite the adapter in `folder`, trained on a base without its initial weights, for the whole
+    base. `initial`: see `copy_initial_weights`; where it is empty, nothing changes.
 
     W - s B0 A0 + s B A = W + s [B, -B0] [A; A0]: twice the rank, the same scale s. peft can do
     this as well (`path_initial_model_for_weight_conversion`), but drops trained vocabulary rows.
     """
-    if not start:
+    if not initial:
         return
     tensors = load_file(folder / WEIGHTS)
-    for name, first in start.items():
+    for name, first in initial.items():
         last = tensors[name].to(first)
         joined = [last, first] if _side(name) == "A" else [last, -first]
         tensors[name] = torch.cat(joined, dim=0 if _side(name) == "A" else 1).contiguous()

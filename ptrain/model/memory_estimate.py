@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 import torch
+from peft import PeftModel
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -28,9 +29,10 @@ TILE_COPIES = 8  # of a tile in float32, where no Triton kernel works in place
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Bytes on one device, by what they hold, for `rows` rows of `length` tokens."""
+    """Bytes on one device, by what they hold, for a micro-batch of so many `sequences` of `length`
+    tokens."""
 
-    rows: int
+    sequences: int
     length: int
     weights: int  # frozen ones, in the base's type or in 4 bits
     trained: int
@@ -50,23 +52,28 @@ class Estimate:
 def estimate(
     recipe: Recipe, config: Any, tokenizer: Any, markers: MarkerIds, length: int
 ) -> Estimate:
-    """Memory of the run of `recipe` with rows of up to `length` tokens."""
-    rows = recipe.train.micro_rows or recipe.train.batch_rows
+    """Memory of the run of `recipe` with sequences of up to `length` tokens."""
+    train, sequences = recipe.train, recipe.train.micro_rows or recipe.train.batch_rows
+    device = _device(train.device)
+    dtype = choose_dtype(train.dtype, device)
     model = build_empty(recipe, config, tokenizer, markers)
     everything = {id(t): t for t in (*model.parameters(), *model.buffers())}.values()
     trained = [t for t in everything if t.requires_grad]
     size = sum(map(_bytes, trained))
-    share = next((s for word, s in STATES.items() if word in recipe.train.optimizer), ADAM)
+    share = next((s for word, s in STATES.items() if word in train.optimizer), ADAM)
+    spared = _saved_by_quantising(model) if recipe.quantization else 0
     return Estimate(
-        rows=rows,
+        sequences=sequences,
         length=length,
-        weights=sum(map(_bytes, everything)) - size - _saved_by_quantising(model, recipe),
+        weights=sum(map(_bytes, everything)) - size - spared,
         trained=size,
         gradients=size,
         optimizer=math.ceil(share * size) + 4 * len(trained),  # and a counter of steps each
-        activations=count_activations(model, recipe, rows, length),
-        mask=rows * length * length,
-        head=_head_bytes(model, rows * length, recipe),
+        activations=count_activations(
+            model, sequences, length, dtype, train.gradient_checkpointing
+        ),
+        mask=sequences * length * length,
+        head=_head_bytes(model, sequences * length, device, dtype),
     )
 
 
@@ -75,26 +82,33 @@ def build_empty(recipe: Recipe, config: Any, tokenizer: Any, markers: MarkerIds)
     from transformers import AutoModelForCausalLM
 
     attention.register()
-    name = attention.dense_name(config)
-    dtype = torch.float32 if recipe.tuning == "full" else _dtype(recipe)
+    device = _device(recipe.train.device)
+    full = recipe.tuning == "full"
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, attn_implementation=name, dtype=dtype)
+        model = AutoModelForCausalLM.from_config(
+            config,
+            attn_implementation=attention.dense_name(config),
+            dtype=torch.float32 if full else choose_dtype(recipe.train.dtype, device),
+            trust_remote_code=recipe.trust_remote_code,
+        )
         if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
             size = len(tokenizer)
             model.resize_token_embeddings(size, pad_to_multiple_of=64, mean_resizing=False)
-        if recipe.tuning == "lora":
+        if not full:
             plain = replace(recipe.lora, init=True)  # others start from the base's own weights
             model = add_lora(Base(recipe.model, model, tokenizer, markers, ""), plain)
     return model
 
 
-def count_activations(model: Any, recipe: Recipe, rows: int, length: int) -> int:
-    """Bytes that autograd keeps of one forward pass through all layers.
+def count_activations(
+    model: Any, sequences: int, length: int, dtype: torch.dtype, checkpointing: bool
+) -> int:
+    """Bytes that autograd keeps of one forward pass through all layers, with products in `dtype`.
 
     With gradient checkpointing: the input of each layer, and one layer at a time in full.
     """
-    decoder = (model.get_base_model() if recipe.tuning == "lora" else model).base_model.train()
-    half = _dtype(recipe) == torch.bfloat16
+    plain: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    decoder = plain.base_model.train()
     kept: dict[int, Any] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -107,11 +121,11 @@ def count_activations(model: Any, recipe: Recipe, rows: int, length: int) -> int
             name: torch.empty(t.shape, dtype=t.dtype).requires_grad_(t.requires_grad)
             for name, t in (*decoder.named_parameters(), *decoder.named_buffers())
         }
-        ids = torch.zeros(rows, length, dtype=torch.long)
-        layout = torch.zeros(rows, 4, length, dtype=torch.int32)
+        ids = torch.zeros(sequences, length, dtype=torch.long)
+        layout = torch.zeros(sequences, 4, length, dtype=torch.int32)
         batch = {"input_ids": ids, "position_ids": ids, "attention_mask": layout}
         with (
-            torch.autocast("cpu", torch.bfloat16, enabled=half),
+            torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16),
             torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
         ):
             states = torch.func.functional_call(
@@ -119,15 +133,15 @@ def count_activations(model: Any, recipe: Recipe, rows: int, length: int) -> int
             ).last_hidden_state
         weights = {t.untyped_storage()._cdata for t in own.values()}
         total = sum(storage.nbytes() for key, storage in kept.items() if key not in weights)
-        if recipe.train.gradient_checkpointing:
+        if checkpointing:
             layers = decoder.config.get_text_config().num_hidden_layers
             return total // layers + layers * _bytes(states)
         return total
 
 
-def describe(estimate: Estimate, recipe: Recipe) -> list[str]:
+def format_estimate(estimate: Estimate, recipe: Recipe) -> list[str]:
     """The estimate as lines, with what the device has."""
-    e, device = estimate, _device(recipe)
+    e, device = estimate, _device(recipe.train.device)
     what = "embedding and all" if recipe.tuning == "full" else "LoRA and marker rows"
     spared = ", gradient checkpointing" if recipe.train.gradient_checkpointing else ""
     quantised = f" in {recipe.quantization}" if recipe.quantization else ""
@@ -136,7 +150,7 @@ def describe(estimate: Estimate, recipe: Recipe) -> list[str]:
     else:
         name, has = "this machine", psutil.virtual_memory().total
     return [
-        f"memory of one process, unsharded, for {e.rows} rows of {e.length} tokens{spared}:",
+        f"memory of one process, unsharded, for {e.sequences} rows of {e.length} tokens{spared}:",
         f"  frozen weights{quantised} {_spell(e.weights)}; {what} {_spell(e.trained)}, "
         f"gradients {_spell(e.gradients)}, {recipe.train.optimizer} {_spell(e.optimizer)}",
         f"  activations {_spell(e.activations)} (dense mask {_spell(e.mask)}), "
@@ -145,24 +159,22 @@ def describe(estimate: Estimate, recipe: Recipe) -> list[str]:
     ]
 
 
-def _head_bytes(model: Any, tokens: int, recipe: Recipe) -> int:
+def _head_bytes(model: Any, tokens: int, device: str, dtype: torch.dtype) -> int:
     """Of trl's fused head: gradient of the states, a tile of logits, and what marker rows cost: a
     copy of the whole matrix with the rows in place, and its gradient in float32."""
     head = model.get_output_embeddings()
     words, width = head.weight.shape
     tile_tokens = min(tokens, TILE[0])
-    tile = tile_tokens * TILE[1] * _dtype(recipe).itemsize
-    if _device(recipe) == "cpu":
+    tile = tile_tokens * TILE[1] * dtype.itemsize
+    if device == "cpu":
         tile += TILE_COPIES * tile_tokens * min(words, TILE[1]) * 4
     learns = any(p.requires_grad for p in head.parameters())
     matrix = words * width * (head.weight.element_size() + 4) if learns else 0
     return tokens * width * 4 + tile + matrix
 
 
-def _saved_by_quantising(model: Any, recipe: Recipe) -> int:
+def _saved_by_quantising(model: Any) -> int:
     """Bytes that 4-bit matrices save; embedding and head stay as they are."""
-    if not recipe.quantization:
-        return 0
     head = model.get_output_embeddings()
     heads = {id(m) for m in head.modules()}
     linear = [
@@ -177,12 +189,8 @@ def _bytes(tensor: torch.Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-def _dtype(recipe: Recipe) -> torch.dtype:
-    return choose_dtype(recipe.train.dtype, _device(recipe))
-
-
-def _device(recipe: Recipe) -> str:
-    return "cuda" if recipe.train.device != "cpu" and torch.cuda.is_available() else "cpu"
+def _device(name: str) -> str:
+    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def _spell(size: float) -> str:

@@ -1,4 +1,4 @@
-"""Weights that are split over processes: loading in parts (ZeRO-3), and gathering (FSDP2 too).
+"""Weights that are sharded over processes: loading (ZeRO-3), and gathering (FSDP2 too).
 
 Where every process holds a whole model, all of this does nothing. Knows no data.
 """
@@ -14,15 +14,15 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from pbranch.errors import RecipeError
-from ptrain.config import Recipe
+from ptrain.config import LoraOptions
 from ptrain.model.lora import reads_weights
 
-SPLIT_WEIGHTS = ("zero3", "fsdp")
+SHARDED_WEIGHTS = ("zero3", "fsdp")
 
 
-def kind_of_split(cpu: bool) -> str | None:
-    """`zero2`, `zero3` or `fsdp` as `accelerate launch` was told; None: nothing is split."""
-    PartialState(cpu=cpu)  # joins the processes, which splitting needs
+def find_sharding(cpu: bool) -> str | None:
+    """`zero2`, `zero3` or `fsdp` as `accelerate launch` was told; None: nothing is sharded."""
+    PartialState(cpu=cpu)  # joins the processes, which sharding needs
     if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):
         from accelerate.utils import DeepSpeedPlugin
 
@@ -30,28 +30,31 @@ def kind_of_split(cpu: bool) -> str | None:
     return "fsdp" if parse_flag_from_env("ACCELERATE_USE_FSDP") else None
 
 
-def refuse_unfit(recipe: Recipe, split: str | None) -> None:
-    """Raise RecipeError where what the recipe asks for needs weights that are not split."""
-    if split not in SPLIT_WEIGHTS:
+def refuse_sharding(
+    sharding: str | None, quantization: str | None, lora: LoraOptions | None
+) -> None:
+    """Raise RecipeError where what a recipe asks for needs whole weights. lora: None where all
+    weights are trained."""
+    if sharding not in SHARDED_WEIGHTS:
         return
-    if recipe.quantization:
+    if quantization:
         raise RecipeError(
-            f"quantization: {recipe.quantization} under {split}, which would split weights of 4 "
+            f"quantization: {quantization} under {sharding}, which would split weights of 4 "
             "bit; expected plain processes or ZeRO-2"
         )
-    if split == "zero3" and recipe.tuning == "lora" and reads_weights(recipe.lora):
+    if sharding == "zero3" and lora is not None and reads_weights(lora):
         raise RecipeError(
-            f"lora.init: {recipe.lora.init} is computed from whole weights, which zero3 splits; "
+            f"lora.init: {lora.init} is computed from whole weights, which zero3 splits; "
             "expected true, gaussian or orthogonal, or ZeRO-2"
         )
 
 
 @contextmanager
-def loading_in_parts(split: str | None, dtype: torch.dtype) -> Iterator[None]:
-    """Under ZeRO-3, models loaded or changed within are split at once, each process keeping its
+def sharded_loading(sharding: str | None, dtype: torch.dtype) -> Iterator[None]:
+    """Under ZeRO-3, models loaded or changed within are sharded at once, each process keeping its
     part: transformers and peft ask for a DeepSpeed configuration that is alive. Only a vocabulary
     that grows stays whole until training starts."""
-    if split != "zero3":
+    if sharding != "zero3":
         yield
         return
     from accelerate.utils import DeepSpeedPlugin
@@ -64,7 +67,7 @@ def loading_in_parts(split: str | None, dtype: torch.dtype) -> Iterator[None]:
 
 
 @contextmanager
-def whole(parameters: Iterable[Tensor], change: bool = False) -> Iterator[None]:
+def gathered(parameters: Iterable[Tensor], change: bool = False) -> Iterator[None]:
     """`parameters` of a ZeRO-3 model with all their values, in every process. With `change`, what
     the first process wrote into them is what all keep."""
     parts = [p for p in parameters if hasattr(p, "ds_id")]
@@ -82,7 +85,7 @@ def trained_state(model: Any) -> dict[str, Tensor]:
     state = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            with whole([parameter]):
+            with gathered([parameter]):
                 values = parameter.detach()
                 full = values.full_tensor() if isinstance(values, DTensor) else values
                 state[name] = full.cpu().clone()

@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class ModelSection:
-    """Shape of a Qwen3 decoder; `vocab` counts the tokenizer's entries, `spare` the rows beyond."""
+    """Shape of a Qwen3 decoder; `vocab` counts the tokenizer's entries."""
 
     hidden: int = 192
     layers: int = 4
@@ -15,11 +15,11 @@ class ModelSection:
     head_dim: int = 48
     ffn: int = 704
     vocab: int = 832
-    spare: int = 16  # at least so many, for special tokens that are added later
+    reserved_tokens: int = 16  # rows beyond `vocab` at least, for tokens that are added later
     context: int = 4096
     rope_theta: float = 10_000.0
-    sharpness: float = 1.5  # initial gain of the query and key norms
-    spread: float = 0.1  # initial deviation of the embedding
+    qk_norm_init: float = 1.5  # initial weight of the query and key norms
+    embedding_init_std: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +29,17 @@ class TrainSection:
     steps: int = 4000
     first_steps: int = 0  # of them on `first_data`
     batch_tokens: int = 4096
-    groups: int = 4  # of a batch; the documents of a group are of like length, one a row
-    longest: int = 1024  # documents that are longer are left out
-    short_first: int = 600  # steps over which the longest document seen grows to the longest
+    micro_batches: int = 4  # of a step; the documents of one are of like length
+    max_length: int = 1024  # documents that are longer are left out
+    length_warmup_steps: int = 600  # over which documents grow to `max_length`
     lr: float = 4e-3  # of Muon, for the matrices of the layers
-    write_lr: float = 0.25  # share of it for matrices that write to the residual stream
+    residual_lr_scale: float = 0.25  # of `lr`, for matrices that write to the residual stream
     embedding_lr: float = 2e-3  # of AdamW, for the embedding and the norms
     warmup: int = 100
-    decay: int = 600  # last steps, over which the learning rate falls to zero
+    lr_decay_steps: int = 600  # the last ones, over which the learning rate falls to zero
     weight_decay: float = 0.1
     betas: tuple[float, ...] = (0.9, 0.95)
-    clip: float = 1.0
+    max_grad_norm: float = 1.0
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -1,6 +1,6 @@
 """Linear traces as token ids for pretraining: read, tokenise, sort by length; cached in one file.
 
-A row of a batch holds one document: labels such as "Case 2" recur in every one, and a model that
+A sequence of a batch is one document: labels such as "Case 2" recur in every one, and a model that
 sees two of them looks the wrong one up. Targets are the tokens of completions, never of prompts,
 nor of a completion's first `meta.begun` characters.
 """
@@ -32,16 +32,16 @@ class Corpus:
     ids: np.ndarray
     starts: np.ndarray
     prompts: np.ndarray
-    dropped: int = 0  # longer than a row may be
+    dropped: int = 0  # longer than `max_length`
 
     def __len__(self) -> int:
         return len(self.prompts)
 
-    def group(
+    def micro_batch(
         self, share: float, tokens: int, generator: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(ids, labels), each (rows, length), of neighbours in length, with at most `tokens` in
-        all; drawn from the shortest `share` of the corpus. Labels are -100 where none is."""
+        """(ids, labels), each (documents, length), of neighbours in length, with at most `tokens`
+        in all; drawn from the shortest `share` of the corpus. Labels are -100 where none is."""
         allowed = max(1, int(len(self) * share))
         last = int(generator.integers(allowed))
         length = int(self.starts[last + 1] - self.starts[last])
@@ -49,9 +49,10 @@ class Corpus:
         ids = np.zeros((last + 1 - first, length), dtype=np.int64)
         labels = np.full_like(ids, -100)
         for row, document in enumerate(range(first, last + 1)):
-            words = self.ids[self.starts[document] : self.starts[document + 1]]
-            ids[row, : len(words)] = words
-            labels[row, self.prompts[document] : len(words)] = words[self.prompts[document] :]
+            own = self.ids[self.starts[document] : self.starts[document + 1]]
+            prompt = self.prompts[document]
+            ids[row, : len(own)] = own
+            labels[row, prompt : len(own)] = own[prompt:]
         return ids, labels
 
 

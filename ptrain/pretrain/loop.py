@@ -29,8 +29,8 @@ from ptrain.pretrain.corpus import Corpus
 from ptrain.pretrain.model import build_config
 from ptrain.pretrain.muon import Muon
 
-# Masks already made, namely none: attention is causal over the whole row (its documents are
-# unrelated, no harm done), and transformers does not look for packed ones, which waits for the GPU.
+# Masks already made, namely none: attention is causal, and transformers does not look for packed
+# documents, which waits for the GPU.
 PLAIN_CAUSAL = {"full_attention": None}
 
 
@@ -51,10 +51,10 @@ def start_run(recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerFast, device
     train = recipe.train
     torch.manual_seed(train.seed)
     model = Qwen3ForCausalLM(build_config(recipe.model, tokenizer))
-    torch.nn.init.normal_(model.model.embed_tokens.weight, std=recipe.model.spread)
+    torch.nn.init.normal_(model.model.embed_tokens.weight, std=recipe.model.embedding_init_std)
     for layer in model.model.layers:
         for norm in (layer.self_attn.q_norm, layer.self_attn.k_norm):
-            torch.nn.init.constant_(norm.weight, recipe.model.sharpness)
+            torch.nn.init.constant_(norm.weight, recipe.model.qk_norm_init)
     if recipe.start:
         _load_start(model, recipe.start)
     model.to(torch.device(device))  # type: ignore[arg-type]
@@ -78,22 +78,17 @@ def train_run(run: Run, recipe: PretrainRecipe, corpora: Sequence[Corpus], devic
         for param_group in (g for o in run.optimizers for g in o.param_groups):
             param_group["lr"] = param_group["initial_lr"] * schedule(run.step, train)
         corpus = corpora[0 if run.step < train.first_steps else -1]
-        for ids, labels in _groups(corpus, train, run.step, rank, world):
+        for ids, labels in _micro_batches(corpus, train, run.step, rank, world):
             ids, labels = ids.to(device), labels.to(device)
             with autocast:
-                # right padding under plain causal attention: no row sees it, so no mask is needed
-                hidden = body(
-                    input_ids=ids, use_cache=False, attention_mask=PLAIN_CAUSAL
-                ).last_hidden_state
-                wanted = labels[:, 1:] != -100
-                logits = run.model.lm_head(hidden[:, :-1][wanted])
-            loss = cross_entropy(logits.float(), labels[:, 1:][wanted]) * world / train.groups
+                logits, targets = _predict(body, run.model.lm_head, ids, labels)
+            loss = cross_entropy(logits.float(), targets) * world / train.micro_batches
             loss.backward()
             total += loss.detach()
             tokens += world * ids.numel()
         if world > 1:
             _average_gradients(run.model, world)
-        torch.nn.utils.clip_grad_norm_(run.model.parameters(), train.clip)
+        torch.nn.utils.clip_grad_norm_(run.model.parameters(), train.max_grad_norm)
         for optimizer in run.optimizers:
             optimizer.step()
             optimizer.zero_grad()
@@ -113,6 +108,16 @@ def train_run(run: Run, recipe: PretrainRecipe, corpora: Sequence[Corpus], devic
             _save_checkpoint(run, recipe)
 
 
+def _predict(
+    body: Any, head: Any, ids: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (targets, vocabulary) of a micro-batch where it has targets, and those (targets,)."""
+    # right padding under plain causal attention: no token sees it, so no mask is needed
+    out = body(input_ids=ids, use_cache=False, attention_mask=PLAIN_CAUSAL)
+    wanted = labels[:, 1:] != -100
+    return head(out.last_hidden_state[:, :-1][wanted]), labels[:, 1:][wanted]
+
+
 def _optimizers(
     model: Qwen3ForCausalLM, train: TrainSection, device: str
 ) -> tuple[torch.optim.Optimizer, ...]:
@@ -125,7 +130,10 @@ def _optimizers(
     }
     groups = [
         {"params": [p for p in matrices if id(p) not in writing]},
-        {"params": [p for p in matrices if id(p) in writing], "lr": train.lr * train.write_lr},
+        {
+            "params": [p for p in matrices if id(p) in writing],
+            "lr": train.lr * train.residual_lr_scale,
+        },
     ]
     muon = Muon(groups, lr=train.lr, weight_decay=train.weight_decay)
     betas = (train.betas[0], train.betas[1])
@@ -161,18 +169,20 @@ def schedule(step: int, train: TrainSection) -> float:
     """
     if step < train.warmup:
         return (step + 1) / train.warmup
-    return min(1.0, (train.steps - step) / max(1, train.decay))
+    return min(1.0, (train.steps - step) / max(1, train.lr_decay_steps))
 
 
-def _groups(
+def _micro_batches(
     corpus: Corpus, train: TrainSection, step: int, rank: int, world: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """This process's groups of the batch of `step`: (ids, labels), each (rows, length). Short
+    """This process's micro-batches of `step`: (ids, labels), each (documents, length). Short
     documents come first: looking up is learned sooner where there is little to look through."""
-    share = min(1.0, 0.1 + 0.9 * step / max(1, train.short_first))
-    for group in range(rank, train.groups, world):
-        generator = np.random.default_rng([train.seed, step, group])
-        ids, labels = corpus.group(share, train.batch_tokens // train.groups, generator)
+    share = min(1.0, 0.1 + 0.9 * step / max(1, train.length_warmup_steps))
+    for number in range(rank, train.micro_batches, world):
+        generator = np.random.default_rng([train.seed, step, number])
+        ids, labels = corpus.micro_batch(
+            share, train.batch_tokens // train.micro_batches, generator
+        )
         yield torch.from_numpy(ids), torch.from_numpy(labels)
 
 

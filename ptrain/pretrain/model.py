@@ -1,7 +1,7 @@
 """The tiny base as a model: its configuration, and the folder that users load, with its card.
 
 Weights are stored in bfloat16 and named float32 in the configuration: computed in float32.
-`python -m ptrain.pretrain.model FOLDER` writes the card anew, with the scores of `scores.json`.
+`python -m ptrain.pretrain.model FOLDER` writes the card again, with the scores of `scores.json`.
 """
 
 import json
@@ -48,7 +48,7 @@ in bfloat16, computed in float32.
 def build_config(shape: ModelSection, tokenizer: PreTrainedTokenizerFast) -> Qwen3Config:
     """The Qwen3 configuration; rows of the embedding are a multiple of 64."""
     return Qwen3Config(
-        vocab_size=64 * math.ceil((len(tokenizer) + shape.spare) / 64),
+        vocab_size=64 * math.ceil((len(tokenizer) + shape.reserved_tokens) / 64),
         hidden_size=shape.hidden,
         intermediate_size=shape.ffn,
         num_hidden_layers=shape.layers,

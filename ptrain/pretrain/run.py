@@ -31,7 +31,7 @@ def pretrain(recipe: PretrainRecipe) -> Path:
         distributed.barrier()
     tokenizer = _load_tokenizer(recipe, out)
     corpora = [
-        load_corpus(list_files(files), tokenizer, train.longest, out / "state" / f"{name}.npz")
+        load_corpus(list_files(files), tokenizer, train.max_length, out / "state" / f"{name}.npz")
         for name, files in (("first_corpus", recipe.first_data), ("corpus", recipe.data))
         if files
     ]
@@ -45,7 +45,7 @@ def pretrain(recipe: PretrainRecipe) -> Path:
     console.say(
         f"{sum(p.numel() for p in run.model.parameters()):,} parameters on {device}; "
         f"{traces:,} traces, {sum(len(c.ids) for c in corpora):,} tokens "
-        f"({sum(c.dropped for c in corpora)} traces of more than {train.longest} left out); "
+        f"({sum(c.dropped for c in corpora)} traces of more than {train.max_length} left out); "
         f"from step {run.step}"
     )
     train_run(run, recipe, corpora, device)

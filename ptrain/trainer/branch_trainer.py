@@ -1,4 +1,4 @@
-"""trl's SFTTrainer over branch rows: loss on each row's own target, scored by kind of row.
+"""trl's SFTTrainer over branches: loss on each token's own target, scored by kind of target.
 
 Data arrives laid out and in order; nothing is shuffled, cut or packed here.
 """
@@ -14,20 +14,26 @@ from transformers import PrinterCallback
 
 from pbranch.format.markers import find_markers
 from ptrain.config import Recipe
-from ptrain.data.batching import count_steps, draw_forms, make_rows, run_order
+from ptrain.data.batching import (
+    count_steps,
+    draw_forms,
+    make_sequences,
+    order_sequences,
+    sequence_lengths,
+)
 from ptrain.data.collator import BranchCollator
 from ptrain.data.dataset import Example
-from ptrain.model.attention import BRANCH_FLEX, choose_attention, row_multiple
+from ptrain.model.attention import BRANCH_FLEX, choose_attention, length_multiple
 from ptrain.model.sharding import trained_state
 from ptrain.trainer.evaluate import Generations, Tally
 from ptrain.trainer.guard import Guard
 from ptrain.trainer.progress import Progress
 from ptrain.trainer.resumable_trainer import ResumableSFTTrainer
-from ptrain.trainer.trl_config import make_config
+from ptrain.trainer.trl_config import make_sft_config
 
 
 class BranchSFTTrainer(ResumableSFTTrainer):
-    """Takes batches of `BranchCollator`; its dataset holds row numbers and forms."""
+    """Takes batches of `BranchCollator`; its dataset holds numbers of sequences, and forms."""
 
     generations: Generations | None = None  # at each evaluation, where the recipe asks for them
 
@@ -43,7 +49,7 @@ class BranchSFTTrainer(ResumableSFTTrainer):
         name = choose_attention(option, device, longest, model.config)
         model.set_attn_implementation(name)
         if name == BRANCH_FLEX:
-            collator.limit_shapes(row_multiple(name))
+            collator.limit_shapes(length_multiple(name))
         return f"attention: {name} ({option}; rows of up to {longest} tokens on {device})"
 
     def compute_loss(
@@ -53,7 +59,10 @@ class BranchSFTTrainer(ResumableSFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
-        """Mean over all targets of the optimiser step, whatever device or micro-batch has them."""
+        """Mean over all targets of the optimiser step, whatever device or micro-batch has them.
+
+        inputs: what `collate` makes, all (B, L) but for the layout tensor.
+        """
         inputs = dict(inputs)
         kinds = inputs.pop("kinds")
         output = model(**inputs, use_cache=False, fused_lm_head=True)
@@ -61,7 +70,7 @@ class BranchSFTTrainer(ResumableSFTTrainer):
         if not model.training:
             hits, targets = output.is_top1, inputs["shift_labels"]
             sums = self.tally.count(losses.detach(), hits, targets, kinds)
-            # a row each: rows doubled to fill a batch drop out
+            # one of each sequence: those that are doubled to fill a batch drop out
             self.tally.sums.append(self.accelerator.gather_for_metrics(sums))
         count = output.label_mask.sum() if num_items_in_batch is None else num_items_in_batch
         loss = losses.sum() / torch.as_tensor(count).clamp(min=1)
@@ -102,19 +111,21 @@ def make_trainer(
     recipe: Recipe, model: Any, tokenizer: Any, train: list[Example], held_out: list[Example]
 ) -> BranchSFTTrainer:
     """A trainer over `train`, evaluating on `held_out`; nothing has run yet."""
-    examples, rows = [*train, *held_out], make_rows([len(x) for x in train], recipe)
-    lengths = [sum(len(train[i]) for i in row) for row in rows]
-    steps = count_steps(len(rows), recipe)
-    order = run_order(lengths, recipe.train.batch_rows, steps, recipe.seed)
-    first = len(rows)
-    rows += [[i] for i in range(len(train), len(examples))]
-    by_length = sorted(range(first, len(rows)), key=lambda r: -len(examples[rows[r][0]]))
+    options, lengths = recipe.train, [len(x) for x in train]
+    sequences = make_sequences(lengths, options, recipe.seed)
+    steps = count_steps(len(sequences), options)
+    order = order_sequences(
+        sequence_lengths(lengths, sequences), options.batch_rows, steps, recipe.seed
+    )
+    alone = sorted(range(len(held_out)), key=lambda i: -len(held_out[i]))  # a sequence each
+    by_length = [len(sequences) + i for i in alone]
+    sequences += [[len(train) + i] for i in range(len(held_out))]
     forms = {"parallel": [0], "linear": [1], "mixed": [0, 1]}[recipe.form]
     evaluated = _items(by_length * len(forms), [form for form in forms for _ in by_length])
     trainer = BranchSFTTrainer(
         model=model,
-        args=make_config(recipe, steps, bool(held_out)),
-        data_collator=BranchCollator(examples, rows, tokenizer.pad_token_id or 0),
+        args=make_sft_config(options, recipe.out, recipe.seed, steps, bool(held_out)),
+        data_collator=BranchCollator([*train, *held_out], sequences, tokenizer.pad_token_id or 0),
         train_dataset=_items(order, draw_forms(recipe, steps)),
         eval_dataset=evaluated if held_out else None,
         processing_class=tokenizer,
@@ -125,6 +136,6 @@ def make_trainer(
     return trainer
 
 
-def _items(rows: list[int], linear: list[int]) -> Dataset:
-    """What `BranchCollator` takes: row numbers, and whether each is in linear form."""
-    return Dataset.from_dict({"row": rows, "linear": linear})
+def _items(sequences: list[int], linear: list[int]) -> Dataset:
+    """What `BranchCollator` takes: numbers of sequences, and whether each is in linear form."""
+    return Dataset.from_dict({"sequence": sequences, "linear": linear})

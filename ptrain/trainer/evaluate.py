@@ -1,5 +1,5 @@
-"""What an evaluation measures: losses by kind of row, hits on markers, and, from short answers to
-held-out prompts, how well the model keeps the format. The one file that drives pinfer.
+"""What an evaluation measures: losses by kind of target, hits on markers, and, from short answers
+to held-out prompts, how well the model keeps the format. The one file that drives pinfer.
 
 Knows neither batches nor schedules; the trainer calls it and logs what it returns.
 """
@@ -21,7 +21,8 @@ from pbranch.errors import BranchError, RecipeError
 from pbranch.format.branch_config import BranchConfig
 from pbranch.format.layout import Kind
 from pbranch.format.markers import MarkerIds, Role
-from ptrain.config import Recipe
+from pbranch.rates import measure_rates
+from ptrain.config import EvaluationOptions
 from ptrain.data.dataset import Example
 
 KINDS = [kind.name.lower() for kind in Kind]
@@ -30,15 +31,15 @@ ROLES = [Role.FORK, Role.TOPIC, Role.SPAWN, Role.END]  # the others are never dr
 
 @dataclass(slots=True)
 class Tally:
-    """Sums of one evaluation. Per row of a batch: (2, kinds + roles), losses and targets of each
-    kind, then hits and targets of each marker."""
+    """Sums of one evaluation. Per sequence: (2, kinds + roles), losses and targets of each kind,
+    then hits and targets of each marker."""
 
     markers: MarkerIds
     sums: list[Tensor] = field(default_factory=list)
 
     def count(self, losses: Tensor, hits: Tensor, targets: Tensor, kinds: Tensor) -> Tensor:
-        """(B, 2, kinds + roles) from what each row (B, L) lost, hit, was to predict, and its kind;
-        losses and hits are 0 where there is no target."""
+        """(B, 2, kinds + roles) from each token's loss, hit, target and kind, (B, L) each; losses
+        and hits are 0 where there is no target."""
         has_target = (targets >= 0).to(losses.dtype)
         by_kind = losses.new_zeros(len(losses), 2, len(KINDS))
         by_kind[:, 0].scatter_add_(1, kinds, losses)
@@ -49,7 +50,7 @@ class Tally:
         return torch.cat([by_kind, by_role], 2)
 
     def scores(self) -> dict[str, float]:
-        """Losses and accuracies of all that was counted, and start anew. `eval_loss` leaves flat
+        """Losses and accuracies of all that was counted, and start again. `eval_loss` leaves flat
         traces out where there are others: a mixed run compares with a parallel one."""
         values, counts = torch.cat(self.sums).double().sum(0).cpu()
         self.sums.clear()
@@ -66,10 +67,10 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What counts of one short answer; `to_fork`: the held-out trace forks."""
+    """What counts of one short answer; see `pbranch.rates.Shape`."""
 
     to_fork: bool
-    well_formed: bool  # the grammar would have changed none of its choices
+    well_formed: bool
     branches: int
     tokens: int  # drawn
     passes: int
@@ -122,27 +123,14 @@ class Generations:
 
 
 def rate(answers: Sequence[Answer], form: str) -> dict[str, float]:
-    """format_rate: answers that the grammar would not have changed; in linear form that is those
-    without a marker. fork_rate and no_fork_rate: of prompts whose own trace forks, and of the
-    others, those answered alike. mean_branches: of an answer that forked."""
-    format_rate = _mean([x.well_formed for x in answers])
+    """The rates of `pbranch.rates`, and tokens drawn in a pass; of linear form only format_rate,
+    which is then the share of answers without a marker."""
+    rates = measure_rates(answers)
     if form == "linear":
-        return {"eval_format_rate_linear": format_rate}
-    passes = sum(x.passes for x in answers)
-    rates = {
-        "eval_format_rate": format_rate,
-        "eval_mean_branches": _mean([x.branches for x in answers if x.branches]),
-        "eval_tokens_per_pass": sum(x.tokens for x in answers) / max(1, passes),
-    }
-    if to_fork := [x.branches > 0 for x in answers if x.to_fork]:
-        rates["eval_fork_rate"] = _mean(to_fork)
-    if others := [x.branches == 0 for x in answers if not x.to_fork]:
-        rates["eval_no_fork_rate"] = _mean(others)
-    return rates
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / max(1, len(values))
+        return {"eval_format_rate_linear": rates["format_rate"]}
+    tokens, passes = sum(x.tokens for x in answers), sum(x.passes for x in answers)
+    named = {f"eval_{name}": value for name, value in rates.items()}
+    return named | {"eval_tokens_per_pass": tokens / max(1, passes)}
 
 
 @contextmanager
@@ -167,13 +155,13 @@ def driving(model: Any, tokenizer: Any, config: BranchConfig) -> Iterator[Any]:
 
 
 def make_generations(
-    recipe: Recipe, trainer: Any, held_out: Sequence[Example], config: BranchConfig
+    options: EvaluationOptions, trainer: Any, held_out: Sequence[Example], config: BranchConfig
 ) -> Generations | None:
-    """What the recipe asks for, or None. Tries the engine on the model and on all prompts:
+    """What the options ask for, or None. Tries the engine on the model and on all prompts:
     RecipeError now rather than at the first evaluation. Under sharded weights there are none, and
     a line says so."""
     prompts = {json.dumps(x.messages, sort_keys=True): x for x in held_out}
-    count = min(recipe.evaluation.prompts, len(prompts))
+    count = min(options.prompts, len(prompts))
     if not count:
         return None
     if trainer.is_fsdp_enabled or is_deepspeed_zero3_enabled():
@@ -182,7 +170,7 @@ def make_generations(
         return None
     examples = list(prompts.values())
     spread = [examples[i * len(examples) // count] for i in range(count)]  # of all kinds of data
-    made = Generations(spread, trainer.processing_class, config, recipe.evaluation.max_new_tokens)
+    made = Generations(spread, trainer.processing_class, config, options.max_new_tokens)
     try:
         with driving(trainer.model, made.tokenizer, config) as engine:
             for example in spread:

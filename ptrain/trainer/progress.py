@@ -24,7 +24,7 @@ class Progress(TrainerCallback):
         self.started, self.first = 0.0, 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Note where the run starts: a resumed one has steps behind it."""
+        """Note where the run starts: a resumed one has done steps already."""
         self.started, self.first = time.perf_counter(), state.global_step
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:

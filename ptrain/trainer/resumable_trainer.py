@@ -13,7 +13,7 @@ from trl import SFTTrainer
 
 from ptrain.checkpoints import storage
 from ptrain.checkpoints.resume import describe_processes
-from ptrain.trainer.guard import Guard, naming_memory
+from ptrain.trainer.guard import Guard, oom_as_training_error
 
 
 class ResumableSFTTrainer(SFTTrainer):
@@ -26,15 +26,16 @@ class ResumableSFTTrainer(SFTTrainer):
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """Forward and backward, watched by the guard."""
-        with naming_memory(self.guard.recipe, f"step {self.state.global_step + 1}", inputs):
+        where = f"step {self.state.global_step + 1}"
+        with oom_as_training_error(self.guard.memory_hint, where, inputs):
             loss = super().training_step(model, inputs, num_items_in_batch)
-        self.guard.seen(inputs, loss)
+        self.guard.note_batch(inputs, loss)
         return loss
 
     def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """As trl's, watched for memory."""
         where = f"evaluation after step {self.state.global_step}"
-        with naming_memory(self.guard.recipe, where, inputs):
+        with oom_as_training_error(self.guard.memory_hint, where, inputs):
             return super().prediction_step(model, inputs, *args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:

@@ -15,16 +15,19 @@ from transformers.training_args import OptimizerNames
 from trl import SFTConfig
 
 from pbranch.errors import RecipeError, did_you_mean
-from ptrain.config import Recipe
+from ptrain.config import TrainOptions
 from ptrain.model.base import choose_dtype
 
 
-def make_config(recipe: Recipe, steps: int, evaluates: bool) -> SFTConfig:
+def make_sft_config(
+    train: TrainOptions, out: str, seed: int, steps: int, evaluates: bool
+) -> SFTConfig:
     """trl's arguments of a run of `steps` optimiser steps; evaluates: something is held out."""
-    train, cpu = recipe.train, use_cpu(recipe.train.device)
-    micro, accumulation = split_batch(recipe, PartialState(cpu=cpu).num_processes)
+    cpu = use_cpu(train.device)
+    processes = PartialState(cpu=cpu).num_processes
+    micro, accumulation = split_batch(train.batch_rows, train.micro_rows, processes)
     return SFTConfig(
-        output_dir=recipe.out,
+        output_dir=out,
         max_steps=steps,
         per_device_train_batch_size=micro,
         per_device_eval_batch_size=micro,
@@ -38,7 +41,7 @@ def make_config(recipe: Recipe, steps: int, evaluates: bool) -> SFTConfig:
         gradient_checkpointing=train.gradient_checkpointing,
         bf16=choose_dtype(train.dtype, "cpu" if cpu else "auto") == torch.bfloat16,
         use_cpu=cpu,
-        seed=recipe.seed,
+        seed=seed,
         logging_steps=train.logging_steps,
         logging_first_step=True,
         logging_nan_inf_filter=False,  # it hides what the guard looks for, and waits at each batch
@@ -48,7 +51,7 @@ def make_config(recipe: Recipe, steps: int, evaluates: bool) -> SFTConfig:
         save_total_limit=2,
         report_to=train.report_to,
         disable_tqdm=True,
-        # rows come laid out, packed and in order
+        # sequences come laid out, packed and in order
         max_length=None,
         packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},
@@ -60,16 +63,15 @@ def make_config(recipe: Recipe, steps: int, evaluates: bool) -> SFTConfig:
     )
 
 
-def split_batch(recipe: Recipe, processes: int) -> tuple[int, int]:
-    """Rows of a forward pass on one device, and such passes a step."""
-    rows, micro = recipe.train.batch_rows, recipe.train.micro_rows
-    micro = micro or max(1, rows // processes)
-    if rows % (micro * processes):
+def split_batch(batch_rows: int, micro_rows: int | None, processes: int) -> tuple[int, int]:
+    """Sequences of a forward pass on one device, and such passes a step."""
+    micro = micro_rows or max(1, batch_rows // processes)
+    if batch_rows % (micro * processes):
         raise RecipeError(
-            f"train.batch_rows: {rows} rows cannot be shared by {processes} processes that take "
-            f"train.micro_rows {micro} at a time; expected a multiple of {micro * processes}"
+            f"train.batch_rows: {batch_rows} rows cannot be shared by {processes} processes that "
+            f"take train.micro_rows {micro} at a time; expected a multiple of {micro * processes}"
         )
-    return micro, rows // (micro * processes)
+    return micro, batch_rows // (micro * processes)
 
 
 def choose_optimizer(name: str) -> str:

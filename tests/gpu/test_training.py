@@ -11,7 +11,7 @@ import torch
 from pbranch.format.layout import concatenate
 from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.data.collator import collate
-from ptrain.model.attention import BRANCH_FLEX, dense_name, row_multiple
+from ptrain.model.attention import BRANCH_FLEX, dense_name, length_multiple
 from ptrain.model.base import add_lora, load_base
 from ptrain.model.leak_probe import probe
 from ptrain.train import train
@@ -38,7 +38,7 @@ def test_outputs_and_gradients_are_the_dense_ones(tmp_path, family):
     found = {}
     for name in (dense_name(model.config), BRANCH_FLEX):
         model.set_attn_implementation(name)
-        batch = collate(rows, multiple=row_multiple(name))
+        batch = collate(rows, multiple=length_multiple(name))
         loss = losses(model, {k: v.cuda() for k, v in batch.items()})
         gradients = torch.autograd.grad(loss.sum(), trained)
         found[name] = [loss[0, : len(rows[0])], loss[1, : len(rows[1])], *gradients]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
@@ -20,34 +19,17 @@ from transformers import (
 )
 
 from pbranch import Fork, make_trace, render
+from tests.conftest import CHAT_TEMPLATE
+from tests.support.byte_tokenizer import train_byte_tokenizer
 
 torch.set_num_threads(1)  # models this small only lose by more
 
-TEMPLATE = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 WORDS = "low high fits not record value check then so all sum equals seven nine".split()
 
 
-def make_tokenizer(vocabulary: int = 320) -> PreTrainedTokenizerFast:
-    """Byte-level BPE with a chat template, trained on a few words."""
-    inner = Tokenizer(models.BPE())
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    inner.train_from_iterator([" ".join(WORDS)] * 20, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=inner,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        chat_template=TEMPLATE,
-    )
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """The byte-level tokenizer of all tests, trained on a few words."""
+    return train_byte_tokenizer([" ".join(WORDS)] * 20, 320, CHAT_TEMPLATE)
 
 
 SHAPE = {

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -15,16 +14,10 @@ import yaml
 from pbranch.files.recipe import load_recipe
 from ptrain.config import Recipe
 from tests.support.repository import ROOT
+from tests.support.run_command import run_command as run
 
 SFT = ROOT / "recipes" / "sft.yaml"
 BIN = Path(sys.executable).parent
-
-
-def run(*command, **kwargs):
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=300, env=env, **kwargs
-    )
 
 
 def tiny(base, data, out):

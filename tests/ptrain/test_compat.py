@@ -1,6 +1,5 @@
 """Each patch of an upstream bug is still needed; a failure here means that it can go."""
 
-import subprocess
 import sys
 from importlib.util import find_spec
 
@@ -8,6 +7,7 @@ import pytest
 import torch
 
 from ptrain.compat import keep_four_bits
+from tests.support.run_command import run_command
 
 UNPATCHED = """
 from peft.utils.other import TrainableTokensWrapper
@@ -21,7 +21,7 @@ assert TrainableTokensWrapper.bias is first
 
 
 def test_the_token_wrapper_still_lacks_a_bias():
-    done = subprocess.run([sys.executable, "-c", UNPATCHED], capture_output=True, text=True)
+    done = run_command(sys.executable, "-c", UNPATCHED)
     assert done.returncode == 0, done.stderr
 
 
@@ -59,14 +59,14 @@ assert utils.maybe_gather_lm_head_ctx is patched
 
 
 def test_peft_still_reads_rows_on_cuda_alone():
-    done = subprocess.run([sys.executable, "-c", ROWS], capture_output=True, text=True)
+    done = run_command(sys.executable, "-c", ROWS)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow  # and run there, for .ci/run has DeepSpeed by then
 @pytest.mark.skipif(find_spec("deepspeed") is None, reason="deepspeed is not installed")
 def test_trl_still_takes_a_stored_head_only():
-    done = subprocess.run([sys.executable, "-c", HEAD], capture_output=True, text=True)
+    done = run_command(sys.executable, "-c", HEAD)
     assert done.returncode == 0, done.stderr
 
 

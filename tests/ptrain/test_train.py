@@ -14,7 +14,7 @@ from pbranch.errors import AdapterError, RecipeError
 from pbranch.files.recipe import dump_recipe, load_recipe
 from pbranch.format.branch_config import load_branch_config
 from ptrain.artifacts.merge import merge
-from ptrain.artifacts.run_report import naming_files
+from ptrain.artifacts.run_report import disk_errors
 from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.model.base import load_base
 from ptrain.train import train
@@ -146,6 +146,6 @@ def test_accumulation_and_packing_change_no_weights(adapters, bases, data, tmp_p
     ],
 )
 def test_file_errors_of_libraries_name_the_folder(tmp_path, error, found):
-    with pytest.raises(found) as caught, naming_files(tmp_path):
+    with pytest.raises(found) as caught, disk_errors(tmp_path):
         raise error
     assert found is not OSError or caught.value.filename == str(tmp_path)

@@ -14,6 +14,7 @@ from pbranch.format.layout import Layout, LayoutOptions, build_layout
 from pbranch.format.markers import MarkerIds
 from pbranch.format.tree import Trace
 from pbranch.format.visibility import dense_mask, layout_tensor
+from pbranch.hf.additive_mask import additive_masks
 from pinfer.attention import sdpa
 from pinfer.attention.backend import get_backend
 from pinfer.core import Core
@@ -255,19 +256,13 @@ def _walk(lane: Lane) -> Iterator[tuple[Path, int]]:
 @torch.inference_mode()
 def full_logits(model: Any, layout: Layout) -> torch.Tensor:
     """Logits of all rows from one forward under an explicit mask, as in training."""
-    config, tensor = model.config, layout_tensor([layout])
-    window = getattr(config, "sliding_window", None)
-    kinds = getattr(config, "layer_types", None) or ["sliding_attention" if window else ""]
-    masks: dict[str, Any] = {}
-    for kind in kinds:
-        seen = dense_mask(tensor, window if kind == "sliding_attention" else None)
-        masks[kind] = torch.zeros(seen.shape, dtype=model.dtype).masked_fill(~seen, float("-inf"))
+    tensor, positions = layout_tensor([layout]), torch.tensor([layout.position_ids])
     plain = copy.deepcopy(model)
     plain.set_attn_implementation("sdpa")
     return plain(
         input_ids=torch.tensor([layout.token_ids]),
-        position_ids=torch.tensor([layout.position_ids]),
-        attention_mask=masks if len(masks) > 1 else masks[kinds[0]],
+        position_ids=positions,
+        attention_mask=additive_masks(dense_mask(tensor), positions, model.config, model.dtype),
         use_cache=False,
     ).logits[0]
 

@@ -36,9 +36,10 @@ def open_rewriter(
             )
 
 
-def open_judge(name: str, threshold: float | None) -> Any:
+def open_judge(name: str, threshold: float | None, trust_remote_code: bool = False) -> Any:
     """A `pdata.judge.judge.Judge`. Raises ModelError where the model cannot judge."""
     from pdata.judge.judge import THRESHOLD, Judge
 
     console.quiet_libraries()
-    return Judge(name, THRESHOLD if threshold is None else threshold)
+    threshold = THRESHOLD if threshold is None else threshold
+    return Judge(name, threshold, trust_remote_code=trust_remote_code)

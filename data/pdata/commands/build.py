@@ -33,6 +33,10 @@ def build(
     judge_threshold: Annotated[
         float | None, typer.Option(help="Nats a token from which a branch needs its siblings.")
     ] = None,
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option("--trust-remote-code", help="Run Python code that comes with JUDGE_MODEL."),
+    ] = False,
     fields: Annotated[
         list[str] | None,
         typer.Option("--map", help="role=key, such as prompt=problem; roles: see the docs."),
@@ -54,7 +58,7 @@ def build(
 
     if (rewriter is Rewriter.llm) != bool(base_url and model):
         raise typer.BadParameter("--rewriter llm goes with --base-url and --model")
-    judge = open_judge(judge_model, judge_threshold) if judge_model else None
+    judge = open_judge(judge_model, judge_threshold, trust_remote_code) if judge_model else None
     replies = cache or out.with_suffix(".replies")
     with open_rewriter(base_url, model, votes, replies, prices) as rewrite:
         counts = run_build(

@@ -7,7 +7,6 @@ on nothing else. Knows no files; a score is a function of the trace alone.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +17,9 @@ from pbranch.format.layout import Layout
 from pbranch.format.tagged_text import parse, render, separators_of
 from pbranch.format.tree import Fork, Segment, Trace, make_trace
 from pbranch.format.visibility import dense_mask, layout_tensor
-from pbranch.hf.base_models import load_config, locate
+from pbranch.hf.additive_mask import additive_masks
+from pbranch.hf.base_models import locate
+from pbranch.hf.load_model import load_model, load_tokenizer
 from pbranch.hf.prompt import render_prompt
 from pbranch.hf.segment_codec import SegmentCodec
 from pdata.judge.rows import Span, make_scoring_rows, repeat_without_siblings
@@ -39,11 +40,20 @@ class Judge:
     cannot be loaded or masked.
     """
 
-    def __init__(self, model: str, threshold: float = THRESHOLD, device: str = "auto") -> None:
+    def __init__(
+        self,
+        model: str,
+        threshold: float = THRESHOLD,
+        device: str = "auto",
+        trust_remote_code: bool = False,
+    ) -> None:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.threshold = threshold
-        self.model, self.tokenizer = _load(model, device)
+        path = locate(model)
+        dtype = torch.float32 if device == "cpu" else torch.bfloat16
+        self.model = load_model(path, dtype, trust_remote_code=trust_remote_code).to(device)
+        self.tokenizer = load_tokenizer(path, trust_remote_code)
         self.codec = SegmentCodec(self.tokenizer)
         config = self.model.config.get_text_config()
         self.context = min(LONGEST, getattr(config, "max_position_embeddings", None) or LONGEST)
@@ -92,32 +102,14 @@ class Judge:
     def logits(self, layout: Layout) -> Tensor:
         """(L, V) of the rows of a layout."""
         tensor = layout_tensor([layout]).to(self.model.device)
+        positions, seen = tensor[:, 1].long(), dense_mask(tensor)
         out = self.model(
             input_ids=torch.tensor([layout.token_ids], device=tensor.device),
-            position_ids=tensor[:, 1].long(),
-            attention_mask=self._masks(tensor),
+            position_ids=positions,
+            attention_mask=additive_masks(seen, positions, self.model.config, self.model.dtype),
             use_cache=False,
         )
         return out.logits[0]
-
-    def _masks(self, tensor: Tensor) -> Tensor | dict[str, Tensor]:
-        """The layout's mask as transformers takes it ready-made: one, or one a kind of layer.
-
-        Nothing is added to a ready-made mask, so a sliding window has to be in it.
-        """
-        config = self.model.config.get_text_config()
-        window = getattr(config, "sliding_window", None)
-        kinds = set(getattr(config, "layer_types", None) or ())
-        kinds = kinds or {"full_attention" if window is None else "sliding_attention"}
-        masks = {
-            kind: self._additive(dense_mask(tensor, window if kind.startswith("sliding") else None))
-            for kind in kinds
-        }
-        return masks if len(masks) > 1 else masks.popitem()[1]
-
-    def _additive(self, seen: Tensor) -> Tensor:
-        mask = torch.zeros(seen.shape, dtype=self.model.dtype, device=seen.device)
-        return mask.masked_fill_(~seen, torch.finfo(mask.dtype).min)
 
 
 def judge_record(record: Record, judge: Judge) -> Record:
@@ -174,23 +166,6 @@ def flatten_forks(trace: Trace, chosen: Sequence[bool]) -> Trace:
 
 def _mean(values: Tensor) -> float:
     return values.mean().item() if len(values) else 0.0
-
-
-def _load(name: str, device: str) -> tuple[Any, Any]:
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    path = locate(name)
-    load_config(path)
-    dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    model: Any
-    try:
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
-        tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as e:
-        first = (str(e).strip().splitlines() or [type(e).__name__])[0]
-        raise ModelError(f"judge {name}: cannot be loaded ({first})") from e
-    return model.to(device).eval(), tokenizer
 
 
 @torch.inference_mode()

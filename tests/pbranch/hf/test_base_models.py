@@ -5,7 +5,8 @@ import json
 import pytest
 
 from pbranch.errors import ModelError
-from pbranch.hf.base_models import load_config, locate, shipped
+from pbranch.hf.base_models import locate, shipped
+from pbranch.hf.load_model import load_config
 
 
 def test_the_shipped_name_leads_to_the_shipped_base() -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pbranch.errors import AdapterError
-from ptrain.artifacts.artifact import read_artefact
+from pbranch.hf.base_models import shipped
+from ptrain.artifacts.artifact import read_artifact
 from ptrain.artifacts.merge import load_base_of, merge
 from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.train import train
@@ -36,6 +38,32 @@ def merged(adapter) -> Path:
 def logits(model, ids):
     with torch.no_grad():
         return model(input_ids=ids).logits
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_decoding_and_merging_give_the_same_weights(dtype, tmp_path):
+    """Of the shipped adapter."""
+    from pinfer.models.load import load
+
+    loaded = load(dtype=dtype, device="cpu").model
+    merge(shipped("adapter"), tmp_path / "out", dtype=dtype)
+    assert_same_weights(loaded, tmp_path / "out", getattr(torch, dtype))
+
+
+def test_a_grown_vocabulary_is_the_same_at_every_merge(adapter, merged):
+    """Also in the rows that nothing was trained in."""
+    from pinfer.models.load import load
+
+    loaded = load(None, str(adapter), device="cpu").model
+    assert_same_weights(loaded, merged, torch.float32)
+
+
+def assert_same_weights(model, folder, dtype):
+    stored = load_file(folder / "model.safetensors")
+    ours = model.state_dict()
+    assert stored.keys() >= ours.keys() - {"lm_head.weight"}
+    for name, tensor in stored.items():
+        assert tensor.dtype == dtype and torch.equal(ours[name], tensor), name
 
 
 def test_a_merged_folder_is_a_plain_model_with_our_records(adapter, merged):
@@ -113,7 +141,7 @@ def test_float32_weights_of_a_bfloat16_base_are_exact(adapter, tmp_path):
     """The base's own dtype would round the sum."""
     from peft import PeftModel
 
-    source, ids = read_artefact(adapter), torch.tensor([[5, 9, 7, 20, 11]])
+    source, ids = read_artifact(adapter), torch.tensor([[5, 9, 7, 20, 11]])
     base = AutoModelForCausalLM.from_pretrained(source.config.base_model, dtype=torch.bfloat16)
     base.save_pretrained(tmp_path / "base")
     folder = Path(shutil.copytree(adapter, tmp_path / "adapter"))
@@ -144,7 +172,7 @@ def test_an_adapter_of_a_4_bit_base_is_merged_into_what_it_was_trained_on(
         patch.setattr("ptrain.artifacts.merge.find_spec", lambda name: None)
         merge(folder, tmp_path / "out")
     pytest.importorskip("bitsandbytes")
-    source = read_artefact(folder)
+    source = read_artifact(folder)
     base = load_base_of(folder, source.config)
     plain = AutoModelForCausalLM.from_pretrained(source.config.base_model)
     ids = torch.tensor([[5, 9, 7, 20, 11]])

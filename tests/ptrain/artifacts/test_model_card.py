@@ -8,7 +8,7 @@ import yaml
 
 from pbranch.format.branch_config import BranchConfig
 from pbranch.hf.base_models import shipped
-from ptrain.artifacts.artifact import Artefact, read_artefact
+from ptrain.artifacts.artifact import Artifact, read_artifact
 from ptrain.artifacts.model_card import make_card
 from ptrain.config import Recipe, SwitchOptions
 
@@ -20,10 +20,10 @@ REPORT = {
 IDS = dict.fromkeys(["fork", "topic", "spawn", "branch", "end", "join"], 1)
 
 
-def artefact(report: dict | None = None, is_adapter: bool = True, **recipe) -> Artefact:
+def artifact(report: dict | None = None, is_adapter: bool = True, **recipe) -> Artifact:
     config = BranchConfig(IDS, "Qwen/Qwen3-0.6B", "0")
     made = Recipe(**{"data": ["a.jsonl"], "model": "Qwen/Qwen3-0.6B", **recipe})
-    return Artefact(Path("runs/x"), is_adapter, config, made, "data: a.jsonl\n", report or {})
+    return Artifact(Path("runs/x"), is_adapter, config, made, "data: a.jsonl\n", report or {})
 
 
 def head(card: str) -> dict:
@@ -31,7 +31,7 @@ def head(card: str) -> dict:
 
 
 def test_the_model_index_holds_the_measured_numbers():
-    card = make_card(artefact(REPORT), "me/x")
+    card = make_card(artifact(REPORT), "me/x")
     (result,) = head(card)["model-index"][0]["results"]
     assert {m["name"]: (m["type"], m["value"]) for m in result["metrics"]} == {
         "eval_loss": ("loss", 0.5),
@@ -45,13 +45,13 @@ def test_the_model_index_holds_the_measured_numbers():
 
 
 def test_without_a_report_there_are_no_numbers():
-    card = make_card(artefact(), "me/x")
+    card = make_card(artifact(), "me/x")
     assert "model-index" not in head(card) and "| loss" not in card
     assert "Nothing was measured on held-out traces." in card and "Conditions" not in card
 
 
 def test_data_sets_of_the_hub_are_named_and_files_are_not():
-    card = make_card(artefact(REPORT, data=["hf:me/traces:train", "mine/*.jsonl"]), "me/x")
+    card = make_card(artifact(REPORT, data=["hf:me/traces:train", "mine/*.jsonl"]), "me/x")
     assert head(card)["datasets"] == ["me/traces"]
     (result,) = head(card)["model-index"][0]["results"]
     assert result["dataset"]["type"] == "me/traces"
@@ -59,15 +59,15 @@ def test_data_sets_of_the_hub_are_named_and_files_are_not():
 
 
 def test_a_twin_says_that_it_never_forks():
-    card = make_card(artefact(form="linear"), "me/x")
+    card = make_card(artifact(form="linear"), "me/x")
     assert "never forks" in card and "--mode linear" in card and 'mode="linear"' in card
     assert "derails" not in card and "side by side" not in card
-    assert "derails" in make_card(artefact(), "me/x")
+    assert "derails" in make_card(artifact(), "me/x")
 
 
 def test_a_mixed_run_says_its_shares_and_its_switch():
     switch = SwitchOptions(parallel="Fork.", linear=None)
-    mixed = artefact(form="mixed", curriculum=[[0.0, 0.2], [1.0, 0.8]], switch=switch)
+    mixed = artifact(form="mixed", curriculum=[[0.0, 0.2], [1.0, 0.8]], switch=switch)
     card = make_card(mixed, "me/x")
     assert "0.2 at 0, 0.8 at 1" in card
     assert "The system text `Fork.` asks for an answer in parallel form." in card
@@ -77,9 +77,9 @@ def test_a_mixed_run_says_its_shares_and_its_switch():
 @pytest.mark.parametrize(
     ("made", "library", "said"),
     [
-        (artefact(), "peft", "A LoRA of rank 32 for `Qwen/Qwen3-0.6B`"),
-        (artefact(is_adapter=False), "transformers", "A LoRA of rank 32 merged into `Qwen"),
-        (artefact(is_adapter=False, tuning="full"), "transformers", "All weights of `Qwen/Qw"),
+        (artifact(), "peft", "A LoRA of rank 32 for `Qwen/Qwen3-0.6B`"),
+        (artifact(is_adapter=False), "transformers", "A LoRA of rank 32 merged into `Qwen"),
+        (artifact(is_adapter=False, tuning="full"), "transformers", "All weights of `Qwen/Qw"),
     ],
 )
 def test_adapters_merged_and_tuned_models_are_told_apart(made, library, said):
@@ -91,10 +91,10 @@ def test_adapters_merged_and_tuned_models_are_told_apart(made, library, said):
 
 
 def test_a_base_in_4_bit_is_said():
-    config = replace(artefact().config, quantization="nf4")
-    assert "in 4 bit (nf4)" in make_card(replace(artefact(), config=config), "me/x")
+    config = replace(artifact().config, quantization="nf4")
+    assert "in 4 bit (nf4)" in make_card(replace(artifact(), config=config), "me/x")
 
 
 def test_the_shipped_adapter_has_a_card():
-    card = make_card(read_artefact(shipped("adapter")), "me/x")
+    card = make_card(read_artifact(shipped("adapter")), "me/x")
     assert "base_model" not in head(card) and "the tiny base of parallel-branches" in card

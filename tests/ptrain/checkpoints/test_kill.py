@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from ptrain.checkpoints.storage import find_damage, list_checkpoints, step_of
 from tests.support.repository import ROOT
+from tests.support.run_command import run_command
 
 pytestmark = pytest.mark.slow
 
@@ -193,7 +194,7 @@ def test_ctrl_c_to_a_launcher_saves(pair):
 POISON = """
 import os, sys
 from ptrain.recipe import main
-from ptrain.trainer import BranchSFTTrainer as Trainer
+from ptrain.trainer.branch_trainer import BranchSFTTrainer as Trainer
 
 compute = Trainer.compute_loss
 
@@ -213,10 +214,7 @@ def test_a_bad_loss_of_one_process_stops_both_and_is_said_once(bases, data, tmp_
         "model": bases["qwen3"], "data": data, "out": out, "train.steps": 4, "lora.r": 2,
         "train.batch_rows": 4, "train.save_steps": 1, "train.device": "cpu",
     }  # fmt: skip
-    done = subprocess.run(
-        [*map(str, [*LAUNCH, script, SFT]), *(f"{k}={v}" for k, v in options.items())],
-        capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    done = run_command(*LAUNCH, script, SFT, *(f"{k}={v}" for k, v in options.items()))
     assert done.returncode == 1
     errors = [x for x in done.stderr.splitlines() if x.startswith("error: ")]
     path = out / "nan_batch_step_3_rank_1.pt"

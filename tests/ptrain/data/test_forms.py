@@ -70,11 +70,15 @@ def test_the_twin_takes_the_same_traces_in_the_same_steps(bases, data, tmp_path,
         recipe = load_recipe(Recipe, page, [f"form={form}", f"out={tmp_path / form}"])
         base = load_base(recipe.model)
         encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout)
-        traces, held_out, _ = load_split(recipe, encode, None)
+        split = load_split(recipe, encode, None)
+        traces, held_out = split.train, split.held_out
         model = add_lora(base, LoraOptions(r=2))
         trainer = make_trainer(recipe, model, base.tokenizer, traces, held_out)
         batches = [
-            [[traces[i].messages for i in trainer.data_collator.rows[x["row"]]] for x in micro]
+            [
+                [traces[i].messages for i in trainer.data_collator.sequences[x["sequence"]]]
+                for x in micro
+            ]
             for micro in torch.utils.data.DataLoader(
                 trainer.train_dataset, batch_size=2, collate_fn=list
             )
@@ -110,7 +114,7 @@ def test_forms_depend_on_the_seed_and_the_place_in_the_run_alone():
 def test_a_batch_holds_the_form_that_each_item_names(encode, data):
     traces = read_traces(str(data), encode, 4096, form="mixed")
     collate = BranchCollator(traces.examples, [[0], [1, 2]])
-    batch = collate([{"row": 0, "linear": 1}, {"row": 1, "linear": 0}])
+    batch = collate([{"sequence": 0, "linear": 1}, {"sequence": 1, "linear": 0}])
     flat, packed = traces.examples[0].linear, traces.examples[1:3]
     assert batch["input_ids"][0, : len(flat)].tolist() == flat.token_ids
     together = [t for x in packed for t in x.parallel.token_ids]

@@ -188,7 +188,7 @@ def test_outputs_are_the_dense_ones(bases, uncompiled, monkeypatch, family):
     logits = {}
     for name in (attention.dense_name(model.config), BRANCH_FLEX):
         model.set_attn_implementation(name)
-        batch = collate(rows, multiple=attention.row_multiple(name))
+        batch = collate(rows, multiple=attention.length_multiple(name))
         assert name != BRANCH_FLEX or batch["input_ids"].shape[1] % 128 == 0
         del batch["kinds"], batch["labels"], batch["shift_labels"]
         with torch.no_grad():
@@ -237,9 +237,11 @@ def test_shapes_of_batches_can_be_few():
     examples = [Example(len(x), x) for x in layouts]
     collator = BranchCollator(examples, [[0], [1], [2], [0, 1]])
     assert collator.longest == len(layouts[0]) + len(layouts[1])
-    assert collator([{"row": 0, "linear": 0}])["attention_mask"].shape == (1, 2, len(layouts[0]))
+    alone = collator([{"sequence": 0, "linear": 0}])
+    assert alone["attention_mask"].shape == (1, 2, len(layouts[0]))
     collator.limit_shapes(128)
-    shapes = {n: collator([{"row": n, "linear": 0}])["attention_mask"].shape for n in range(4)}
+    batches = [collator([{"sequence": n, "linear": 0}]) for n in range(4)]
+    shapes = {n: batch["attention_mask"].shape for n, batch in enumerate(batches)}
     assert shapes == {0: (1, 4, 128), 1: (1, 4, 256), 2: (1, 4, 128), 3: (1, 4, 256)}
-    batch = collator([{"row": 0, "linear": 0}])
+    batch = collator([{"sequence": 0, "linear": 0}])
     assert (batch["labels"][0, len(layouts[0]) :] == NO_TARGET).all()

@@ -9,9 +9,10 @@ import torch
 from pbranch.errors import MarkerError, ModelError
 from pbranch.format.layout import LayoutOptions
 from pbranch.format.markers import add_markers
+from pbranch.hf.load_model import load_config
 from ptrain.config import LoraOptions
 from ptrain.model import attention
-from ptrain.model.base import add_lora, load_base, load_config
+from ptrain.model.base import add_lora, load_base
 from ptrain.model.leak_probe import probe
 from tests.ptrain.conftest import FAMILIES, make_tokenizer
 

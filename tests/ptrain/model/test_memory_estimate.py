@@ -8,12 +8,13 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForCausalLM, Qwen3Config
 from trl.trainer.utils import add_fused_lm_head
 
+from pbranch.hf.load_model import load_config
 from ptrain.config import LoraOptions, Recipe, TrainOptions
-from ptrain.data.batching import longest_row
+from ptrain.data.batching import make_sequences, sequence_lengths
 from ptrain.data.collator import collate
 from ptrain.data.dataset import Encoder
-from ptrain.model.base import add_lora, load_base, load_config, load_tokenizer
-from ptrain.model.memory_estimate import build_empty, describe, estimate
+from ptrain.model.base import add_lora, load_base, load_marked_tokenizer
+from ptrain.model.memory_estimate import build_empty, estimate, format_estimate
 from tests.ptrain.conftest import make_records, make_tokenizer
 
 FACTOR = 1.25  # how far the estimate of a peak may be off, either way
@@ -25,7 +26,7 @@ def bytes_of(tensors):
 
 def look(recipe, length=64):
     path = recipe.model
-    return estimate(recipe, load_config(path), *load_tokenizer(path), length)
+    return estimate(recipe, load_config(path), *load_marked_tokenizer(path), length)
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])
@@ -54,7 +55,7 @@ def test_weights_and_optimiser_are_counted_exactly(bases, family, dtype, tuning)
 
 def test_nothing_is_loaded(bases):
     recipe = Recipe(data="x", model=str(bases["llama"]), train=TrainOptions(device="cpu"))
-    model = build_empty(recipe, load_config(recipe.model), *load_tokenizer(recipe.model))
+    model = build_empty(recipe, load_config(recipe.model), *load_marked_tokenizer(recipe.model))
     assert {p.device.type for p in model.parameters()} == {"meta"}
 
 
@@ -135,8 +136,9 @@ def test_the_peak_is_estimated_within_a_quarter(middle, tuning, checkpointing):
 def test_the_lines_say_what_it_is_for(bases):
     options = TrainOptions(device="cpu", batch_rows=8, packing=True, max_length=300)
     recipe = Recipe(data="x", model=str(bases["qwen3"]), train=options)
-    assert longest_row([100, 200, 150], recipe) == 300
-    lines = describe(look(recipe, 300), recipe)
+    lengths = [100, 200, 150]
+    assert max(sequence_lengths(lengths, make_sequences(lengths, options, 0))) == 300
+    lines = format_estimate(look(recipe, 300), recipe)
     assert lines[0] == "memory of one process, unsharded, for 8 rows of 300 tokens:"
     assert "of this machine" in lines[-1] and "together about" in lines[-1]
     spared = look(replace(recipe, train=replace(options, gradient_checkpointing=True)), 300)

@@ -133,14 +133,14 @@ def test_split_runs_go_on_where_they_were_stopped(place, alone, way):
 LOAD = """
 import sys, torch
 from ptrain.config import Recipe
-from ptrain.model.sharding import kind_of_split
+from ptrain.model.sharding import find_sharding
 from ptrain.train import load_model
 
-split = kind_of_split(cpu=True)
-base, model = load_model(Recipe(data="-", model=sys.argv[1]), split, torch.float32)
+sharding = find_sharding(cpu=True)
+base, model = load_model(Recipe(data="-", model=sys.argv[1]), sharding, torch.float32)
 # all but embedding and head, which had to grow: transformers makes those anew, and whole
 frozen = [p for n, p in model.named_parameters() if ".layers." in n and not p.requires_grad]
-assert split == "zero3" and frozen
+assert sharding == "zero3" and frozen
 assert all(p.numel() == 0 and p.ds_numel > 0 for p in frozen)  # each process holds a part
 """
 

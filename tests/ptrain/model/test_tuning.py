@@ -16,8 +16,8 @@ from pbranch.files.recipe import load_recipe
 from pbranch.format.branch_config import load_branch_config
 from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.model.base import add_lora, load_base
-from ptrain.model.lora import fit_original, starting_point
-from ptrain.model.sharding import refuse_unfit
+from ptrain.model.lora import convert_for_original_base, copy_initial_weights
+from ptrain.model.sharding import refuse_sharding
 from ptrain.trainer.branch_trainer import make_trainer
 from tests.ptrain.conftest import make_base
 
@@ -65,7 +65,7 @@ def test_an_adapter_of_any_start_fits_the_original_base(bases, tmp_path, family,
     base = load_base(str(bases[family]))
     before = logits(base.model, base.markers)
     model = add_lora(base, options)
-    start = starting_point(model, options)
+    start = copy_initial_weights(model, options)
     assert bool(start) == init.startswith(("pissa", "olora"))
     assert torch.allclose(logits(model, base.markers), before, atol=1e-4)  # nothing learnt yet
     torch.manual_seed(1)
@@ -74,7 +74,7 @@ def test_an_adapter_of_any_start_fits_the_original_base(bases, tmp_path, family,
     expected = logits(model, base.markers)
     assert (expected - before).abs().max() > 0.1
     model.save_pretrained(tmp_path, save_embedding_layers=False)
-    fit_original(tmp_path, start)
+    convert_for_original_base(tmp_path, start)
     again = PeftModel.from_pretrained(load_base(str(bases[family])).model, tmp_path)
     assert torch.allclose(logits(again, base.markers), expected, rtol=1e-5, atol=1e-5)
     merged = again.merge_and_unload()
@@ -130,10 +130,10 @@ def test_combinations_that_cannot_be_are_refused(bases, monkeypatch, tmp_path):
         Recipe(**four, tuning="full")
     for split in ("zero3", "fsdp"):
         with pytest.raises(RecipeError, match=f"quantization: nf4 under {split}"):
-            refuse_unfit(Recipe(**four), split)
+            refuse_sharding(split, Recipe(**four).quantization, LoraOptions())
     with pytest.raises(RecipeError, match=r"lora\.init: pissa is computed from whole weights"):
-        refuse_unfit(Recipe(data="x", lora=LoraOptions(init="pissa")), "zero3")
-    refuse_unfit(Recipe(**four), "zero2")
+        refuse_sharding("zero3", None, LoraOptions(init="pissa"))
+    refuse_sharding("zero2", Recipe(**four).quantization, LoraOptions())
     monkeypatch.setattr("ptrain.model.base.find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"nf4 needs bitsandbytes, .* parallel-branches\[qlora\]"):
         load_base(str(bases["qwen3"]), quantization="nf4")

@@ -134,19 +134,19 @@ def test_the_begun_part_of_a_completion_is_no_target(tokenizer, tmp_path: Path) 
     assert begun > 5
 
 
-def test_groups_are_of_like_length_and_start_with_the_short(
+def test_micro_batches_are_of_like_length_and_start_with_the_short(
     traces: Path, tokenizer, tmp_path
 ) -> None:
     corpus = load_corpus([traces], tokenizer, 1024, tmp_path / "corpus.npz")
     shortest = int(np.diff(corpus.starts)[: len(corpus) // 10].max())
     for i in range(20):
-        ids, labels = corpus.group(0.1, 512, np.random.default_rng([0, i]))
+        ids, labels = corpus.micro_batch(0.1, 512, np.random.default_rng([0, i]))
         assert ids.size <= max(512, ids.shape[1]) and ids.shape[1] <= shortest
         targets = labels != -100
         assert (ids[targets] == labels[targets]).all()
         assert targets.any(1).all() and not targets[:, 0].any()
     longest = max(
-        corpus.group(1.0, 512, np.random.default_rng([1, i]))[0].shape[1] for i in range(50)
+        corpus.micro_batch(1.0, 512, np.random.default_rng([1, i]))[0].shape[1] for i in range(50)
     )
     assert longest > shortest
 
@@ -260,6 +260,15 @@ def test_shipped_recipe_is_yaml_and_python_and_names_real_keys() -> None:
     assert recipe.instruction == shipped["paper_instruction"] == INSTRUCTIONS[0]
     compile(RECIPE.read_text(), str(RECIPE), "exec")
     assert next(iter(yaml.safe_load(RECIPE.read_text()))) == "ptrain"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("model.spare", "model: "), ("train.decay", "train.lr_decay_steps"), ("train.clip", "train.")],
+)
+def test_an_old_key_is_refused_by_name(old: str, new: str) -> None:
+    with pytest.raises(RecipeError, match=f"unknown key {old}"):
+        load_recipe(PretrainRecipe, RECIPE, [f"{old}=1"])
 
 
 def test_bad_data_is_named(tmp_path: Path) -> None:

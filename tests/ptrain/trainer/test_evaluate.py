@@ -2,7 +2,6 @@
 
 import json
 import random
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from ptrain.trainer.branch_trainer import make_trainer
 from ptrain.trainer.evaluate import Answer, Generations, driving, make_generations, rate
 from tests.ptrain.conftest import make_records
 from tests.support.repository import ROOT
+from tests.support.run_command import run_command
 
 
 def recipe(base, data, out, prompts=0, tokens=30, **options) -> Recipe:
@@ -98,7 +98,7 @@ def test_driving_the_engine_leaves_the_model_as_it_was(live):
     model = live.trainer.model
     model.train()
     next(model.modules()).training = False  # put back one by one, not by model.train()
-    made = make_generations(live.recipe, live.trainer, live.held_out, live.config)
+    made = make_generations(live.recipe.evaluation, live.trainer, live.held_out, live.config)
 
     def state():
         return (
@@ -183,17 +183,17 @@ def test_rates():
 def test_a_prompt_that_can_never_be_decoded_is_found_before_training(live):
     long = Example(9, live.held_out[0].parallel, None, [{"role": "user", "content": "a " * 600}])
     with pytest.raises(RecipeError, match=r"evaluation\.prompts: .*context holds 512"):
-        make_generations(live.recipe, live.trainer, [long], live.config)
+        make_generations(live.recipe.evaluation, live.trainer, [long], live.config)
 
 
 def test_sharded_weights_generate_nothing_and_say_so(live, capsys):
     sharded = SimpleNamespace(is_fsdp_enabled=True, is_world_process_zero=lambda: True)
-    assert make_generations(live.recipe, sharded, live.held_out, live.config) is None
+    assert make_generations(live.recipe.evaluation, sharded, live.held_out, live.config) is None
     assert capsys.readouterr().err.count("no generations while training") == 1
 
 
 def test_prompts_are_spread_over_the_held_out_data(live):
-    made = make_generations(live.recipe, live.trainer, live.held_out * 2, live.config)
+    made = make_generations(live.recipe.evaluation, live.trainer, live.held_out * 2, live.config)
     assert [x.messages for x in made.examples] == [live.held_out[i].messages for i in (0, 2, 5)]
 
 
@@ -237,7 +237,7 @@ def test_nothing_held_out_is_said_and_trains_without_evaluation(bases, data, tmp
 
 @pytest.mark.slow
 def test_two_processes_share_the_prompts_and_train_the_same_forms(bases, data, tmp_path):
-    root, reports = ROOT, []
+    reports = []
     for count in (1, 2):
         launch = f"recipes/accelerate/cpu{count}.yaml"
         settings = [
@@ -248,7 +248,7 @@ def test_two_processes_share_the_prompts_and_train_the_same_forms(bases, data, t
         ]  # fmt: skip
         command = [Path(sys.executable).parent / "accelerate", "launch", "--config_file", launch]
         command += ["-m", "ptrain", "recipes/sft.yaml", *settings]
-        subprocess.run(list(map(str, command)), cwd=root, check=True, timeout=300)
+        run_command(*command, cwd=ROOT).check_returncode()
         reports.append(json.loads((tmp_path / str(count) / REPORT).read_text()))
     one, two = reports
     assert (one["processes"], two["processes"]) == (1, 2)
@@ -259,7 +259,7 @@ def test_two_processes_share_the_prompts_and_train_the_same_forms(bases, data, t
 
 
 def test_a_model_that_the_probe_refuses_is_said_and_the_run_goes_on(live, capsys, monkeypatch):
-    made = make_generations(live.recipe, live.trainer, live.held_out, live.config)
+    made = make_generations(live.recipe.evaluation, live.trainer, live.held_out, live.config)
     before = live.trainer.model.config._attn_implementation
     forward = live.base.model.get_decoder().layers[0].forward
     monkeypatch.setattr(

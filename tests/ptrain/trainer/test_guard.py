@@ -14,7 +14,7 @@ from ptrain.checkpoints.storage import find_damage, list_checkpoints
 from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.train import train
 from ptrain.trainer.branch_trainer import BranchSFTTrainer
-from ptrain.trainer.guard import Guard, is_out_of_memory, naming_memory, what_to_lower
+from ptrain.trainer.guard import Guard, is_out_of_memory, oom_as_training_error, what_to_lower
 
 STEPS = 6
 
@@ -49,16 +49,16 @@ def undisturbed(bases, data, tmp_path_factory):
 
 def at_batch(monkeypatch, number, action):
     """Have `action` done after the given batch (from 1, two a step)."""
-    seen, count = Guard.seen, 0
+    note, count = Guard.note_batch, 0
 
     def counted(self, batch, loss):
         nonlocal count
         count += 1
-        seen(self, batch, loss)
+        note(self, batch, loss)
         if count == number:
             action(self)
 
-    monkeypatch.setattr(Guard, "seen", counted)
+    monkeypatch.setattr(Guard, "note_batch", counted)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, slow(signal.SIGINT), slow(signal.SIGUSR1)])
@@ -214,7 +214,7 @@ def test_memory_that_runs_out_is_one_line(bases, data, tmp_path, monkeypatch, er
 
 def test_only_errors_of_memory_are_taken_for_them():
     recipe = Recipe(data="x", tuning="full", train=TrainOptions(micro_rows=1))
-    with pytest.raises(RuntimeError, match="shapes"), naming_memory(recipe, "here"):
+    with pytest.raises(RuntimeError, match="shapes"), oom_as_training_error("x", "here"):
         raise RuntimeError("shapes differ")
     assert not is_out_of_memory(RuntimeError("index out of range"))
     assert what_to_lower(recipe) == (

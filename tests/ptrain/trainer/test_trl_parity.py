@@ -37,7 +37,7 @@ def test_each_step_has_the_loss_of_trl(bases, tmp_path, family):
     ours = make_trainer(recipe, model, base.tokenizer, [Example(len(x), x) for x in layouts], [])
     ours.use_attention("auto")
 
-    order = [layouts[i] for i in ours.train_dataset["row"]]  # a row is a trace: no packing
+    order = [layouts[i] for i in ours.train_dataset["sequence"]]  # each a trace: no packing
     assert not any(layout.hidden for layout in order)
     ids = [[*x.token_ids, base.tokenizer.eos_token_id] for x in order]
     labels = [[-100, *x.targets] for x in order]  # trl shifts them

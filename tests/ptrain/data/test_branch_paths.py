@@ -1,4 +1,4 @@
-"""A tree row as one row per branch: the same losses, more tokens."""
+"""A tree as one sequence per branch: the same losses, more tokens."""
 
 import random
 
@@ -9,10 +9,10 @@ from hypothesis import given
 from pbranch import Fork, make_trace
 from pbranch.format.layout import NO_TARGET, LayoutOptions, build_layout
 from pbranch.format.visibility import dense_mask, layout_tensor
-from ptrain.config import Recipe, TrainOptions
+from ptrain.config import TrainOptions
+from ptrain.data.branch_paths import count_path_tokens, measure_packing, split_paths
 from ptrain.data.collator import collate
 from ptrain.data.dataset import Example
-from ptrain.data.path_rows import count_path_tokens, count_rows, split_paths
 from ptrain.model.base import load_base
 from tests.pbranch.format.test_layout import OPTIONS, TOY, rows_of
 from tests.ptrain.conftest import FAMILIES, random_trace
@@ -83,9 +83,9 @@ def test_rows_are_counted():
     layouts = [rows_of(TOY, prompt=[8]), rows_of(make_trace("plain"), prompt=[8])]
     examples = [Example(len(x), x) for x in layouts]
     assert [len(x) for x in examples] == [20, 6]
-    for packing, rows in ((True, 1), (False, 2)):
-        recipe = Recipe(data="x", train=TrainOptions(max_length=32, packing=packing))
-        count = count_rows(examples, recipe)
-        assert (count.rows, count.tokens, count.tokens_one_row_per_branch) == (rows, 26, 52)
-        assert count.fill == 26 / (32 * rows)
-        assert "50.0% less than the 52 of one row per branch" in str(count)
+    for packing, expected in ((True, 1), (False, 2)):
+        options = TrainOptions(max_length=32, packing=packing)
+        stats = measure_packing(examples, options, seed=0)
+        assert (stats.sequences, stats.tokens, stats.path_tokens) == (expected, 26, 52)
+        assert stats.fill == 26 / (32 * expected)
+        assert "50.0% less than the 52 of one row per branch" in str(stats)

@@ -1,0 +1,160 @@
+"""The one place that reads configuration, tokenizer and weights, from a folder or the Hub.
+
+Python code that lies next to the weights is not run unless the caller trusts it. Weights that do
+not fit the model are an error, where transformers alone would fill gaps with random numbers. Knows
+no adapters and no markers.
+"""
+
+import logging
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pbranch.errors import ModelError
+from pbranch.hf.base_models import refuse_unmaskable
+
+NAMES_SHOWN = 3  # of the weights that an error is about
+
+
+def load_config(path: str, trust_remote_code: bool = False) -> Any:
+    """The model's configuration; ModelError where it cannot be read or masked."""
+    from transformers import AutoConfig
+
+    with _model_errors(path, "configuration"):
+        config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+    refuse_unmaskable(config, path)
+    return config
+
+
+def load_tokenizer(path: str | Path, trust_remote_code: bool = False) -> Any:
+    """The tokenizer of a model or an adapter; ModelError where it cannot be read."""
+    from transformers import AutoTokenizer
+
+    with _model_errors(path, "tokenizer"):
+        return AutoTokenizer.from_pretrained(str(path), trust_remote_code=trust_remote_code)
+
+
+def load_model(
+    path: str,
+    dtype: Any,
+    *,
+    trust_remote_code: bool = False,
+    attention: str | None = None,
+    quantization: Any = None,
+    device_map: Any = None,
+) -> Any:
+    """A causal LM with exactly the weights of `path`, in evaluation mode.
+
+    Args:
+        path: a folder, or an id of the Hub.
+        dtype: of the weights, a torch.dtype; `auto`: what the configuration says.
+        trust_remote_code: whether Python code that comes with the model may run.
+        attention: the name of an attention function that transformers knows.
+        quantization: transformers' settings, see `four_bit`.
+        device_map: where the weights go, as transformers takes it; None: to the CPU.
+
+    Raises:
+        ModelError: The model cannot be read or masked, or its code is not trusted. Or weights are
+            missing, are not the model's, or have another shape: the message names the first.
+    """
+    from transformers import AutoModelForCausalLM
+
+    load_config(path, trust_remote_code)
+    options = {
+        "attn_implementation": attention,
+        "quantization_config": quantization,
+        "device_map": device_map,
+    }
+    options = {k: v for k, v in options.items() if v is not None}  # a None is not the default
+    with _model_errors(path, "weights"), _without_load_report():
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
+            **options,
+        )
+    model, info = loaded
+    _refuse_misfits(path, info)
+    return model
+
+
+def four_bit(kind: str, dtype: Any) -> Any:
+    """transformers' settings of a base in 4 bit (nf4 or fp4) with doubly quantised scales, as in
+    QLoRA (arXiv 2305.14314); products are in `dtype`. An adapter fits this rounding alone."""
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=kind,
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def describe_misfits(
+    missing: Collection[str], unexpected: Collection[str], reshaped: Collection[str] = ()
+) -> str:
+    """How many weights do not fit, and the first of each kind by name; empty where all fit."""
+    kinds = {"missing": missing, "not in the model": unexpected, "of another shape": reshaped}
+    return "; ".join(
+        f"{len(names)} {kind} ({_shorten(names)})" for kind, names in kinds.items() if names
+    )
+
+
+def _refuse_misfits(path: str, info: dict[str, Any]) -> None:
+    """ModelError unless weights and model have the same names and shapes.
+
+    `info` is transformers' own count: tied weights, and what a family is known to lack or to carry
+    along (`_keys_to_ignore_on_load_*`), are not in it.
+    """
+    reshaped = [
+        f"{name} {_spell(found)}, expected {_spell(expected)}"
+        for name, found, expected in info["mismatched_keys"]
+    ]
+    misfits = describe_misfits(info["missing_keys"], info["unexpected_keys"], reshaped)
+    if misfits:
+        raise ModelError(f"model {path}: its weights do not fit its config.json: {misfits}")
+
+
+def _shorten(names: Collection[str]) -> str:
+    shown = sorted(names)[:NAMES_SHOWN]
+    return ", ".join(shown) + (", …" if len(names) > len(shown) else "")
+
+
+def _spell(shape: Collection[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+@contextmanager
+def _model_errors(path: str | Path, what: str) -> Iterator[None]:
+    """What transformers raises about a model's files, which is of many kinds, as one ModelError."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as e:
+        reason = (str(e).strip().splitlines() or [type(e).__name__])[0]
+        if "trust_remote_code" in str(e):
+            reason = (
+                "Python code that comes with it would have to run; trust it by "
+                "--trust-remote-code, or in a recipe by trust_remote_code: true"
+            )
+        raise ModelError(f"model {path}: cannot load its {what} ({reason})") from e
+
+
+@contextmanager
+def _without_load_report() -> Iterator[None]:
+    """Without transformers' table of weights that do not fit: the error says it in a line."""
+    logger = logging.getLogger("transformers.modeling_utils")
+
+    def keeps(record: logging.LogRecord) -> bool:
+        return "LOAD REPORT" not in record.getMessage()
+
+    logger.addFilter(keeps)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keeps)

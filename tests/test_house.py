@@ -26,7 +26,7 @@ LAYERS = {
         errors.py console.py files rates.py format hf __init__.py __main__.py
     """.split(),
     "pdata": """
-        __init__.py record.py grading sources rules judge validate.py synthetic llm report build
+        __init__.py record.py sources rules grading judge validate.py synthetic llm report build
         publish.py commands cli.py
     """.split(),
     "pinfer": """

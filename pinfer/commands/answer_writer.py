@@ -58,6 +58,8 @@ def stream_answer(engine: Engine, job: Job, out: TextIO, **rendering: Any) -> No
         _note(generation)
         if asked():
             raise KeyboardInterrupt
+        if generation.error is not None:
+            raise RequestError(f"the answer broke off: {generation.error}")
 
 
 def _follow(engine: Engine, request: Request, asked: Callable[[], bool]) -> Iterator[Event]:
@@ -107,11 +109,13 @@ def answer_batch(
     **rendering: Any,
 ) -> None:
     """Decode all jobs as one batch, but the first `written`; each is written once those before it
-    are. A job that the engine refuses gets an answer that says why; RequestError at the end counts
-    them. A single one that is refused raises before the output is opened."""
+    are. A job that the engine refuses gets an answer that says why, as does one in which something
+    fails; RequestError at the end counts them. A single one that is refused raises before the output
+    is opened."""
     done: dict[int, str] = {}
     waiting: dict[int, int] = {}  # request number -> job
     refused: list[str] = []
+    broken: list[str] = []
     for i, job in enumerate(jobs[written:], written):
         try:
             waiting[engine.add(job.prompt, job.params, **rendering).number] = i
@@ -127,6 +131,8 @@ def answer_batch(
     ):
         for request, generation in engine.run(until=asked):
             i = waiting[request.number]
+            if generation.error is not None:
+                broken.append(f"{jobs[i].where or 'the prompt'}: {generation.error}")
             done[i] = _line(jobs[i], generation) if as_json else generation.text + "\n"
             if not as_json:
                 _note(generation)
@@ -136,6 +142,10 @@ def answer_batch(
         if asked():
             print(f"{written} of {len(jobs)} answers are written", file=sys.stderr)
             raise KeyboardInterrupt
+    if broken:
+        raise RequestError(
+            f"{len(broken)} of {len(jobs)} answers broke off, the first: {broken[0]}"
+        )
     if refused:
         raise RequestError(
             f"{len(refused)} of {len(jobs)} prompts refused, the first: {refused[0]}"

@@ -197,3 +197,25 @@ def test_an_interrupt_exits_with_130(pinfer, monkeypatch):
 
     monkeypatch.setattr(engine.Engine, "from_pretrained", interrupted)
     assert pinfer("a", *short())[0] == 130
+
+
+@pytest.mark.parametrize("how", [[], ["--json"]])
+def test_an_answer_that_breaks_off_says_why(pinfer, monkeypatch, how):
+    """What is written is printed, the line says what failed, and the exit code is 1."""
+    from pinfer.request import marker_controller
+
+    plain, calls = marker_controller.push, []
+
+    def push(lane, token, injected, spec):
+        plain(lane, token, injected, spec)
+        calls.append(token)
+        answers = lane.request.params.max_new_tokens == 20  # the load-time probe decodes, too
+        if answers and len(calls) > 20:
+            raise ValueError("this went wrong")
+
+    monkeypatch.setattr(marker_controller, "push", push)
+    code, out, err = pinfer("Go on.", "--max-new-tokens", 20, *how)
+    assert code == 1 and "ValueError: this went wrong" in err.splitlines()[-1]
+    if how:
+        row = json.loads(out)
+        assert (row["finish_reason"], row["error"]) == ("error", "ValueError: this went wrong")

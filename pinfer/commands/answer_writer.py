@@ -110,8 +110,8 @@ def answer_batch(
 ) -> None:
     """Decode all jobs as one batch, but the first `written`; each is written once those before it
     are. A job that the engine refuses gets an answer that says why, as does one in which something
-    fails; RequestError at the end counts them. A single one that is refused raises before the output
-    is opened."""
+    fails; RequestError at the end counts them. A single one that is refused raises before the
+    output is opened."""
     done: dict[int, str] = {}
     waiting: dict[int, int] = {}  # request number -> job
     refused: list[str] = []

@@ -14,7 +14,7 @@ from transformers.generation import ContinuousBatchingConfig
 from pinfer.bench.engine_arm import Sample, Step
 from pinfer.bench.models import share_weights, vocabulary
 from pinfer.bench.suite import Settings
-from pinfer.bench.timing import NOTHING, Span, now, since
+from pinfer.bench.timing import ZERO, Span, now, since
 from pinfer.bench.workload import Workload
 
 PAGE = 256  # tokens
@@ -61,15 +61,15 @@ class Batching:
     def run(self, workload: Workload) -> Sample:
         """Trunk, branches, trunk, one after another."""
         prompt = workload.prompt_ids(self.words, self.settings.seed)
-        decode, steps = NOTHING, list[Step]()
+        decode, steps = ZERO, list[Step]()
         for part in (part for part in workload.line.parts if part):
-            counts = [part] if isinstance(part, int) else [line.drawn for line in part]
+            counts = [part] if isinstance(part, int) else [line.sampled for line in part]
             took = self.decode(prompt, counts)
             one = Span(took.cpu / max(counts), took.wall / max(counts))
             width = len(counts)
             steps += [Step(width, width, width > 1, one, one)] * max(counts)
             decode = decode.plus(took)
-        return Sample(NOTHING, decode, workload.line.drawn, tuple(steps))
+        return Sample(ZERO, decode, workload.line.sampled, tuple(steps))
 
     @torch.inference_mode()
     def decode(self, prompt: list[int], counts: list[int]) -> Span:

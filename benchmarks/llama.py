@@ -18,7 +18,7 @@ from pbranch.errors import ModelError
 from pinfer.bench.engine_arm import Sample, Step
 from pinfer.bench.models import vocabulary
 from pinfer.bench.suite import Settings
-from pinfer.bench.timing import NOTHING, now, since
+from pinfer.bench.timing import ZERO, now, since
 from pinfer.bench.transformers_arms import Arm
 from pinfer.bench.workload import Workload
 
@@ -134,9 +134,9 @@ class Llama:
         prompt, line = self.server.prepare(workload), workload.line
         begin = now()
         if not self.wide:
-            self.server.complete(0, prompt, line.drawn)
+            self.server.complete(0, prompt, line.sampled)
             took = since(begin)
-            return Sample(NOTHING, took, line.drawn, usual(line.drawn, took, 1))
+            return Sample(ZERO, took, line.sampled, usual(line.sampled, took, 1))
         steps: list[Step] = []
         with ThreadPoolExecutor(self.server.slots) as pool:
             for part in (part for part in line.parts if part):
@@ -145,10 +145,10 @@ class Llama:
                     self.server.complete(0, prompt, part)
                     steps += usual(part, since(start), 1)
                     continue
-                counts = [inner.drawn for inner in part]
+                counts = [inner.sampled for inner in part]
                 list(pool.map(self.server.complete, range(len(part)), [prompt] * len(part), counts))
                 steps += usual(max(counts), since(start), len(part))
-        return Sample(NOTHING, since(begin), line.drawn, tuple(steps))
+        return Sample(ZERO, since(begin), line.sampled, tuple(steps))
 
 
 def usual(count: int, took: Any, width: int) -> tuple[Step, ...]:

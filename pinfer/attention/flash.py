@@ -15,7 +15,7 @@ from torch import Tensor
 from pbranch.errors import RequestError
 from pinfer.attention.lse_merge import Merge, attend_run
 from pinfer.attention.varlen_kernels import Kernel, Sequences
-from pinfer.attention.view import Part, View
+from pinfer.attention.view import Group, Part, View
 
 CHUNK = 1024  # slots: the most that one sequence of few rows has
 FEW = 32  # rows: with more of them a run fills the chip by itself
@@ -34,24 +34,24 @@ class Run:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The calls of a pass, made once for all its layers. `rows` (n,): of the kernel's sequences,
-    one behind another; `masked`: parts that are computed as products, like all groups; `others`:
-    their rows and those of the groups. Without `sequences` there is nothing for the kernel."""
+    one after another; `masked`, `groups`: what is computed as products. Without `sequences` there
+    is nothing for the kernel. `merge` takes the kernel's result, the masked parts', the groups'."""
 
     rows: Tensor
     sequences: Sequences | None
     masked: list[Part]
-    others: list[Tensor]
+    groups: list[Group]
     merge: Merge
 
     def to(self, device: torch.device) -> "Plan":
-        """The same plan on a device."""
+        """The same plan on a device, where the view's parts and groups are already."""
         s, m = self.sequences, self.merge
-        tables = [self.rows, m.index, m.bias, *((s.q, s.k, s.used) if s else ()), *self.others]
+        tables = [self.rows, m.index, m.bias, *((s.q, s.k, s.used) if s else ())]
         rows, index, bias, *rest = (t.to(device, non_blocking=True) for t in tables)
         if s is not None:
-            q, k, used, *rest = rest
+            q, k, used = rest
             s = Sequences(q, k, used, s.max_q, s.max_k)
-        return Plan(rows, s, self.masked, rest, Merge(index, bias, m.in_order))
+        return Plan(rows, s, self.masked, self.groups, Merge(index, bias, m.in_order))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,11 @@ class Planner:
         masked = [p for p in view.parts if not self.whole or p.mask is not None]
         runs = [c for run in cut(plain) for c in chunks(run, self.chunk)]
         rows = np.array([row for run in runs for row in run.rows], dtype=np.int64)
-        groups = [torch.arange(g.start, g.start + g.length) for g in view.groups]
-        others = [*(p.rows.cpu() for p in masked), *groups]
-        merge = find_merge([rows, *(r.numpy() for r in others)], len(view.slots))
+        masked_rows = [p.rows.cpu().numpy() for p in masked]
+        group_rows = [np.arange(g.start, g.start + g.length) for g in view.groups]
+        merge = find_merge([rows, *masked_rows, *group_rows], len(view.slots))
         sequences = lay_out(runs, self.groups) if runs else None
-        return Plan(torch.from_numpy(rows), sequences, masked, others, merge)
+        return Plan(torch.from_numpy(rows), sequences, masked, view.groups, merge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +104,21 @@ class Flash:
         scale: float,
         softcap: float | None = None,
     ) -> Tensor:
-        """The same by a plan of one's own, for as many rows as its merge has."""
+        """The same by a given plan, for as many rows as its merge has."""
         keys, values = _stored(view, layer)
-        found = []
+        partials = []
         if plan.sequences is not None:
-            found.append(self._sequences(query, keys, values, plan.rows, plan.sequences, scale))
+            partials.append(self._sequences(query, keys, values, plan.rows, plan.sequences, scale))
         by_head = keys.transpose(0, 1), values.transpose(0, 1)
-        for rows, part in zip(plan.others, plan.masked, strict=False):
+        for part in plan.masked:
             k, v = (x.narrow(1, part.start, part.length) for x in by_head)
-            queries = query.index_select(0, rows)
-            found.append(attend_run(queries, k, v, scale, softcap, part.mask))
-        for rows, group in zip(plan.others[len(plan.masked) :], view.groups, strict=True):
-            slots = view.slots[group.start : group.start + group.length]
-            k, v = (x[:, slots] for x in by_head)
-            queries = query.index_select(0, rows)
-            found.append(attend_run(queries, k, v, scale, softcap, group.mask))
-        return plan.merge(*zip(*found, strict=True))
+            queries = query.index_select(0, part.rows)
+            partials.append(attend_run(queries, k, v, scale, softcap, part.mask))
+        for group in plan.groups:
+            rows = slice(group.start, group.start + group.length)
+            k, v = (x[:, view.slots[rows]] for x in by_head)
+            partials.append(attend_run(query[rows], k, v, scale, softcap, group.mask))
+        return plan.merge(*zip(*partials, strict=True))
 
     def _sequences(
         self, query: Tensor, keys: Tensor, values: Tensor, rows: Tensor, s: Sequences, scale: float

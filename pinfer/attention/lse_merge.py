@@ -79,7 +79,7 @@ def _unfold(folded: Tensor, rows: int) -> Tensor:
 @dataclass(frozen=True, slots=True)
 class Merge:
     """Where each row's results lie among those of all pieces: `index` (R, K) into their rows, one
-    behind another; `bias` (R, K, 1) is -inf where a row stands in fewer than K of them."""
+    after another; `bias` (R, K, 1) is -inf where a row stands in fewer than K of them."""
 
     index: Tensor
     bias: Tensor
@@ -96,13 +96,13 @@ class Merge:
             share = torch.sigmoid(second - first)[..., None]
             return torch.lerp(a.to(share.dtype), b.to(share.dtype), share).to(a.dtype)
         flat = self.index.view(-1)
-        found = torch.cat(tuple(results)).index_select(0, flat)
+        chosen = torch.cat(tuple(results)).index_select(0, flat)
         if most == 1:
-            return found
+            return chosen
         scores = torch.cat(tuple(sums)).index_select(0, flat).view(rows, most, -1)
         weights = (scores + self.bias).softmax(1)
-        merged = (found.view(rows, most, *found.shape[1:]) * weights[..., None]).sum(1)
-        return merged.to(found.dtype)
+        merged = (chosen.view(rows, most, *chosen.shape[1:]) * weights[..., None]).sum(1)
+        return merged.to(chosen.dtype)
 
 
 def plan_merge(pieces: Sequence[Tensor], rows: int) -> Merge:

@@ -10,14 +10,17 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from pinfer.attention.lse_merge import FUSED, Merge, attend_padded, attend_run, plan_merge
-from pinfer.attention.view import Part, View
+from pinfer.attention.view import Group, Part, View
 
-SHORT = 512 * 1024  # bytes: a run as short as this costs less to copy than to call a kernel for
-SMALL = 128 * 1024  # bytes of keys: under one mask they cost less than a second call and a merge
+COPY_BELOW_BYTES = 512 * 1024  # of keys and values: a run that costs less to copy than a call
+# of keys: under one mask they cost less than a second call and a merge
+SINGLE_CALL_BELOW_BYTES = 128 * 1024
+
+Selection = Tensor | None  # indices of query rows; None: all rows in order
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class SmallPass:
     """A pass whose keys lie in few slots, [start, start + length): one call under one mask. `bias`
     (R, length) is -inf where hidden; None where nothing is."""
 
@@ -38,12 +41,12 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The calls of a pass, made once for all its layers. `rows`: of each call, in order of bundles,
-    parts and groups; None where they are all rows in order."""
+    """The calls of a pass, each with its query rows; made once for all layers. `merge` takes the
+    results of the bundles, then of the parts, then of the groups."""
 
-    bundles: list[Bundle]
-    parts: list[Part]
-    rows: list[Tensor | None]
+    bundles: list[tuple[Selection, Bundle]]
+    parts: list[tuple[Selection, Part]]
+    groups: list[tuple[Selection, Group]]
     merge: Merge
 
 
@@ -52,52 +55,55 @@ def attend(query: Tensor, view: View, layer: int, scale: float, softcap: float |
     keys, values = view.arena.keys[layer], view.arena.values[layer]
     assert keys is not None and values is not None, "rows are stored before they are attended"
     fused = FUSED is not None and query.device.type == "cpu" and softcap is None
-    window = view.derived(find_window) if fused else None
-    if window is not None:
-        run = slice(window.start, window.start + window.length)
+    small = view.derived(find_small_pass) if fused else None
+    if small is not None:
+        run = slice(small.start, small.start + small.length)
         q, k, v = (x.transpose(0, 1)[None] for x in (query, keys[run], values[run]))
-        out = scaled_dot_product_attention(q, k, v, window.bias, scale=scale, enable_gqa=True)
+        out = scaled_dot_product_attention(q, k, v, small.bias, scale=scale, enable_gqa=True)
         return out[0].transpose(0, 1)
     plan = view.derived(plan_bundled if fused else plan_plain)
-    queries = [query if rows is None else query.index_select(0, rows) for rows in plan.rows]
-    found = []
-    for q, many in zip(queries, plan.bundles, strict=False):
+    partials = []
+    for rows, bundle in plan.bundles:
         k, v = (
-            x.index_select(0, many.slots.view(-1)).view(*many.slots.shape, *x.shape[1:])
+            x.index_select(0, bundle.slots.view(-1)).view(*bundle.slots.shape, *x.shape[1:])
             for x in (keys, values)
         )
-        found.append(attend_padded(q, k, v, scale, many.bias))
+        partials.append(attend_padded(_select(query, rows), k, v, scale, bundle.bias))
     by_head = keys.transpose(0, 1), values.transpose(0, 1)
-    for q, part in zip(queries[len(found) :], plan.parts, strict=False):
+    for rows, part in plan.parts:
         k, v = (x.narrow(1, part.start, part.length) for x in by_head)
-        found.append(attend_run(q, k, v, scale, softcap, part.mask))
-    for q, group in zip(queries[len(found) :], view.groups, strict=True):
+        partials.append(attend_run(_select(query, rows), k, v, scale, softcap, part.mask))
+    for rows, group in plan.groups:
         slots = view.slots[group.start : group.start + group.length]
         k, v = (x[:, slots] for x in by_head)
-        found.append(attend_run(q, k, v, scale, softcap, group.mask))
-    return plan.merge(*zip(*found, strict=True))
+        partials.append(attend_run(_select(query, rows), k, v, scale, softcap, group.mask))
+    return plan.merge(*zip(*partials, strict=True))
 
 
-def find_window(view: View) -> Window | None:
+def _select(query: Tensor, rows: Selection) -> Tensor:
+    return query if rows is None else query.index_select(0, rows)
+
+
+def find_small_pass(view: View) -> SmallPass | None:
     """The slots that the rows of a small pass see, and one mask over them; None for a large one."""
     stored = next(x for x in view.arena.keys if x is not None)
     slots = view.slots.numpy()
-    used = [slots[g.start : g.start + g.length] for g in view.groups]
-    low = min([p.start for p in view.parts] + [int(s.min()) for s in used])
-    high = max([p.start + p.length for p in view.parts] + [int(s.max()) + 1 for s in used])
-    if (high - low) * stored[0].numel() * stored.element_size() > SMALL:
+    group_slots = [slots[g.start : g.start + g.length] for g in view.groups]
+    low = min([p.start for p in view.parts] + [int(s.min()) for s in group_slots])
+    high = max([p.start + p.length for p in view.parts] + [int(s.max()) + 1 for s in group_slots])
+    if (high - low) * stored[0].numel() * stored.element_size() > SINGLE_CALL_BELOW_BYTES:
         return None
-    seen = np.zeros((len(slots), high - low), dtype=bool)
+    visible = np.zeros((len(slots), high - low), dtype=bool)
     for p in view.parts:
         run = slice(p.start - low, p.start - low + p.length)
-        seen[p.rows.numpy(), run] = True if p.mask is None else p.mask.numpy()
-    for g, own in zip(view.groups, used, strict=True):
-        seen[g.start : g.start + g.length][:, own - low] = g.mask.numpy()
+        visible[p.rows.numpy(), run] = True if p.mask is None else p.mask.numpy()
+    for g, columns in zip(view.groups, group_slots, strict=True):
+        visible[g.start : g.start + g.length][:, columns - low] = g.mask.numpy()
     bias = None
-    if not seen.all():
-        bias = torch.zeros(seen.shape, dtype=stored.dtype)
-        bias.masked_fill_(torch.from_numpy(~seen), float("-inf"))
-    return Window(low, high - low, bias)
+    if not visible.all():
+        bias = torch.zeros(visible.shape, dtype=stored.dtype)
+        bias.masked_fill_(torch.from_numpy(~visible), float("-inf"))
+    return SmallPass(low, high - low, bias)
 
 
 def plan_plain(view: View) -> Plan:
@@ -107,22 +113,31 @@ def plan_plain(view: View) -> Plan:
 
 def plan_bundled(view: View) -> Plan:
     """A call for each part that is worth one, and for each bundle of others."""
-    return _plan(view, *bundle(view))
+    return _plan(view, *bundle_short_parts(view))
 
 
 def _plan(view: View, parts: list[Part], bundles: list[Bundle]) -> Plan:
     device, count = view.slots.device, len(view.slots)
-    groups = [torch.arange(g.start, g.start + g.length, device=device) for g in view.groups]
-    rows = [*(b.rows for b in bundles), *(p.rows for p in parts), *groups]
-    everything = list(range(count))
-    some = [None if r.tolist() == everything else r for r in rows]
-    return Plan(bundles, parts, some, plan_merge(rows, count))
+    group_rows = [torch.arange(g.start, g.start + g.length, device=device) for g in view.groups]
+    pieces = [*(b.rows for b in bundles), *(p.rows for p in parts), *group_rows]
+    every_row = list(range(count))
+
+    def selection(rows: Tensor) -> Selection:
+        return None if rows.tolist() == every_row else rows
+
+    return Plan(
+        [(selection(b.rows), b) for b in bundles],
+        [(selection(p.rows), p) for p in parts],
+        [(selection(r), g) for r, g in zip(group_rows, view.groups, strict=True)],
+        plan_merge(pieces, count),
+    )
 
 
-def bundle(view: View) -> tuple[list[Part], list[Bundle]]:
-    """The parts that are worth a call of their own, and the others in bundles."""
+def bundle_short_parts(view: View) -> tuple[list[Part], list[Bundle]]:
+    """The parts that are worth a call each, and the others in bundles."""
     stored = next(x for x in view.arena.keys if x is not None)
-    most = SHORT // (2 * stored[0].numel() * stored.element_size())  # slots of keys and values
+    slot_bytes = 2 * stored[0].numel() * stored.element_size()  # keys and values
+    most = COPY_BELOW_BYTES // slot_bytes
     short = [p for p in view.parts if len(p.rows) == 1 and p.length <= most and p.mask is None]
     short.sort(key=lambda p: p.length)
     bundles: list[list[Part]] = []
@@ -131,9 +146,9 @@ def bundle(view: View) -> tuple[list[Part], list[Bundle]]:
             bundles.append([])
         bundles[-1].append(part)
     alone = {id(b[0]) for b in bundles if len(b) == 1}
-    small = {id(p) for p in short} - alone
+    bundled = {id(p) for p in short} - alone
     return (
-        [p for p in view.parts if id(p) not in small],
+        [p for p in view.parts if id(p) not in bundled],
         [pad(b, stored.dtype) for b in bundles if len(b) > 1],
     )
 

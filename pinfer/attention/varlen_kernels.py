@@ -102,11 +102,11 @@ def flash_attn_call() -> Call:
         extra = {"dropout_p": 0.0, "return_softmax": False}
 
     def call(query: Tensor, keys: Tensor, values: Tensor, s: Sequences, scale: float) -> Any:
-        found = forward(
+        out, lse, *_ = forward(
             q=query, k=keys, v=values, cu_seqlens_q=s.q, cu_seqlens_k=s.k, seqused_k=s.used,
             max_seqlen_q=s.max_q, max_seqlen_k=s.max_k, softmax_scale=scale, causal=False, **extra,
         )  # fmt: skip
-        return found[0], found[1]
+        return out, lse
 
     return call
 
@@ -158,5 +158,5 @@ def trusted(name: str, call: Call, device: torch.device, dtype: torch.dtype) -> 
     return kernel
 
 
-def _near(found: Tensor, expected: Tensor) -> bool:
-    return torch.allclose(found.double(), expected, rtol=0.02, atol=0.02)
+def _near(computed: Tensor, expected: Tensor) -> bool:
+    return torch.allclose(computed.double(), expected, rtol=0.02, atol=0.02)

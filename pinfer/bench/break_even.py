@@ -1,5 +1,5 @@
 """Measures what passes cost here, by rows, through the engine's own runner, and prints from where
-on a fork pays. Tokens are forced; what the model says is drawn from and thrown away."""
+on a fork pays. Tokens are forced; the model's logits are sampled from and thrown away."""
 
 import json
 import sys
@@ -70,11 +70,11 @@ def measure_cost(
         for n in rows:
             forks[n] = _EndlessFork(core, n, prompt_tokens, passes)
         arms = {str(n): fork.seconds for n, fork in forks.items()}
-        found = interleave(arms, rounds, _WARM_UPS)
+        timed = interleave(arms, rounds, _WARM_UPS)
     finally:
         for fork in forks.values():
             fork.core.scheduler.reset()
-    return PassCost.measured({n: each(found, itemgetter(str(n))).median for n in rows})
+    return PassCost.measured({n: each(timed, itemgetter(str(n))).median for n in rows})
 
 
 class _EndlessFork:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pbranch.errors import ModelError
 from pinfer.bench.models import vocabulary
-from pinfer.bench.timing import NOTHING, Span, now, since
+from pinfer.bench.timing import ZERO, Span, now, since
 from pinfer.bench.workload import Vocabulary, Workload, budget, script
 from pinfer.core import Core
 from pinfer.model_spec import ModelSpec
@@ -30,7 +30,7 @@ LIMITS = EngineLimits(max_prefix_rows=2**16)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A pass after the prompt's: lanes drawn from, rows fed, whether branches were live; what the
+    """A pass after the prompt's: tokens sampled, rows fed, whether branches were live; what the
     whole step took, and the forward alone."""
 
     width: int
@@ -42,7 +42,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One run of a workload. `tokens`: drawn in `decode`; `steps` where the arm has them."""
+    """One run of a workload. `tokens`: sampled in `decode`; `steps` where the arm has them."""
 
     prefill: Span
     decode: Span
@@ -70,7 +70,7 @@ class TimedRunner:
     """A runner, and how long its newest pass took."""
 
     runner: Any
-    took: Span = NOTHING
+    took: Span = ZERO
 
     @property
     def cache(self) -> TokenCache:
@@ -130,7 +130,7 @@ class EngineArm:
         if not workload.warm:
             loop.scheduler.reset()
         self.requests = self._add(workload)
-        prefill, decode, steps = NOTHING, NOTHING, []
+        prefill, decode, steps = ZERO, ZERO, []
         while loop.busy:
             forked = any(r.trunk.status is Status.JOINING for r in self.requests)
             passes, rows = self._counts()
@@ -143,7 +143,7 @@ class EngineArm:
                 continue
             decode = decode.plus(took)
             steps.append(Step(self.scripted.width, fed - rows, forked, took, self.timed.took))
-        tokens = sum(line.drawn for line in workload.lines)
+        tokens = sum(line.sampled for line in workload.lines)
         check_passes(self.requests, workload, self.mode, loop.scheduler.limits, len(steps))
         return Sample(prefill, decode, tokens, tuple(steps))
 
@@ -170,7 +170,7 @@ def check_passes(
     """ModelError where an engine took other passes than the workload's lines say. Limits on rows
     that cut a pass only make more of them."""
     for request, line in zip(requests, workload.lines, strict=True):
-        expected = line.drawn if mode == "serial" else line.passes
+        expected = line.sampled if mode == "serial" else line.passes
         whole = limits.max_rows == LIMITS.max_rows
         wrong = request.stats.passes != expected if whole else request.stats.passes < expected
         if wrong or request.finish_reason != "stop" or request.limits:

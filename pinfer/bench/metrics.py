@@ -1,11 +1,24 @@
-"""What rounds say: the figures of each workload, from samples. Arithmetic only."""
+"""Turns samples into findings: the figures of each workload, round by round. Arithmetic only."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from statistics import median
 
 from pinfer.bench.engine_arm import Sample
-from pinfer.bench.oracle import Checked
-from pinfer.bench.timing import each
+from pinfer.bench.findings import (
+    ArmSeconds,
+    Check,
+    Finding,
+    Gains,
+    HostShares,
+    PromptSlowdown,
+    Ratio,
+    RefillGain,
+    Roofline,
+    StepEfficiency,
+    StepTimes,
+)
+from pinfer.bench.oracle import CheckedRunner
+from pinfer.bench.timing import Quartiles, each
 from pinfer.bench.workload import Workload
 
 Round = Mapping[str, Sample]
@@ -14,174 +27,199 @@ Value = Callable[[Round], float]
 PARALLEL, SERIAL, HF = "own parallel", "own serial", "HF generate"
 
 
-def decoding(name: str) -> Value:
-    """CPU seconds of an arm behind the prompt."""
+def get_decode_seconds(name: str) -> Value:
+    """CPU seconds of an arm after the prompt."""
     return lambda r: r[name].decode.cpu
 
 
-def whole(name: str) -> Value:
+def get_total_seconds(name: str) -> Value:
     """CPU seconds of an arm, prompt included."""
     return lambda r: r[name].prefill.cpu + r[name].decode.cpu
 
 
-def branching(name: str) -> Value:
+def get_branch_seconds(name: str) -> Value:
     """CPU seconds of an arm while branches were live."""
     return lambda r: r[name].branch_seconds()
 
 
-def step(name: str, width: int, forward: bool = False) -> Value:
-    """CPU seconds of an arm's step of `width` rows, or of its forward alone."""
+def get_step_seconds(name: str, width: int, forward: bool = False) -> Value:
+    """CPU seconds of an arm's step of `width` tokens, or of its forward alone."""
     return lambda r: r[name].step_seconds(width, forward)
 
 
-def ratio(rounds: Rounds, above: Value, below: Value, factor: float = 1.0) -> dict[str, float]:
+def compute_ratio(rounds: Rounds, above: Value, below: Value, factor: float = 1.0) -> Ratio:
     """Median and quartiles of a quotient that is taken round by round."""
-    return each(rounds, lambda r: factor * above(r) / below(r)).as_dict()
+    return as_ratio(each(rounds, lambda r: factor * above(r) / below(r)))
 
 
-def millis(rounds: Rounds, value: Value) -> float:
-    """Median, in ms."""
+def as_ratio(q: Quartiles) -> Ratio:
+    """For JSON."""
+    return {"median": q.median, "low": q.low, "high": q.high}
+
+
+def compute_ms(rounds: Rounds, value: Value) -> float:
+    """The median of seconds, in ms."""
     return 1000 * each(rounds, value).median
 
 
-def described(workload: Workload) -> dict[str, Any]:
-    """Its name, and what its first line says about passes."""
+def describe_workload(workload: Workload) -> Finding:
+    """A finding with a workload's name, and what its first line says about passes."""
     line = workload.line
     return {
         "workload": workload.name,
         "title": workload.title,
         "prompt": workload.prompt,
-        "passes": {"parallel": line.passes, "serial": line.drawn},
-        "ideal": line.drawn / line.passes,
+        "passes": {"parallel": line.passes, "serial": line.sampled},
+        "ideal": line.sampled / line.passes,
     }
 
 
-def checked(check: Checked, kv_formula: int, exact: bool) -> dict[str, Any]:
-    """What the comparison with the oracle found. kv_formula: prompt and fed tokens of all requests,
-    which need not all be there at once where some were left out of the comparison."""
-    refused, several = check.refusal(exact), check.follow is not None
-    if refused is None and not several and check.most != kv_formula:
-        refused = f"the cache held {check.most} rows, expected {kv_formula}"
+def summarize_check(checked: CheckedRunner, kv_formula: int, exact: bool) -> Check:
+    """The comparison with the oracle. kv_formula: prompt and fed tokens of all requests, which need
+    not all be there at once where some were left out of the comparison."""
+    refused, partial = checked.refusal(exact), checked.follow is not None
+    if refused is None and not partial and checked.most_rows != kv_formula:
+        refused = f"the cache held {checked.most_rows} rows, expected {kv_formula}"
     return {
         "refused": refused,
-        "draws": check.draws,
-        "largest_gap": check.gap,
-        "tokens_different": check.different,
-        "kv_rows": check.most,
-        "kv_formula": None if several else kv_formula,
-        "kv_reserved": check.reserved,
+        "draws": checked.compared,
+        "largest_gap": checked.largest_gap,
+        "tokens_different": checked.different,
+        "kv_rows": checked.most_rows,
+        "kv_formula": None if partial else kv_formula,
+        "kv_reserved": checked.most_reserved,
     }
 
 
-def seconds(rounds: Rounds) -> dict[str, dict[str, float]]:
-    """Of each arm, medians: decoding by both clocks, and its prompt."""
+def compute_seconds(rounds: Rounds) -> dict[str, ArmSeconds]:
+    """The medians of each arm."""
+    return {name: _arm_seconds([r[name] for r in rounds]) for name in rounds[0]}
+
+
+def _arm_seconds(samples: Sequence[Sample]) -> ArmSeconds:
     return {
-        name: {
-            "cpu": each(rounds, decoding(name)).median,
-            "wall": each(rounds, lambda r, n=name: r[n].decode.wall).median,  # type: ignore[misc]
-            "prompt_cpu": each(rounds, lambda r, n=name: r[n].prefill.cpu).median,  # type: ignore[misc]
-        }
-        for name in rounds[0]
+        "cpu": median(s.decode.cpu for s in samples),
+        "wall": median(s.decode.wall for s in samples),
+        "prompt_cpu": median(s.prefill.cpu for s in samples),
     }
 
 
-def compared(rounds: Rounds, workload: Workload, peers: Sequence[str]) -> dict[str, Any]:
-    """The gains of W2 to W4, in the order in which they are to be read."""
-    line, own, alone = workload.line, decoding(PARALLEL), decoding(SERIAL)
-    gain = ratio(rounds, alone, own)
-    found: dict[str, Any] = {
+def compute_gains(rounds: Rounds, workload: Workload, peers: Sequence[str]) -> Gains:
+    """W2 to W4, in the order in which they are to be read."""
+    line = workload.line
+    parallel, serial = get_decode_seconds(PARALLEL), get_decode_seconds(SERIAL)
+    gain = compute_ratio(rounds, serial, parallel)
+    gains: Gains = {
         "parallel_gain": gain,
-        "efficiency": gain["median"] / (line.drawn / line.passes),
-        "branch_gain": ratio(rounds, branching(SERIAL), branching(PARALLEL)),
-        "branch_ideal": branch_ideal(workload),
+        "efficiency": gain["median"] / (line.sampled / line.passes),
+        "branch_gain": compute_ratio(
+            rounds, get_branch_seconds(SERIAL), get_branch_seconds(PARALLEL)
+        ),
+        "branch_ideal": compute_branch_ideal(workload),
     }
-    there = [name for name in peers if name in rounds[0]]
-    if HF in there:
-        found["engine_gain"] = ratio(rounds, decoding(HF), alone)
-        found["total_gain"] = ratio(rounds, decoding(HF), own)
-    if there:
-        found["peers"] = {name: ratio(rounds, decoding(name), own) for name in there}
-        found["best_peer"] = min(there, key=lambda name: found["peers"][name]["median"])
-    found["end_to_end_gain"] = ratio(rounds, whole(SERIAL), whole(PARALLEL))
-    return found | {"seconds": seconds(rounds), "rounds": len(rounds)}
+    timed = [name for name in peers if name in rounds[0]]
+    if HF in timed:
+        gains["engine_gain"] = compute_ratio(rounds, get_decode_seconds(HF), serial)
+        gains["total_gain"] = compute_ratio(rounds, get_decode_seconds(HF), parallel)
+    if timed:
+        ratios = {n: compute_ratio(rounds, get_decode_seconds(n), parallel) for n in timed}
+        gains["peers"] = ratios
+        gains["best_peer"] = min(timed, key=lambda name: ratios[name]["median"])
+    gains["end_to_end_gain"] = compute_ratio(
+        rounds, get_total_seconds(SERIAL), get_total_seconds(PARALLEL)
+    )
+    gains["seconds"], gains["rounds"] = compute_seconds(rounds), len(rounds)
+    return gains
 
 
-def branch_ideal(workload: Workload) -> float:
+def compute_branch_ideal(workload: Workload) -> float:
     """The gain in passes while branches are live."""
     forks = workload.line.forks()
-    drawn = sum(line.drawn for branches in forks for line in branches)
-    return drawn / sum(max(line.passes for line in branches) for branches in forks)
+    sampled = sum(line.sampled for branches in forks for line in branches)
+    return sampled / sum(max(line.passes for line in branches) for branches in forks)
 
 
-def against_reading(rounds: Rounds, arm: str, floor: float) -> dict[str, Any]:
-    """roofline_share: `floor`, the seconds that reading a step's bytes takes, over a step of one
-    row."""
-    return {"roofline_share": ratio(rounds, lambda r: floor, step(arm, 1)), "floor_ms": 1e3 * floor}
+def compute_roofline_share(rounds: Rounds, arm: str, floor: float) -> Roofline:
+    """`floor`, the seconds that reading a step's bytes takes, over a step of one token."""
+    share = compute_ratio(rounds, lambda r: floor, get_step_seconds(arm, 1))
+    return {"roofline_share": share, "floor_ms": 1e3 * floor}
 
 
-def against_steps(rounds: Rounds, workload: Workload) -> dict[str, Any]:
-    """of_measured: the gain as a share of what the steps' own times allow, where passes become
-    narrower as branches end. A step of one row is timed in the serial run, others beside it."""
+def compute_step_efficiency(rounds: Rounds, workload: Workload) -> StepEfficiency:
+    """The gain as a share of what the steps' times allow, where passes become narrower as branches
+    end. A step of one token is timed in the serial run, others in runs next to it."""
     widths = workload.line.widths()
 
     def allowed(r: Round) -> float:
-        alone = step(SERIAL, 1)(r)
-        times = {w: step(f"step {w}", w)(r) for w in set(widths) if w > 1}
-        return alone * sum(widths) / sum(times.get(w, alone) for w in widths)
+        one = get_step_seconds(SERIAL, 1)(r)
+        times = {w: get_step_seconds(f"step {w}", w)(r) for w in set(widths) if w > 1}
+        return one * sum(widths) / sum(times.get(w, one) for w in widths)
 
-    gain = ratio(rounds, lambda r: decoding(SERIAL)(r) / decoding(PARALLEL)(r), allowed)
-    return {"of_measured": gain}
+    parallel, serial = get_decode_seconds(PARALLEL), get_decode_seconds(SERIAL)
+    return {"of_measured": compute_ratio(rounds, lambda r: serial(r) / parallel(r), allowed)}
 
 
-def step_table(rounds: Rounds, arms: Sequence[str], widths: Sequence[int]) -> dict[str, Any]:
+def compute_step_times(rounds: Rounds, arms: Sequence[str], widths: Sequence[int]) -> StepTimes:
     """W1: milliseconds of a step of each arm by width, and how much a wider one of ours gains."""
-    table = {
-        arm: {w: millis(rounds, step(f"{arm} {w}", w)) for w in widths if f"{arm} {w}" in rounds[0]}
-        for arm in arms
-    }
-    alone = step(f"{PARALLEL} 1", 1)
-    gains = {w: ratio(rounds, alone, step(f"{PARALLEL} {w}", w), factor=w) for w in widths}
-    return {"step_ms": table, "step_gain": gains, "rounds": len(rounds)}
 
+    def seconds(arm: str, width: int) -> Value:
+        return get_step_seconds(f"{arm} {width}", width)
 
-def refilled(rounds: Rounds, workload: Workload) -> dict[str, Any]:
-    """W5: throughput with refill over without, beside 1 / fill."""
-    lengths = [line.drawn for line in workload.line.forks()[0]]
-    fill = sum(lengths) / (len(lengths) * max(lengths))
-    on, off = decoding("refill on"), decoding("refill off")
+    def timed(arm: str, width: int) -> bool:
+        return f"{arm} {width}" in rounds[0]
+
     return {
-        "refill_gain": ratio(rounds, off, on),
-        "fill": fill,
-        "refill_ideal": 1 / fill,
-        "refill_passes": {name: len(sample.steps) for name, sample in rounds[0].items()},
-        "seconds": seconds(rounds),
+        "step_ms": {
+            arm: {w: compute_ms(rounds, seconds(arm, w)) for w in widths if timed(arm, w)}
+            for arm in arms
+        },
+        "step_gain": {
+            w: compute_ratio(rounds, seconds(PARALLEL, 1), seconds(PARALLEL, w), factor=w)
+            for w in widths
+        },
         "rounds": len(rounds),
     }
 
 
-def lengthened(
+def compute_refill_gain(rounds: Rounds, workload: Workload) -> RefillGain:
+    """W5: throughput with refill over without, next to 1 / fill."""
+    lengths = [line.sampled for line in workload.line.forks()[0]]
+    fill = sum(lengths) / (len(lengths) * max(lengths))
+    on, off = get_decode_seconds("refill on"), get_decode_seconds("refill off")
+    return {
+        "refill_gain": compute_ratio(rounds, off, on),
+        "fill": fill,
+        "refill_ideal": 1 / fill,
+        "refill_passes": {name: len(sample.steps) for name, sample in rounds[0].items()},
+        "seconds": compute_seconds(rounds),
+        "rounds": len(rounds),
+    }
+
+
+def compute_prompt_slowdown(
     rounds: Rounds, arms: Sequence[str], width: int, short: int, long: int
-) -> dict[str, Any]:
-    """W6: a step behind the long prompt over one behind the short one, and both in ms."""
-    found: dict[str, Any] = {"step_ms": {}, "step_ratio": {}, "rounds": len(rounds)}
+) -> PromptSlowdown:
+    """W6: a step after the long prompt over one after the short one, and both in ms."""
+    finding: PromptSlowdown = {"step_ms": {}, "step_ratio": {}, "rounds": len(rounds)}
     for arm in arms:
         names = [name for name in (f"{arm} {long}", f"{arm} {short}") if name in rounds[0]]
         for name in names:
-            found["step_ms"][name] = millis(rounds, step(name, width))
+            finding["step_ms"][name] = compute_ms(rounds, get_step_seconds(name, width))
         if len(names) == 2:
-            above, below = (step(name, width) for name in names)
-            found["step_ratio"][arm] = ratio(rounds, above, below)
-    return found
+            above, below = (get_step_seconds(name, width) for name in names)
+            finding["step_ratio"][arm] = compute_ratio(rounds, above, below)
+    return finding
 
 
-def host_times(rounds: Rounds, widths: Sequence[int]) -> dict[str, Any]:
+def compute_host_shares(rounds: Rounds, widths: Sequence[int]) -> HostShares:
     """W8: forwards of both paths over transformers' bare one; whole steps for information."""
-    found: dict[str, Any] = {"host_share": {}, "step_ms": {}, "rounds": len(rounds)}
+    finding: HostShares = {"host_share": {}, "step_ms": {}, "rounds": len(rounds)}
     for width in widths:
-        bare = step(f"HF forward {width}", width)
+        bare = get_step_seconds(f"HF forward {width}", width)
         for path in ("fast", "general"):
             name = f"{path} {width}"
-            found["host_share"][name] = ratio(rounds, step(name, width, forward=True), bare)
+            forward = get_step_seconds(name, width, forward=True)
+            finding["host_share"][name] = compute_ratio(rounds, forward, bare)
         for name in (f"{arm} {width}" for arm in ("fast", "general", "HF forward")):
-            found["step_ms"][name] = millis(rounds, step(name, width))
-    return found
+            finding["step_ms"][name] = compute_ms(rounds, get_step_seconds(name, width))
+    return finding

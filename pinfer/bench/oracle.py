@@ -1,7 +1,7 @@
 """The oracle: transformers' own forward over every row so far, under one explicit mask.
 
 Who sees whom is read off the rows' paths by the reference decoder. It is a runner, so an engine can
-be held against it pass by pass; and as an engine's runner it is the paper's way of decoding.
+be compared with it pass by pass; and as an engine's runner it is the paper's way of decoding.
 """
 
 import copy
@@ -36,36 +36,36 @@ class Record:
         self.lanes = np.zeros(0, dtype=np.int64)  # of each row
 
     def feed(
-        self, tokens: Sequence[int], positions: Sequence[int], paths: Sequence[Path], drawn: Tensor
+        self, tokens: Sequence[int], positions: Sequence[int], paths: Sequence[Path], needed: Tensor
     ) -> Tensor:
-        """Logits (drawn rows, vocabulary) of new rows, of which those at `drawn` are asked for."""
+        """Logits (needed rows, vocabulary) of new rows, of those at the indices `needed`."""
         for path in paths:
-            self._meet(path)
-        mine = np.array([self.paths.index(path) for path in paths])
-        self.lanes = np.concatenate((self.lanes, mine))
-        count = len(mine)
-        seen = self.table[mine][:, self.lanes]
-        seen[:, -count:] &= np.tri(count, dtype=bool)
-        mask = None if count == 1 and seen.all() else torch.from_numpy(seen)[None, None]
+            self._add_lane(path)
+        new_lanes = np.array([self.paths.index(path) for path in paths])
+        self.lanes = np.concatenate((self.lanes, new_lanes))
+        count = len(new_lanes)
+        visible = self.table[new_lanes][:, self.lanes]
+        visible[:, -count:] &= np.tri(count, dtype=bool)
+        mask = None if count == 1 and visible.all() else torch.from_numpy(visible)[None, None]
         return self.model(
             input_ids=torch.tensor([tokens]),
             position_ids=torch.tensor([positions]),
             attention_mask=mask,
             past_key_values=self.cache,
             use_cache=True,
-            logits_to_keep=drawn,
+            logits_to_keep=needed,
         ).logits[0]
 
     def first(self, count: int) -> "Record":
         """A record of the first rows, all of them a prompt's."""
         record = Record(self.model)
         record.cache = copy_cache(self.cache, count)
-        record._meet(())
+        record._add_lane(())
         record.lanes = np.zeros(count, dtype=np.int64)
         return record
 
-    def _meet(self, path: Path) -> None:
-        """A lane more in the table of who sees whom."""
+    def _add_lane(self, path: Path) -> None:
+        """Add a lane to the table of who sees whom."""
         if path in self.paths:
             return
         self.paths.append(path)
@@ -79,14 +79,14 @@ class Record:
 
 def copy_cache(cache: DynamicCache, count: int) -> DynamicCache:
     """The first `count` rows of a cache. Its tensors are never written into, so none is copied."""
-    found = copy.copy(cache)
-    found.layers = [copy.copy(layer) for layer in cache.layers]
+    short = copy.copy(cache)
+    short.layers = [copy.copy(layer) for layer in cache.layers]
     if more := cache.get_seq_length() - count:
-        found.crop(-more)
-    return found
+        short.crop(-more)
+    return short
 
 
-class Masked:
+class MaskedRunner:
     """A runner over a plain transformers model, with a `Record` for each request."""
 
     def __init__(self, model: Any) -> None:
@@ -101,14 +101,15 @@ class Masked:
     @torch.inference_mode()
     def run(self, batch: Batch) -> Tensor:
         """Logits (sites, vocabulary), in the batch's order."""
-        of: dict[int, list[int]] = {}
+        by_request: dict[int, list[int]] = {}
         for i, token in enumerate(batch.tokens):
-            of.setdefault(token.home.request.number, []).append(i)
+            by_request.setdefault(token.home.request.number, []).append(i)
         needed = set(batch.logits_indices)
-        found = [
-            self.feed([batch.tokens[i] for i in m], [i in needed for i in m]) for m in of.values()
+        logits = [
+            self.feed([batch.tokens[i] for i in indices], [i in needed for i in indices])
+            for indices in by_request.values()
         ]
-        return torch.cat(found)
+        return torch.cat(logits)
 
     def feed(self, tokens: Sequence[QueuedToken], needed: Sequence[bool]) -> Tensor:
         """Logits of one request's tokens, of those that are needed."""
@@ -128,9 +129,9 @@ class Masked:
         shared, source = request.prefix.shared, request.prefix.source
         if source is not None and source.number in self.records:
             return self.records[source.number].first(shared)
-        record, nobody = Record(self.model), torch.zeros(0, dtype=torch.long)
+        record, none = Record(self.model), torch.zeros(0, dtype=torch.long)
         if shared:
-            record.feed(request.prompt[:shared], range(shared), [()] * shared, nobody)
+            record.feed(request.prompt[:shared], range(shared), [()] * shared, none)
         return record
 
     def share(self, lane: Lane, source: Lane, tokens: int) -> None:
@@ -152,22 +153,22 @@ class Masked:
 
 
 @dataclass(slots=True)
-class Checked:
+class CheckedRunner:
     """A runner that is compared, pass by pass, with the oracle; and its arena with the number of
     rows that it was fed. Requests outside `follow` (None: all) are not compared."""
 
     runner: Any
-    oracle: Masked
+    oracle: MaskedRunner
     sampler: Sample
     follow: set[int] | None = None
-    draws: int = 0
+    compared: int = 0  # sampled tokens
     different: int = 0  # greedy tokens
-    gap: float = 0.0  # largest difference of a logit
-    scale: float = 0.0  # largest logit
-    held: dict[int, int] = field(default_factory=dict)
-    most: int = 0  # rows in use
-    reserved: int = 0  # slots, those in use included
-    lost: int = 0  # passes whose arena held other than the rows fed
+    largest_gap: float = 0.0  # of a logit
+    largest_logit: float = 0.0
+    fed: dict[int, int] = field(default_factory=dict)  # rows, by request
+    most_rows: int = 0  # in use
+    most_reserved: int = 0  # slots, those in use included
+    wrong_passes: int = 0  # whose arena held other rows than were fed
 
     @property
     def cache(self) -> TokenCache:
@@ -179,36 +180,36 @@ class Checked:
         logits = self.runner.run(batch)
         for token in batch.tokens:
             number = token.home.request.number
-            self.held[number] = self.held.get(number, 0) + 1
+            self.fed[number] = self.fed.get(number, 0) + 1
         arena = self.runner.arena
-        self.lost += arena.rows != sum(self.held.values())
-        self.most = max(self.most, arena.rows)
-        self.reserved = max(self.reserved, arena.reserved)
-        followed, mine = self._followed(batch)
+        self.wrong_passes += arena.rows != sum(self.fed.values())
+        self.most_rows = max(self.most_rows, arena.rows)
+        self.most_reserved = max(self.most_reserved, arena.reserved)
+        followed, sites = self._followed(batch)
         if followed.tokens:
-            self._compare(logits[mine], self.oracle.run(followed), followed.sites)
+            self._compare(logits[sites], self.oracle.run(followed), followed.sites)
         return logits
 
     def _followed(self, batch: Batch) -> tuple[Batch, Tensor]:
-        """What is left of a pass where some requests are left out, and which of its sites."""
-        followed, mine = Batch(), []
+        """The part of a pass that is compared; and a mask (sites,) of the sites in it."""
+        followed, mask = Batch(), []
         sites = dict(zip(batch.logits_indices, batch.sites, strict=True))
         for i, token in enumerate(batch.tokens):
             kept = self.follow is None or token.home.request.number in self.follow
             if kept:
                 followed.add(token, sites.get(i))
             if i in sites:
-                mine.append(kept)
-        return followed, torch.tensor(mine, dtype=torch.bool)
+                mask.append(kept)
+        return followed, torch.tensor(mask, dtype=torch.bool)
 
-    def _compare(self, found: Tensor, expected: Tensor, sites: Sequence[SampleSite]) -> None:
+    def _compare(self, logits: Tensor, expected: Tensor, sites: Sequence[SampleSite]) -> None:
         if not sites:
             return
-        self.draws += len(sites)
-        gap = float((found.float() - expected.float()).abs().max())
-        self.gap = gap if gap > self.gap or gap != gap else self.gap
-        self.scale = max(self.scale, float(expected.abs().max()))
-        ours, theirs = (self.sampler(x, sites) for x in (found, expected))
+        self.compared += len(sites)
+        gap = float((logits.float() - expected.float()).abs().max())
+        self.largest_gap = gap if gap > self.largest_gap or gap != gap else self.largest_gap
+        self.largest_logit = max(self.largest_logit, float(expected.abs().max()))
+        ours, theirs = (self.sampler(x, sites) for x in (logits, expected))
         self.different += sum(a.token != b.token for a, b in zip(ours, theirs, strict=True))
 
     def share(self, lane: Lane, source: Lane, tokens: int) -> None:
@@ -227,19 +228,21 @@ class Checked:
         """As `TokenCache`."""
         self.runner.cache.release(request, keep_prompt)
         self.oracle.release(request, keep_prompt)
-        self.held.pop(request.number, None)
+        self.fed.pop(request.number, None)
         if keep_prompt is not None:
-            self.held[request.number] = keep_prompt - request.prefix.shared
+            self.fed[request.number] = keep_prompt - request.prefix.shared
 
     def refusal(self, exact: bool) -> str | None:
         """Why no speed may be printed, if so."""
-        allowed = EXACT if exact else COARSE * self.scale
-        if not self.draws:
+        allowed = EXACT if exact else COARSE * self.largest_logit
+        if not self.compared:
             return "nothing was compared"
-        if not self.gap <= allowed:
-            return f"logits differ from the oracle's by {self.gap:.1e}, expected {allowed:.0e}"
+        if not self.largest_gap <= allowed:
+            return (
+                f"logits differ from the oracle's by {self.largest_gap:.1e}, expected {allowed:.0e}"
+            )
         if exact and self.different:
-            return f"{self.different} of {self.draws} greedy tokens differ from the oracle's"
-        if self.lost:
-            return f"in {self.lost} passes the cache held other rows than were fed"
+            return f"{self.different} of {self.compared} greedy tokens differ from the oracle's"
+        if self.wrong_passes:
+            return f"in {self.wrong_passes} passes the cache held other rows than were fed"
         return None

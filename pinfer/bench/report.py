@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
-Finding = dict[str, Any]
+from pinfer.bench.findings import Finding, Ratio
 
 LEGEND = """\
 serial, parallel   our engine: one branch at a time; one token of every live branch in each step
@@ -97,8 +97,8 @@ def _gains(found: Finding) -> Iterator[str]:
         note = "serial / parallel, prefill included"
         yield _ratio("end_to_end", found["end_to_end_gain"], note)
     if "refill_gain" in found:
-        passes = found["refill_passes"]
-        counts = f"passes {passes['refill off']} / {passes['refill on']}"
+        by_arm = found["refill_passes"]
+        counts = f"passes {by_arm['refill off']} / {by_arm['refill on']}"
         note = f"without refill / with refill, {counts}"
         ideal = f"{found['refill_ideal']:.2f} from the idle places of ended branches alone"
         yield _ratio("refill_gain", found["refill_gain"], f"{note}; {ideal}")
@@ -134,7 +134,7 @@ def _row(label: str, text: str) -> str:
     return f"  {label:<15}{text}"
 
 
-def _ratio(label: str, value: Mapping[str, float], note: str) -> str:
+def _ratio(label: str, value: Ratio, note: str) -> str:
     quartiles = f"[{value['low']:.2f}, {value['high']:.2f}]"
     return _row(label, f"{value['median']:5.2f} {quartiles}  {note}")
 

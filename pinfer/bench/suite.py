@@ -1,7 +1,4 @@
-"""Runs workloads on one model: first held against the oracle, then timed beside the peers.
-
-A finding is a dictionary, as `--json` prints it. One that was refused holds no time at all.
-"""
+"""Runs workloads on one model: first compared with the oracle, then timed next to the peers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,20 +10,22 @@ import torch
 from pbranch.errors import RequestError
 from pinfer.bench import metrics
 from pinfer.bench.engine_arm import LIMITS, EngineArm, Sample, make_core
+from pinfer.bench.findings import Check, Finding
 from pinfer.bench.models import make_model, row_bytes, share_weights, vocabulary, weight_bytes
-from pinfer.bench.oracle import Checked, Masked
-from pinfer.bench.timing import Canary, interleave
-from pinfer.bench.transformers_arms import Arm, Batch, Forward, Generate, Prompts
+from pinfer.bench.oracle import CheckedRunner, MaskedRunner
+from pinfer.bench.timing import BandwidthProbe, interleave
+from pinfer.bench.transformers_arms import Arm, BatchArm, ForwardArm, GenerateArm, PromptCaches
 from pinfer.bench.workload import Workload, at_prompt, equal, loaded, skewed, staged, steps
 from pinfer.execution.runner import Runner
+from pinfer.params import Mode
 
 WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6", "W8")
-Finding = dict[str, Any]
+Runs = dict[str, Callable[[], Sample]]  # by the name of the arm
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is measured, and how long. tokens: of a branch of W2, trunk: before a block and behind
+    """What is measured, and how long. tokens: of a branch of W2, trunk: before a block and after
     it, both halved for W4; long_prompt: W6's; minutes: of a workload's rounds."""
 
     shape: str | None = "0.5b"
@@ -64,7 +63,7 @@ class Suite:
         self,
         settings: Settings,
         others: Sequence[Callable[[Any, Settings], Arm]] = (),
-        canary: Canary | None = None,
+        bandwidth: BandwidthProbe | None = None,
     ) -> None:
         torch.set_num_threads(settings.threads)
         self.settings = settings
@@ -80,20 +79,24 @@ class Suite:
         self.plain = share_weights(model)
         self.plain.generation_config.eos_token_id = None  # `generate` goes on to the last token
         self.core = make_core(model, settings.path)
+        self.engine_arms: list[EngineArm] = []  # all that share the core's cache
         self.parallel, self.serial = self._arm("parallel"), self._arm("serial")
-        masked, name = Masked(self.plain), "HF 4-D mask"
+        masked, name = MaskedRunner(self.plain), "HF 4-D mask"
         paper = EngineArm(
             self.core, "parallel", name, self.words, settings.seed, runner=masked, limits=LIMITS
         )
-        prompts = Prompts(self.plain, self.words, settings.seed)
+        prompts = PromptCaches(self.plain, self.words, settings.seed)
         self.prompts, self.peers = prompts, list[Arm]()
         if settings.peers:
-            self.peers = [Generate(prompts), Batch(prompts), paper]
+            self.peers = [GenerateArm(prompts), BatchArm(prompts), paper]
             self.peers += [make(self.plain, settings) for make in others]
-        self.canary = canary or Canary()
+        self.bandwidth = bandwidth or BandwidthProbe()
 
-    def _arm(self, mode: Any) -> EngineArm:
-        return EngineArm(self.core, mode, f"own {mode}", self.words, self.settings.seed)
+    def _arm(self, mode: Mode, **changes: Any) -> EngineArm:
+        """An arm over the core. changes: of the name or the limits."""
+        arm = EngineArm(self.core, mode, f"own {mode}", self.words, self.settings.seed)
+        self.engine_arms.append(replace(arm, **changes))
+        return self.engine_arms[-1]
 
     def run(self, name: str) -> list[Finding]:
         """The findings of a workload of WORKLOADS; W2 has one for each number of branches."""
@@ -113,14 +116,19 @@ class Suite:
         assert name == "W8", f"{name} is none of {WORKLOADS}"
         return [self.measure_host()]
 
-    def check(self, workload: Workload, arm: EngineArm) -> Finding:
+    def forget_prompts(self) -> None:
+        """Empty the core's cache: each arm keeps prompts there for its own next requests."""
+        for arm in self.engine_arms:
+            arm.loop.scheduler.reset()
+
+    def check(self, workload: Workload, arm: EngineArm) -> Check:
         """One run of an engine against the oracle; "refused" says why no speed may be printed."""
-        arm.loop.scheduler.reset()
+        self.forget_prompts()  # the cache is compared with what this run feeds
         # of many requests the first and the last: the oracle takes them one by one
         several = len(workload.lines) > 1
-        checked = Checked(
+        checked = CheckedRunner(
             arm.core.runner,
-            Masked(self.plain),
+            MaskedRunner(self.plain),
             arm.core.sampler,
             {0, len(workload.lines) - 1} if several else None,
         )
@@ -128,129 +136,120 @@ class Suite:
         trial.run(workload)
         trial.loop.scheduler.reset()
         expected = sum(line.rows for line in workload.lines) + workload.prompt
-        return metrics.checked(checked, expected, exact=self.settings.dtype == "float32")
+        return metrics.summarize_check(checked, expected, exact=self.settings.dtype == "float32")
 
     def read_seconds(self, rows: int) -> float:
-        """What reading the weights and so many cached rows takes at the canary's rate."""
+        """What reading the weights and so many cached rows takes at the measured bandwidth."""
         total = self.sizes["weight_bytes"] + self.sizes["row_bytes"] * rows
-        return total / self.canary.rate
+        return total / self.bandwidth.rate
 
-    def rounds(self, arms: dict[str, Callable[[], Sample]]) -> list[dict[str, Sample]]:
-        """Interleaved, a look at the canary in each."""
+    def rounds(self, arms: Runs) -> list[dict[str, Sample]]:
+        """Interleaved; the bandwidth is measured in each."""
         s = self.settings
-        return interleave(arms, s.rounds, s.warmups, s.minutes, s.seed, self.canary.read)
+        return interleave(arms, s.rounds, s.warmups, s.minutes, s.seed, self.bandwidth.read)
 
     def measure(self, workload: Workload) -> Finding:
-        """W2, W3, W4: one request, beside one branch at a time and beside the peers."""
-        found = metrics.described(workload)
-        found["check"] = self.check(workload, self.parallel)
-        if found["check"]["refused"]:
-            return found
-        arms: dict[str, Callable[[], Sample]] = {
-            own.name: bind(own, workload) for own in (self.parallel, self.serial)
-        }
-        found["skipped"] = {}
+        """W2, W3, W4: one request, in parallel, one branch at a time, and by the peers."""
+        finding = metrics.describe_workload(workload)
+        finding["check"] = self.check(workload, self.parallel)
+        if finding["check"]["refused"]:
+            return finding
+        arms: Runs = {arm.name: bind(arm, workload) for arm in (self.parallel, self.serial)}
+        finding["skipped"] = {}
         for peer in self.peers:
-            why = peer.refusal(workload)
-            if why is None:
-                arms[peer.name] = bind(peer, workload)
+            if why := peer.refusal(workload):
+                finding["skipped"][peer.name] = why
             else:
-                found["skipped"][peer.name] = why
+                arms[peer.name] = bind(peer, workload)
         widths = sorted({w for w in workload.line.widths() if w > 1})
         if len(widths) > 1:  # unequal lengths: what they cost follows from the steps' times
             for width in widths:
                 arms[f"step {width}"] = bind(self.parallel, steps(workload.prompt, width))
         rounds = self.rounds(arms)
-        found |= metrics.compared(rounds, workload, [p.name for p in self.peers])
+        finding |= metrics.compute_gains(rounds, workload, [p.name for p in self.peers])
         # the cache counted at half of what the serial run feeds
         floor = self.read_seconds(workload.prompt + workload.line.rows // 2)
-        found |= metrics.against_reading(rounds, self.serial.name, floor)
+        finding |= metrics.compute_roofline_share(rounds, self.serial.name, floor)
         if len(widths) > 1:
-            found |= metrics.against_steps(rounds, workload)
-        return found
+            finding |= metrics.compute_step_efficiency(rounds, workload)
+        return finding
 
     def measure_steps(self, prompt: int) -> Finding:
-        """W1: the time of a step by its width."""
+        """W1: the time of a step by its tokens."""
         widths = sorted({1, *self.settings.branches})
-        work = {width: steps(prompt, width) for width in widths}
-        found: Finding = {"workload": "W1", "title": "time of a step", "prompt": prompt}
-        found["check"] = self.check(work[widths[-1]], self.parallel)
-        if found["check"]["refused"]:
-            return found
+        work, tested = {w: steps(prompt, w) for w in widths}, (self.parallel, *self.peers)
+        finding: Finding = {"workload": "W1", "title": "time of a step", "prompt": prompt}
+        finding["check"] = self.check(work[widths[-1]], self.parallel)
+        if finding["check"]["refused"]:
+            return finding
         arms = {
             f"{arm.name} {width}": bind(arm, work[width])
-            for arm in (self.parallel, *self.peers)
+            for arm in tested
             for width in widths
             if (arm.wide or width == 1) and arm.refusal(work[width]) is None
         }
         rounds = self.rounds(arms)
-        names = [arm.name for arm in (self.parallel, *self.peers)]
-        found |= metrics.step_table(rounds, names, widths)
+        finding |= metrics.compute_step_times(rounds, [arm.name for arm in tested], widths)
         floor = self.read_seconds(prompt + work[1].line.rows // 2)
-        return found | metrics.against_reading(rounds, f"{self.parallel.name} 1", floor)
+        return finding | metrics.compute_roofline_share(rounds, f"{self.parallel.name} 1", floor)
 
     def measure_load(self, workload: Workload) -> Finding:
-        """W5: many requests, four rows a pass: freed rows refilled by the next request, or not."""
-        rows = len(self.settings.lengths)
-        found = metrics.described(workload)
-        arms, used = {}, []
+        """W5: many requests, few tokens a pass; the next request refills freed places, or not."""
+        rows, arms = len(self.settings.lengths), {}
+        finding = metrics.describe_workload(workload)
         for name, at_once in (("refill on", len(workload.lines)), ("refill off", 1)):
             limits = replace(self.core.scheduler.limits, max_rows=rows, max_requests=at_once)
-            arm = replace(self.parallel, limits=limits, name=name)
-            found["check"] = self.check(workload, arm)
-            if found["check"]["refused"]:
-                return found
+            arm = self._arm("parallel", name=name, limits=limits)
+            finding["check"] = self.check(workload, arm)
+            if finding["check"]["refused"]:
+                return finding
             arms[name] = bind(arm, workload)
-            used.append(arm)
-        found |= metrics.refilled(self.rounds(arms), workload)
-        for arm in used:  # the next workload's check counts rows
-            arm.loop.scheduler.reset()
-        return found
+        return finding | metrics.compute_refill_gain(self.rounds(arms), workload)
 
     def measure_prefix(self, branches: int) -> Finding:
-        """W6: a step behind a long prompt against the same behind a short one."""
+        """W6: a step after a long prompt against the same after a short one."""
         s = self.settings
         short = steps(s.prompt, branches, warm=True)
         long = at_prompt(short, s.long_prompt)
-        found = metrics.described(long)
-        found["check"] = self.check(long, self.parallel)
-        if found["check"]["refused"]:
-            return found
-        arms, found["skipped"] = {}, {}
-        for arm in (self.parallel, *self.peers):
+        finding = metrics.describe_workload(long)
+        finding["check"] = self.check(long, self.parallel)
+        if finding["check"]["refused"]:
+            return finding
+        arms, finding["skipped"], tested = {}, {}, (self.parallel, *self.peers)
+        for arm in tested:
             for work in (short, long):
                 if why := arm.refusal(work):
-                    found["skipped"][f"{arm.name} {work.prompt}"] = why
+                    finding["skipped"][f"{arm.name} {work.prompt}"] = why
                 elif arm.wide:
                     arms[f"{arm.name} {work.prompt}"] = bind(arm, work)
         rounds = self.rounds(arms)
-        names = [arm.name for arm in (self.parallel, *self.peers)]
-        return found | metrics.lengthened(rounds, names, branches, s.prompt, s.long_prompt)
+        names, lengths = [arm.name for arm in tested], (s.prompt, s.long_prompt)
+        return finding | metrics.compute_prompt_slowdown(rounds, names, branches, *lengths)
 
     def measure_host(self) -> Finding:
-        """W8: forwards of both paths against transformers' bare forward, at 1 and at 8 rows."""
+        """W8: forwards of both paths against transformers' bare forward, with 1 and 8 tokens."""
         s = self.settings
-        found: Finding = {"workload": "W8", "title": "host time of a forward", "prompt": s.prompt}
+        finding: Finding = {"workload": "W8", "title": "host time of a forward", "prompt": s.prompt}
         paths = {}
         for path in ("fast", "general"):
             core = make_core(share_weights(self.plain), path)
             paths[path] = EngineArm(core, "parallel", path, self.words, s.seed)
-            found["check"] = self.check(steps(s.prompt, 8), paths[path])
-            if found["check"]["refused"]:
-                return found
-        arms: dict[str, Callable[[], Sample]] = {}
+            finding["check"] = self.check(steps(s.prompt, 8), paths[path])
+            if finding["check"]["refused"]:
+                return finding
+        arms: Runs = {}
         for width in (1, 8):
             work = steps(s.prompt, width)
-            arms |= {f"{path} {width}": bind(own, work) for path, own in paths.items()}
-            arms[f"HF forward {width}"] = bind(Forward(self.prompts, width), steps(s.prompt, 1))
-        return found | metrics.host_times(self.rounds(arms), (1, 8))
+            arms |= {f"{path} {width}": bind(arm, work) for path, arm in paths.items()}
+            arms[f"HF forward {width}"] = bind(ForwardArm(self.prompts, width), steps(s.prompt, 1))
+        return finding | metrics.compute_host_shares(self.rounds(arms), (1, 8))
 
-    def machine(self) -> Finding:
+    def machine(self) -> dict[str, Any]:
         """What was measured with: for the head of a report."""
         facts = {name: version(name) for name in ("torch", "transformers")}
         assert isinstance(self.core.runner, Runner)
-        path = type(self.core.runner.model).__name__
-        return {**asdict(self.settings), **facts, "forward": path, **self.canary.report()}
+        facts["forward"] = type(self.core.runner.model).__name__
+        return {**asdict(self.settings), **facts, **self.bandwidth.report()}
 
 
 def bind(arm: Arm, workload: Workload) -> Callable[[], Sample]:

@@ -6,7 +6,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, NamedTuple, TypeVar
 
@@ -27,7 +27,7 @@ class Span(NamedTuple):
         return Span(self.cpu + other.cpu, self.wall + other.wall)
 
 
-NOTHING = Span(0.0, 0.0)
+ZERO = Span(0.0, 0.0)
 
 
 def now() -> Span:
@@ -42,19 +42,19 @@ def since(begin: Span) -> Span:
 
 
 @dataclass(slots=True)
-class Canary:
-    """Reads the same memory again and again, `size` bytes: the rate is what a step could reach
-    that did nothing but read the weights, and its spread says what else the machine did."""
+class BandwidthProbe:
+    """Reads the same `size` bytes again and again. The rate is what a step could reach that did
+    nothing but read the weights; its spread says what else the machine did."""
 
     size: int = 2**30
     rates: list[float] = field(default_factory=list)  # bytes a CPU second
     _block: Any = field(init=False)
-    _before: Any = field(init=False)
-    _load: float = field(init=False)
+    _times_before: Any = field(init=False)
+    _load_before: float = field(init=False)
 
     def __post_init__(self) -> None:
         self._block = torch.ones(self.size // 4)
-        self._before, self._load = psutil.cpu_times(), os.getloadavg()[0]
+        self._times_before, self._load_before = psutil.cpu_times(), os.getloadavg()[0]
         self.read()
 
     def read(self) -> None:
@@ -73,20 +73,20 @@ class Canary:
         """gb_per_second; spread: the worst rate's distance from the best, as a share of it; load
         average at the beginning and now; steal: share of CPU time that the host took."""
         times = psutil.cpu_times()
-        passed = sum(times) - sum(self._before)
-        stolen = getattr(times, "steal", 0.0) - getattr(self._before, "steal", 0.0)
+        passed = sum(times) - sum(self._times_before)
+        stolen = getattr(times, "steal", 0.0) - getattr(self._times_before, "steal", 0.0)
         spread = 1 - min(self.rates) / max(self.rates)
         return {
             "gb_per_second": self.rate / 1e9,
             "spread": spread,
             "noisy": spread > NOISY,
-            "load": [self._load, os.getloadavg()[0]],
+            "load": [self._load_before, os.getloadavg()[0]],
             "steal": stolen / passed if passed else 0.0,
         }
 
 
 Result = TypeVar("Result")
-FEWEST = 3  # rounds, however little time there is
+MIN_ROUNDS = 3  # however little time there is
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +96,6 @@ class Quartiles:
     median: float
     low: float
     high: float
-
-    def as_dict(self) -> dict[str, float]:
-        """For JSON."""
-        return asdict(self)
 
 
 def quartiles(values: Sequence[float]) -> Quartiles:
@@ -127,22 +123,22 @@ def interleave(
 ) -> list[dict[str, Result]]:
     """Results of every arm in every round, warm-ups left out; `between` is called in each round.
 
-    No round is begun after `minutes`, but FEWEST are made whatever they take.
+    No round is begun after `minutes`, but MIN_ROUNDS are made whatever they take.
     """
     rng, begin = random.Random(seed), time.monotonic()
-    found: list[dict[str, Result]] = []
+    rounds_so_far: list[dict[str, Result]] = []
     for number in range(-warmups, rounds):
         late = minutes is not None and time.monotonic() - begin > 60 * minutes
-        if late and min(FEWEST, rounds) <= len(found):
+        if late and min(MIN_ROUNDS, rounds) <= len(rounds_so_far):
             break
         if late and number < 0:
             continue
         between()
         results = {name: arms[name]() for name in rng.sample(list(arms), len(arms))}
         if number >= 0:
-            found.append({name: results[name] for name in arms})
+            rounds_so_far.append({name: results[name] for name in arms})
         _tell(f"round {number + 1} of {rounds}" if number >= 0 else "warm-up")
-    return found
+    return rounds_so_far
 
 
 def _tell(line: str) -> None:

@@ -1,6 +1,6 @@
-"""Others that decode the same workloads with the same weights: transformers, in three ways.
+"""Peers that decode the same workloads with the same weights: transformers, in three ways.
 
-They draw their own tokens: as many as the workload says, and with random weights any are as good.
+They sample what they like, as many tokens as the workload says: weights are random anyway.
 The paper's way, a forward under a 4-D mask, is an engine of ours over the oracle's runner.
 """
 
@@ -15,10 +15,10 @@ from transformers.generation.streamers import BaseStreamer
 from pinfer.bench.engine_arm import Sample, Step
 from pinfer.bench.models import row_bytes
 from pinfer.bench.oracle import copy_cache
-from pinfer.bench.timing import NOTHING, Span, now, since
+from pinfer.bench.timing import ZERO, Span, now, since
 from pinfer.bench.workload import Vocabulary, Workload
 
-MOST_CACHE = 3 * 2**30  # bytes of copied prompts that a batch may hold
+MAX_CACHE_BYTES = 3 * 2**30  # of copied prompts that a batch may hold
 
 
 class Arm(Protocol):
@@ -28,7 +28,7 @@ class Arm(Protocol):
 
     @property
     def wide(self) -> bool:
-        """Whether branches are decoded side by side."""
+        """Whether branches are decoded in parallel."""
         ...
 
     def refusal(self, workload: Workload) -> str | None:
@@ -40,8 +40,8 @@ class Arm(Protocol):
         ...
 
 
-class Stamps(BaseStreamer):
-    """When `generate` had each token; the first stamp is its prompt's."""
+class TokenTimes(BaseStreamer):
+    """When `generate` had each token; the first is its prompt's."""
 
     def __init__(self) -> None:
         self.times: list[Span] = []
@@ -54,36 +54,36 @@ class Stamps(BaseStreamer):
         """Nothing more comes."""
 
     def steps(self, width: int, forked: bool, first: int) -> list[Step]:
-        """The passes between tokens, from the one behind stamp `first` on."""
+        """The passes between tokens, from the one after token `first` on."""
         pairs = zip(self.times[first:], self.times[first + 1 :], strict=False)
         spans = [Span(b.cpu - a.cpu, b.wall - a.wall) for a, b in pairs]
         return [Step(width, width, forked, span, span) for span in spans]
 
 
 @dataclass(slots=True)
-class Prompts:
+class PromptCaches:
     """A plain model, and its caches of prompts by their length, but for the last token."""
 
     model: Any
     words: Vocabulary
     seed: int = 0
-    kept: dict[int, tuple[Any, Span]] = field(default_factory=dict)
+    by_length: dict[int, tuple[Any, Span]] = field(default_factory=dict)
 
     @torch.inference_mode()
     def get(self, workload: Workload) -> tuple[Tensor, Any, Span]:
         """Token ids (1, prompt), a cache that may be extended, and what its prefill took."""
         ids = torch.tensor([workload.prompt_ids(self.words, self.seed)])
-        if workload.prompt not in self.kept:
+        if workload.prompt not in self.by_length:
             cache = DynamicCache(config=self.model.config)
             begin = now()
             self.model(ids[:, :-1], past_key_values=cache, logits_to_keep=1)
-            self.kept[workload.prompt] = cache, since(begin)
-        cache, took = self.kept[workload.prompt]
+            self.by_length[workload.prompt] = cache, since(begin)
+        cache, took = self.by_length[workload.prompt]
         return ids, copy_cache(cache, ids.shape[1] - 1), took
 
-    def generate(self, ids: Tensor, cache: Any, count: int) -> tuple[Tensor, Stamps]:
+    def generate(self, ids: Tensor, cache: Any, count: int) -> tuple[Tensor, TokenTimes]:
         """`count` more tokens of each row; the cache holds all but the last token of `ids`."""
-        stamps = Stamps()
+        arrivals = TokenTimes()
         config = GenerationConfig(
             max_new_tokens=count, do_sample=False, pad_token_id=0, use_cache=True
         )
@@ -92,18 +92,18 @@ class Prompts:
             attention_mask=torch.ones_like(ids),
             past_key_values=cache,
             generation_config=config,
-            streamer=stamps,
+            streamer=arrivals,
         )
         made = out.shape[1] - ids.shape[1]
         assert made == count, f"generate made {made} tokens, asked for {count}"
-        return out, stamps
+        return out, arrivals
 
 
 @dataclass(slots=True)
-class Generate:
+class GenerateArm:
     """`generate`, one token after another: what the field's users run."""
 
-    prompts: Prompts
+    prompts: PromptCaches
     name: str = "HF generate"
     wide: bool = False
 
@@ -112,40 +112,40 @@ class Generate:
         return "one request" if len(workload.lines) > 1 else None
 
     def run(self, workload: Workload) -> Sample:
-        """As many tokens as the workload draws, all in one line."""
+        """As many tokens as the workload samples, all in one line."""
         ids, cache, prefill = self.prompts.get(workload)
-        count = workload.line.drawn
-        _, stamps = self.prompts.generate(ids, cache, count + 1)
-        begin, end = stamps.times[1], stamps.times[-1]
+        count = workload.line.sampled
+        _, arrivals = self.prompts.generate(ids, cache, count + 1)
+        begin, end = arrivals.times[1], arrivals.times[-1]
         took = Span(end.cpu - begin.cpu, end.wall - begin.wall)
-        return Sample(prefill, took, count, tuple(stamps.steps(1, False, 1)))
+        return Sample(prefill, took, count, tuple(arrivals.steps(1, False, 1)))
 
 
 @dataclass(slots=True)
-class Batch:
+class BatchArm:
     """`generate` on a batch of the branches, their prefix copied into each row. Rows stay until the
-    longest has ended. The trunk goes on behind the first branch: it reads no other."""
+    longest has ended. The trunk goes on after the first branch: it reads no other."""
 
-    prompts: Prompts
+    prompts: PromptCaches
     name: str = "HF batch"
     wide: bool = True
 
     def refusal(self, workload: Workload) -> str | None:
-        """No nested forks, no requests side by side, no more memory than MOST_CACHE."""
+        """No nested forks, no requests in parallel, no more memory than MAX_CACHE_BYTES."""
         if len(workload.lines) > 1:
             return "one request"
         if workload.line.nested:
             return "no nested forks"
         rows = max((len(branches) for branches in workload.line.forks()), default=1)
         held = rows * (workload.prompt + workload.line.passes) * row_bytes(self.prompts.model)
-        if held > MOST_CACHE:
+        if held > MAX_CACHE_BYTES:
             return f"{held / 2**30:.1f} GiB of cache"
         return None
 
     def run(self, workload: Workload) -> Sample:
         """Trunk, branches as rows, trunk."""
         ids, cache, prefill = self.prompts.get(workload)
-        decode, steps, first = NOTHING, [], 1  # the first token is the prompt's
+        decode, steps, first = ZERO, [], 1  # the first token is the prompt's
         for part in workload.line.parts:
             begin, width = now(), 1
             count = part if isinstance(part, int) else max(line.passes for line in part)
@@ -155,23 +155,23 @@ class Batch:
                 width = len(part)
                 cache.batch_repeat_interleave(width)
                 ids = ids.repeat(width, 1)
-            ids, stamps = self.prompts.generate(ids, cache, count + first)
-            steps += stamps.steps(width, width > 1, 1 if first else 0)
+            ids, arrivals = self.prompts.generate(ids, cache, count + first)
+            steps += arrivals.steps(width, width > 1, 1 if first else 0)
             if width > 1:
                 ids = ids[:1]
                 cache.batch_select_indices(torch.tensor([0]))
             if first:
-                begin, first = stamps.times[1], 0
+                begin, first = arrivals.times[1], 0
             end = now()
             decode = decode.plus(Span(end.cpu - begin.cpu, end.wall - begin.wall))
-        return Sample(prefill, decode, workload.line.drawn, tuple(steps))
+        return Sample(prefill, decode, workload.line.sampled, tuple(steps))
 
 
 @dataclass(slots=True)
-class Forward:
+class ForwardArm:
     """Bare forwards of `width` rows under a mask made in advance, for the time of the host."""
 
-    prompts: Prompts
+    prompts: PromptCaches
     width: int
     name: str = "HF forward"
     wide: bool = True
@@ -186,16 +186,16 @@ class Forward:
         ids, cache, prefill = self.prompts.get(workload)
         held, width, count = ids.shape[1] - 1, self.width, workload.line.passes
         last = held + width * count
-        own = torch.arange(held, last) - held
+        fed = torch.arange(last - held)
         mask = torch.ones(1, 1, width, last, dtype=torch.bool)
-        mask[0, 0, :, held:] = own % width == torch.arange(width)[:, None]
+        mask[0, 0, :, held:] = fed % width == torch.arange(width)[:, None]
         tokens, steps = ids[:, :1].repeat(1, width), []
         for i in range(count):
             positions = torch.full((1, width), held + i)
-            seen = mask[..., : held + width * (i + 1)] if width > 1 else None
+            visible = mask[..., : held + width * (i + 1)] if width > 1 else None
             begin = now()
             self.prompts.model(
-                tokens, position_ids=positions, attention_mask=seen, past_key_values=cache
+                tokens, position_ids=positions, attention_mask=visible, past_key_values=cache
             )
             took = since(begin)
             steps.append(Step(width, width, width > 1, took, took))

@@ -25,10 +25,10 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What one lane draws, in turn: so many tokens, or the lines of a fork's branches.
+    """What one lane samples, in turn: so many tokens, or the lines of a fork's branches.
 
     Tokens before a fork count its outline, a branch's last ones its end. The end of the text comes
-    on top: it is drawn with the last token's pass, and never fed.
+    on top: it is sampled with the last token's pass, and never fed.
     """
 
     parts: "tuple[int | tuple[Line, ...], ...]"
@@ -38,13 +38,13 @@ class Line:
         assert kinds == [i % 2 == 0 for i in range(len(kinds) | 1)], "tokens, fork, tokens, …"
 
     @property
-    def drawn(self) -> int:
-        """Tokens drawn, branches included: passes where one branch is decoded at a time."""
+    def sampled(self) -> int:
+        """Tokens sampled, branches included: passes where one branch is decoded at a time."""
         return sum(self.widths())
 
     @property
     def passes(self) -> int:
-        """Tokens that wait for one another: passes where branches are decoded side by side."""
+        """Tokens that wait for one another: passes where branches are decoded in parallel."""
         return len(self.widths())
 
     @property
@@ -56,15 +56,15 @@ class Line:
         )
 
     def widths(self) -> list[int]:
-        """How many lanes are drawn from, pass by pass."""
-        found: list[int] = []
+        """How many lanes are sampled, pass by pass."""
+        widths: list[int] = []
         for part in self.parts:
             if isinstance(part, int):
-                found += [1] * part
+                widths += [1] * part
             else:
-                both = zip_longest(*(line.widths() for line in part), fillvalue=0)
-                found += [sum(lanes) for lanes in both]
-        return found
+                branches = zip_longest(*(line.widths() for line in part), fillvalue=0)
+                widths += [sum(lanes) for lanes in branches]
+        return widths
 
     def forks(self) -> list[tuple["Line", ...]]:
         """Its blocks, without those of its branches."""
@@ -78,7 +78,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Requests behind prompts of `prompt` random tokens. `warm`: the prompt is fed once and kept,
+    """Requests after prompts of `prompt` random tokens. `warm`: the prompt is fed once and kept,
     as it would be too long to be fed in every round."""
 
     name: str
@@ -141,22 +141,26 @@ def steps(prompt: int, branches: int, tokens: int = 24, warm: bool = False) -> W
 
 
 def script(line: Line, vocabulary: Vocabulary, rng: random.Random) -> dict[Path, list[int]]:
-    """The tokens that each lane of a request draws; RequestError where a line has no room for an
+    """The tokens that each lane of a request samples; RequestError where a line has no room for an
     outline or an end."""
-    found: dict[Path, list[int]] = {}
-    _write(line, (), vocabulary, rng, found)
-    found[()].append(vocabulary.end_of_text)
-    return found
+    tokens: dict[Path, list[int]] = {}
+    _write(line, (), vocabulary, rng, tokens)
+    tokens[()].append(vocabulary.end_of_text)
+    return tokens
 
 
 def _write(
-    line: Line, path: Path, vocabulary: Vocabulary, rng: random.Random, found: dict[Path, list[int]]
+    line: Line,
+    path: Path,
+    vocabulary: Vocabulary,
+    rng: random.Random,
+    scripts: dict[Path, list[int]],
 ) -> None:
     markers, tokens = vocabulary.markers, []
     for i, part in enumerate(line.parts):
         if not isinstance(part, int):
             for b, inner in enumerate(part):
-                _write(inner, (*path, (i // 2, b)), vocabulary, rng, found)
+                _write(inner, (*path, (i // 2, b)), vocabulary, rng, scripts)
             continue
         last, use = i + 1 == len(line.parts), "the text"
         tail: list[int] = []
@@ -170,21 +174,21 @@ def _write(
             raise RequestError(f"{part} tokens: expected {len(tail)} or more, for {use}")
         words = [rng.randrange(vocabulary.words) for _ in range(part - len(tail))]
         tokens += [*words, *tail]
-    found[path] = tokens
+    scripts[path] = tokens
 
 
 def budget(line: Line, after: int = 1) -> int:
     """Tokens that must be allowed so that no branch is cut short: at a fork each of n branches gets
-    an nth of what is left. after: drawn behind the line, such as the end of the text."""
+    an nth of what is left. after: sampled after the line, such as the end of the text."""
     for part in reversed(line.parts):
         if isinstance(part, int):
             after += part
         else:
-            used = sum(inner.drawn for inner in part)
+            used = sum(inner.sampled for inner in part)
             after = max(after + used, len(part) * max(budget(inner, 0) for inner in part))
     return after
 
 
 def at_prompt(workload: Workload, prompt: int) -> Workload:
-    """The same requests behind another prompt."""
+    """The same requests after another prompt."""
     return replace(workload, prompt=prompt)

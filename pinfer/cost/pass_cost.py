@@ -62,7 +62,7 @@ class PassCost:
         return min(sums, key=lambda n: self(n) / n, default=live) - live
 
     def gain(self, branches: int) -> float:
-        """How many times as many tokens a second `branches` rows draw as one."""
+        """How many times as many tokens a second `branches` rows sample as one."""
         return branches * self(1) / self(branches)
 
     def break_even(self, branches: int, topic_tokens: int = 4) -> int | None:
@@ -70,8 +70,8 @@ class PassCost:
         text in one line; None if there is none.
 
         With B branches of l tokens under topics of t, the line has B (t + l) rows, each a pass of
-        its own: B (t + l) T(1). The fork has its marker and B topics with theirs, drawn one by one,
-        (1 + B (1 + t)) T(1); one pass for spawn and headers, T(1 + B (1 + t)); l passes of
+        its own: B (t + l) T(1). The fork has its marker and B topics with theirs, sampled one by
+        one, (1 + B (1 + t)) T(1); one pass for spawn and headers, T(1 + B (1 + t)); l passes of
         B rows; and one for the ends and the join, T(B + 1). So it pays from
         l (B T(1) - T(B)) > (1 + B) T(1) + T(1 + B (1 + t)) + T(B + 1) on.
         """

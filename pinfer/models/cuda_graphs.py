@@ -43,7 +43,7 @@ class GraphShape:
         """The smallest that holds a plan; None where it must not be captured: parts or groups that
         are computed as products, no sequences, or too many rows."""
         count, max_spans = plan.merge.index.shape
-        if plan.others or plan.sequences is None or count > ROWS[-1]:
+        if plan.masked or plan.groups or plan.sequences is None or count > ROWS[-1]:
             return None
         rows = next(r for r in ROWS if r >= count)
         return cls(rows, room(len(plan.sequences.used)), room(max_spans))
@@ -126,12 +126,12 @@ class CudaGraphModel:
 
     def __init__(self, model: FastModel, make_capture: Callable[[], Capture] | None = None) -> None:
         self.model, self.make_capture = model, make_capture or CudaCapture
-        self.layers, self.device = len(model.blocks), model.embed.weight.device
+        self.layers, self.device = model.layers, model.embed.weight.device
         self.captured: dict[GraphShape, CapturedStep] = {}
         self._pool_key: tuple[int, ...] = ()
         self._capture: Capture
-        groups = {block.heads // block.kv_heads for block in model.blocks}
-        windows = any(block.window is not None for block in model.blocks)
+        groups = {x.heads // x.kv_heads for x in model.decoder_layers}
+        windows = any(x.window is not None for x in model.decoder_layers)
         self._groups = None if windows or len(groups) > 1 else groups.pop()
 
     def __call__(self, batch: PassInput) -> Tensor:

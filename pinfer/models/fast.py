@@ -22,7 +22,7 @@ FAMILY = ("llama", "mistral", "qwen2", "qwen3")
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class DecoderLayer:
     """One decoder layer: rows (R, hidden) in and out."""
 
     index: int
@@ -31,10 +31,10 @@ class Block:
     dim: int
     scale: float
     window: int | None
-    before: Norm
+    input_norm: Norm
     query_norm: Norm | None
     key_norm: Norm | None
-    after: Norm
+    mlp_norm: Norm
     qkv: Linear
     out: Linear
     gate_up: Linear
@@ -44,16 +44,16 @@ class Block:
         self, x: Tensor, cos: Tensor, sin: Tensor, view: View, adapter: RowAdapter | None = None
     ) -> Tensor:
         """cos and sin are (R, 1, dim); sin is negative in its first half."""
-        qkv = self._linear("qkv", self.before(x), adapter).view(len(x), -1, self.dim)
+        qkv = self._linear("qkv", self.input_norm(x), adapter).view(len(x), -1, self.dim)
         rotated, values = qkv[:, : -self.kv_heads], qkv[:, -self.kv_heads :]
         if self.query_norm is not None and self.key_norm is not None:
             query, keys = rotated[:, : self.heads], rotated[:, self.heads :]
             rotated = torch.cat((self.query_norm(query), self.key_norm(keys)), 1)
         rotated = torch.addcmul(rotated * cos, rotated.roll(self.dim // 2, -1), sin)
         query, keys = rotated[:, : self.heads], rotated[:, self.heads :]
-        seen = attend(self.index, query, keys, values, view, scale=self.scale, window=self.window)
-        x = x + self._linear("out", seen.reshape(len(x), -1), adapter)
-        gate, up = self._linear("gate_up", self.after(x), adapter).chunk(2, -1)
+        out = attend(self.index, query, keys, values, view, scale=self.scale, window=self.window)
+        x = x + self._linear("out", out.reshape(len(x), -1), adapter)
+        gate, up = self._linear("gate_up", self.mlp_norm(x), adapter).chunk(2, -1)
         return x + self._linear("down", silu(gate).mul_(up), adapter)
 
     def _linear(self, name: str, x: Tensor, adapter: RowAdapter | None) -> Tensor:
@@ -67,12 +67,12 @@ class FastModel:
     """What a runner calls instead of the model: a pass in, logits out."""
 
     def __init__(self, model: Any) -> None:
-        """Reads the weights of `model`, whose own layers stay usable until `drop_plain`."""
+        """Reads the weights of `model`. Its layers stay usable until `drop_unpacked_weights`."""
         inner = model.model
         self.layers: int = len(inner.layers)
         self.device: torch.device = inner.embed_tokens.weight.device
         self.embed, self.rotary = inner.embed_tokens, inner.rotary_emb
-        self.blocks = [make_block(layer, i) for i, layer in enumerate(inner.layers)]
+        self.decoder_layers = [make_layer(layer, i) for i, layer in enumerate(inner.layers)]
         self.norm = make_norm(inner.norm)
         self.head = packed(model.lm_head.weight.detach(), model.lm_head.bias)
 
@@ -82,12 +82,12 @@ class FastModel:
         cos, sin = (t[0, :, None] for t in self.rotary(x[None], batch.positions[None]))
         first, second = sin.chunk(2, -1)
         sin = torch.cat((-first, second), -1)
-        for block in self.blocks:
-            x = block(x, cos, sin, batch.view, batch.adapter)
+        for layer in self.decoder_layers:
+            x = layer(x, cos, sin, batch.view, batch.adapter)
         return self.head(self.norm(x[batch.logits_indices]))
 
 
-def drop_plain(model: Any) -> None:
+def drop_unpacked_weights(model: Any) -> None:
     """Let go of the matrices of `model`, once a `FastModel` holds them packed or fused; its own
     layers cannot run any more."""
     for layer in _linears(model):
@@ -95,7 +95,7 @@ def drop_plain(model: Any) -> None:
 
 
 def is_family(model: Any) -> bool:
-    """Whether the model's layers are built as `Block` computes them."""
+    """Whether the model's layers are built as `DecoderLayer` computes them."""
     config = model.config
     return (
         config.model_type in FAMILY
@@ -106,11 +106,11 @@ def is_family(model: Any) -> bool:
 
 def _linears(model: Any) -> list[Any]:
     attention, mlp = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
-    found = [getattr(x.self_attn, n) for x in model.model.layers for n in attention]
-    return [*found, *(getattr(x.mlp, n) for x in model.model.layers for n in mlp), model.lm_head]
+    linears = [getattr(x.self_attn, n) for x in model.model.layers for n in attention]
+    return [*linears, *(getattr(x.mlp, n) for x in model.model.layers for n in mlp), model.lm_head]
 
 
-def make_block(layer: Any, index: int) -> Block:
+def make_layer(layer: Any, index: int) -> DecoderLayer:
     """The weights of one of transformers' decoder layers."""
     attention, mlp = layer.self_attn, layer.mlp
     dim, config = attention.head_dim, attention.config
@@ -118,17 +118,17 @@ def make_block(layer: Any, index: int) -> Block:
     if config.model_type == "mistral":
         window = config.sliding_window
     normed = hasattr(attention, "q_norm")
-    return Block(
+    return DecoderLayer(
         index=index,
         heads=config.num_attention_heads,
         kv_heads=config.num_key_value_heads,
         dim=dim,
         scale=attention.scaling,
         window=window,
-        before=make_norm(layer.input_layernorm),
+        input_norm=make_norm(layer.input_layernorm),
         query_norm=make_norm(attention.q_norm) if normed else None,
         key_norm=make_norm(attention.k_norm) if normed else None,
-        after=make_norm(layer.post_attention_layernorm),
+        mlp_norm=make_norm(layer.post_attention_layernorm),
         qkv=fuse([attention.q_proj, attention.k_proj, attention.v_proj]),
         out=fuse([attention.o_proj]),
         gate_up=fuse([mlp.gate_proj, mlp.up_proj]),

@@ -7,15 +7,11 @@ serves what the fast path does not, and is what that one must equal.
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pbranch.errors import ModelError
 from pinfer.attention.transformers_hook import ATTENTION_NAME, register
 from pinfer.execution.forward import PassInput
-from pinfer.models.linear import fuse
-from pinfer.models.norm import make_norm
-
-Leaf = tuple[nn.Module, str, nn.Module]  # a module, the name of a child, and the child
 
 
 class GeneralModel:
@@ -45,42 +41,3 @@ class GeneralModel:
             logits_to_keep=batch.logits_indices,
             branch_view=batch.view,
         ).logits[0]
-
-
-def lighten(model: nn.Module) -> list[Leaf]:
-    """Put plain functions in the place of linear layers, packed where that pays, and of RMS norms;
-    returns what stood there, for `restore`. Calling a module takes longer than a small product."""
-    found = [
-        (parent, name, child)
-        for parent in model.modules()
-        if not isinstance(parent, nn.ModuleList | nn.Sequential)
-        for name, child in parent.named_children()
-    ]
-    replaced = []
-    for parent, name, child in found:
-        quick = _quick(child)
-        if quick is not None:
-            del parent._modules[name]
-            parent.__dict__[name] = quick
-            replaced.append((parent, name, child))
-    return replaced
-
-
-def restore(leaves: list[Leaf]) -> None:
-    """Undo `lighten`."""
-    for parent, name, child in leaves:
-        del parent.__dict__[name]
-        parent._modules[name] = child
-
-
-def _quick(module: nn.Module) -> Any:
-    """A function that does what `module` does, or None."""
-    if type(module) is nn.Linear:
-        return fuse([module])
-    weight, eps = getattr(module, "weight", None), getattr(module, "variance_epsilon", None)
-    if weight is None or eps is None or any(module.children()):
-        return None
-    norm = make_norm(module)
-    x = torch.linspace(-2, 3, len(weight), device=weight.device, dtype=weight.dtype)[None]
-    with torch.inference_mode():  # a norm of another kind keeps its own code
-        return norm if torch.allclose(norm(x), module(x), rtol=1e-2, atol=1e-2) else None

@@ -12,15 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-WORTH = 2**20  # bytes of a matrix from which on packing pays: a packed product costs more to call
-ROWS = (
-    8  # that oneDNN packs for: for one row it may keep the plain layout, and two then cost double
-)
+PACK_ABOVE_BYTES = 2**20  # of a matrix; below, a packed product costs more to call than it saves
+# that oneDNN packs for. For one row it may keep the plain layout, and two rows then cost double
+PACKED_ROWS = 8
 Linear = Callable[[Tensor], Tensor]  # (rows, in) -> (rows, out)
 
 
 def fuse(layers: Sequence[torch.nn.Linear]) -> Linear:
-    """One product for layers that read the same rows; their outputs stand side by side.
+    """One product for layers that read the same rows; their outputs stand next to each other.
 
     Where it is not packed, the layers go on with slices of the one matrix: nothing is held twice.
     """
@@ -36,35 +35,36 @@ def fuse(layers: Sequence[torch.nn.Linear]) -> Linear:
 
 def packed(weight: Tensor, bias: Tensor | None = None) -> Linear:
     """rows @ weight.T + bias; weight (out, in). Packed where that is possible and pays."""
-    if is_low(weight):
-        return partial(multiply_low, weight, bias)
+    if prefers_swapped_gemm(weight):
+        return partial(swapped_gemm, weight, bias)
     if not packs(weight):
         return lambda rows: linear(rows, weight, bias)
     ops = torch.ops.mkldnn
-    inner = ops._reorder_linear_weight(weight, ROWS)
-    return lambda rows: ops._linear_pointwise(rows, inner, bias, "none", [], "")
+    reordered = ops._reorder_linear_weight(weight, PACKED_ROWS)
+    return lambda rows: ops._linear_pointwise(rows, reordered, bias, "none", [], "")
 
 
 def packs(weight: Tensor) -> bool:
     """Whether a matrix is packed."""
-    worth = weight.nbytes >= WORTH and can_pack(weight.device, weight.dtype)
-    return worth and not is_low(weight)
+    pays = weight.nbytes >= PACK_ABOVE_BYTES and can_pack(weight.device, weight.dtype)
+    return pays and not prefers_swapped_gemm(weight)
 
 
-def is_low(weight: Tensor) -> bool:
-    """Whether a matrix is left as it is for `multiply_low`: wider than high, on a CPU with AVX2
-    alone. Packed it took 5 to 35 % longer there for 1 to 16 rows (896 x 4864 on a Zen 3); a higher
-    one takes less time packed where the rows are two or three."""
-    out, inner = weight.shape
-    if inner <= out or weight.nbytes < WORTH or weight.dtype != torch.float32:
+def prefers_swapped_gemm(weight: Tensor) -> bool:
+    """Whether `swapped_gemm` is faster than a packed product: for a float32 matrix (out, in) with
+    more inputs than outputs, on a CPU that has AVX2 and no AVX-512."""
+    # Measured on a Zen 3 with 896 x 4864: packed it took 5 to 35 % longer, for 1 to 16 rows. A
+    # matrix with more outputs than inputs takes less time packed, for two or three rows.
+    outputs, inputs = weight.shape
+    if inputs <= outputs or weight.nbytes < PACK_ABOVE_BYTES or weight.dtype != torch.float32:
         return False
-    alone = torch.backends.cpu.get_cpu_capability() == "AVX2"
-    return alone and can_pack(weight.device, weight.dtype)
+    avx2_only = torch.backends.cpu.get_cpu_capability() == "AVX2"
+    return avx2_only and can_pack(weight.device, weight.dtype)
 
 
-def multiply_low(weight: Tensor, bias: Tensor | None, rows: Tensor) -> Tensor:
-    """rows (..., in) @ weight.T + bias. More than one row stand where oneDNN has its weights, and
-    the matrix where it has its rows: what it holds in registers is then the small one."""
+def swapped_gemm(weight: Tensor, bias: Tensor | None, rows: Tensor) -> Tensor:
+    """rows (..., in) @ weight.T + bias. With more than one row the operands are swapped: the rows
+    stand where oneDNN expects weights, so that it holds the smaller matrix in registers."""
     flat = rows.reshape(-1, rows.shape[-1])
     if len(flat) == 1:
         return linear(rows, weight, bias)
@@ -81,9 +81,8 @@ def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
     rows = weight[:3].clone()
     try:
         ops = torch.ops.mkldnn
-        found = ops._linear_pointwise(
-            rows, ops._reorder_linear_weight(weight, ROWS), None, "none", [], ""
-        )
+        reordered = ops._reorder_linear_weight(weight, PACKED_ROWS)
+        product = ops._linear_pointwise(rows, reordered, None, "none", [], "")
     except (RuntimeError, AttributeError, NotImplementedError):
         return False
-    return torch.allclose(found, rows @ weight.T, rtol=1e-2, atol=1e-2)
+    return torch.allclose(product, rows @ weight.T, rtol=1e-2, atol=1e-2)

@@ -17,15 +17,16 @@ class Norm:
     weight: Tensor
     eps: float
     root: Tensor  # sqrt(n * eps), a number
-    grown: Tensor  # weight * sqrt(n)
+    scaled_weight: Tensor  # weight * sqrt(n)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Same shape and dtype as `x`."""
         if x.is_cuda:
             return rms_norm(x, self.weight.shape, self.weight, self.eps)
-        if x.dtype != self.grown.dtype:
-            return self(x.to(self.grown.dtype)).to(x.dtype)
-        return (x * self.grown).div_(torch.hypot(vector_norm(x, dim=-1, keepdim=True), self.root))
+        if x.dtype != self.scaled_weight.dtype:
+            return self(x.to(self.scaled_weight.dtype)).to(x.dtype)
+        hypotenuse = torch.hypot(vector_norm(x, dim=-1, keepdim=True), self.root)
+        return (x * self.scaled_weight).div_(hypotenuse)
 
 
 def make_norm(module: Any) -> Norm:

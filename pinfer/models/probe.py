@@ -19,8 +19,9 @@ from pinfer.execution.forward import Forward
 from pinfer.execution.runner import Runner
 from pinfer.kv_cache.arena import Arena
 from pinfer.model_spec import ModelSpec
-from pinfer.models.fast import FAMILY, FastModel, drop_plain, is_family
-from pinfer.models.general import GeneralModel, lighten, restore
+from pinfer.models.fast import FAMILY, FastModel, drop_unpacked_weights, is_family
+from pinfer.models.general import GeneralModel
+from pinfer.models.module_bypass import bypass_module_calls, restore_modules
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.request.state import Path
 from pinfer.sampling.scripted import ScriptedSampler
@@ -56,22 +57,22 @@ def choose_path(
             log.warning("path: general, as the fast one fails: %s", e)
         else:
             if owned:
-                drop_plain(model)
+                drop_unpacked_weights(model)
             return fast, row_bytes
     row_bytes = probe(model, backend)
     if owned:
-        _lighten(model, backend)
+        _bypass_module_calls(model, backend)
     return GeneralModel(model), row_bytes
 
 
-def _lighten(model: Any, backend: Backend) -> None:
+def _bypass_module_calls(model: Any, backend: Backend) -> None:
     """Where the model's code takes it."""
     plain = _plain_branches(model)
-    leaves = lighten(model)
+    leaves = bypass_module_calls(model)
     try:
         _compare(model, GeneralModel(model), backend, plain)
     except (ModelError, AttributeError, TypeError) as e:  # its code looks into its layers
-        restore(leaves)
+        restore_modules(leaves)
         log.info("linear layers stay as they are: %s", e)
 
 
@@ -89,14 +90,14 @@ def probe(model: Any, backend: Backend, forward: Forward | None = None) -> int:
 
 def _compare(model: Any, forward: Forward, backend: Backend, plain: list[Tensor]) -> int:
     """Raise ModelError unless branches have the logits `plain`; returns bytes of a cached token."""
-    found, arena = _engine_logits(forward, backend, _MARKERS)
+    branched, arena = _engine_logits(forward, backend, _MARKERS)
     name = type(model).__name__
     if any(keys is None for keys in arena.keys):
         raise ModelError(f"{name}: some layers keep no keys and values, so they cannot be masked")
     # the model's own dtype: under autocast a trainer turns its logits into float32
     half = model.dtype in (torch.bfloat16, torch.float16)
-    for i, (one, many) in enumerate(zip(plain, found, strict=True)):
-        gap = (one.double() - many.double()).abs().max() / one.double().abs().max()
+    for i, (expected, logits) in enumerate(zip(plain, branched, strict=True)):
+        gap = (expected.double() - logits.double()).abs().max() / expected.double().abs().max()
         if not gap <= (0.15 if half else 1e-3):
             raise ModelError(
                 f"{name}: branch {i + 1} of a probe differs from plain decoding by {gap:.1e} of "
@@ -107,7 +108,7 @@ def _compare(model: Any, forward: Forward, backend: Backend, plain: list[Tensor]
 
 
 def _plain_branches(model: Any) -> list[Tensor]:
-    """Logits behind each branch's last word, of its text in one line."""
+    """Logits after each branch's last word, of its text in one line."""
     return [_plain_logits(model, _line(_MARKERS, i)) for i in range(len(_BODIES))]
 
 

@@ -26,7 +26,7 @@ def test_continuous_batching_does_as_much(suite, scripts):
         sample = batching.run(work)
     finally:
         batching.stop()
-    assert len(sample.steps) == work.line.passes and sample.tokens == work.line.drawn
+    assert len(sample.steps) == work.line.passes and sample.tokens == work.line.sampled
     assert sample.decode.cpu > 0
 
 

@@ -10,7 +10,7 @@ import torch
 
 from pinfer import cli
 from pinfer.bench.suite import Settings, Suite
-from pinfer.bench.timing import Canary
+from pinfer.bench.timing import BandwidthProbe
 from tests.support.checkpoints import merge, save_adapter, save_base
 
 torch.set_num_threads(1)
@@ -53,7 +53,7 @@ def suite(base: Any) -> Suite:
         "requests": 3,
     }
     sizes |= {"branches": (2, 3), "lengths": (6, 4, 2), "rounds": 1, "warmups": 0}
-    return Suite(Settings(shape=None, model=str(base), **sizes), canary=Canary(2**20))
+    return Suite(Settings(shape=None, model=str(base), **sizes), bandwidth=BandwidthProbe(2**20))
 
 
 @pytest.fixture

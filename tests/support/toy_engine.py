@@ -110,7 +110,7 @@ def toy_spec(
 
 def pieces(*args: Any, **options: Any) -> torch.Tensor:
     """`sdpa`, which takes no pass for a small one."""
-    with mock.patch.object(sdpa, "SMALL", 0):
+    with mock.patch.object(sdpa, "SINGLE_CALL_BELOW_BYTES", 0):
         return sdpa.attend(*args, **options)
 
 

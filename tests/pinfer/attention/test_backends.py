@@ -104,10 +104,10 @@ def test_half_precision_scores_are_summed_in_float32(dtype):
 def both_ways(query, view):
     """What `sdpa` answers: in pieces, and under one mask."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sdpa, "SMALL", 0)
+        patch.setattr(sdpa, "SINGLE_CALL_BELOW_BYTES", 0)
         pieces = sdpa.attend(query, view, 0, scale=0.5, softcap=None)
     view._derived.clear()
-    assert view.derived(sdpa.find_window) is not None
+    assert view.derived(sdpa.find_small_pass) is not None
     return pieces, sdpa.attend(query, view, 0, scale=0.5, softcap=None)
 
 
@@ -180,8 +180,8 @@ def test_runs_of_one_row_are_bundled(seed, long):
     parts.append(Part(torch.arange(6), 40, 1))  # so that every row sees something
     view = a_view([40] * 6, parts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sdpa, "SHORT", long * 128)  # 2 heads of 4 float64, keys and values
-        rest, bundles = view.derived(sdpa.bundle)
+        patch.setattr(sdpa, "COPY_BELOW_BYTES", long * 128)  # 2 heads of 4 float64, keys and values
+        rest, bundles = view.derived(sdpa.bundle_short_parts)
         query = torch.randn(6, 4, 4, generator=torch.Generator().manual_seed(seed)).double()
         found = both_ways(query, view)
     assert len(rest) + sum(len(b.rows) for b in bundles) == len(parts)

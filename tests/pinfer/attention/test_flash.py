@@ -161,7 +161,7 @@ def test_eight_branches_behind_a_prefix_are_one_call_of_chunks():
     assert plan.sequences.q.tolist() == [0, 32, 64, *range(96, 129, 4)]
     assert plan.sequences.max_q == 32 and plan.sequences.max_k == 1024
     assert plan.rows.tolist() == [*range(8)] * 4
-    assert plan.merge.index.shape == (8, 4) and not plan.others
+    assert plan.merge.index.shape == (8, 4) and not (plan.masked or plan.groups)
 
 
 @given(rows=st.lists(st.integers(0, 4), max_size=12), cut=st.integers(0, 12))

@@ -3,6 +3,7 @@ are called, and a wrong engine gets no speed."""
 
 import random
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from pbranch.format.markers import MarkerIds
 from pinfer.bench import metrics, report
 from pinfer.bench.engine_arm import Sample, Step
 from pinfer.bench.suite import WORKLOADS
-from pinfer.bench.timing import FEWEST, Span, each, interleave, quartiles
+from pinfer.bench.timing import MIN_ROUNDS, Span, each, interleave, quartiles
 from pinfer.bench.workload import (
     Line,
     Vocabulary,
@@ -68,22 +69,22 @@ def test_counts_are_those_of_the_engine():
         parallel, widths, _ = decode(line, "parallel")
         serial, _, _ = decode(line, "serial")
         assert widths == [*line.widths(), 1]  # the end of the text comes last
-        assert (parallel.stats.passes, serial.stats.passes) == (line.passes, line.drawn)
+        assert (parallel.stats.passes, serial.stats.passes) == (line.passes, line.sampled)
         assert parallel.stats.fed == serial.stats.fed == line.rows
         assert parallel.limits == serial.limits == []
 
 
 def test_counts_of_the_workloads():
     """s + the sum of the longest, and s + the sum of all."""
-    assert (equal(512, 4).line.passes, equal(512, 4).line.drawn) == (200, 500)
+    assert (equal(512, 4).line.passes, equal(512, 4).line.sampled) == (200, 500)
     skew = skewed(512, (250, 50, 50, 50)).line
-    assert (skew.passes, skew.drawn, skew.widths().count(4)) == (350, 500, 50)
+    assert (skew.passes, skew.sampled, skew.widths().count(4)) == (350, 500, 50)
     stages = staged(512).line
     assert stages.passes == 4 * 20 + 40 + 60 + 40
-    assert stages.drawn == 4 * 20 + 160 + 3 * 40 + 4 * 20 + 160
+    assert stages.sampled == 4 * 20 + 160 + 3 * 40 + 4 * 20 + 160
     assert [w for w in steps(512, 8).line.widths() if w > 1] == [8] * 24
     many = loaded(512, (9, 6, 3), 4).lines
-    assert [[x.drawn for x in line.forks()[0]] for line in many[:2]] == [[9, 6, 3], [6, 3, 9]]
+    assert [[x.sampled for x in line.forks()[0]] for line in many[:2]] == [[9, 6, 3], [6, 3, 9]]
 
 
 def test_scripts_are_what_is_drawn():
@@ -130,9 +131,11 @@ def test_ratios_are_taken_round_by_round():
         {"own serial": a, "own parallel": b}
         for a, b in zip(sample(4, 30, 8), sample(2, 10, 8), strict=True)
     ]
-    found = metrics.ratio(rounds, metrics.decoding("own serial"), metrics.decoding("own parallel"))
+    found = metrics.compute_ratio(
+        rounds, metrics.get_decode_seconds("own serial"), metrics.get_decode_seconds("own parallel")
+    )
     assert found == {"median": 2.0, "low": 1.5, "high": 2.5}  # of 2, 3, 1; of medians it is 1
-    assert each(rounds, metrics.whole("own serial")).median == 9
+    assert each(rounds, metrics.get_total_seconds("own serial")).median == 9
     assert quartiles([7.0]).high == 7.0
 
 
@@ -149,10 +152,10 @@ def test_efficiency_against_the_steps():
         return Sample(Span(0, 0), Span(cpu, 0), len(widths), steps_of(widths))
 
     work = Workload("W3", "", 8, (line,))
-    one = {"own serial": run([1] * line.drawn), "own parallel": run(line.widths())}
+    one = {"own serial": run([1] * line.sampled), "own parallel": run(line.widths())}
     one |= {f"step {w}": run([1, w, w]) for w in (2, 3)}
-    assert metrics.against_steps([one], work)["of_measured"]["median"] == pytest.approx(1)
-    found = metrics.compared([one], work, [])
+    assert metrics.compute_step_efficiency([one], work)["of_measured"]["median"] == pytest.approx(1)
+    found = metrics.compute_gains([one], work, [])
     assert found["parallel_gain"]["median"] == pytest.approx(25 / (15 + 2 * 1.1 + 2 * 1.3))
     assert found["efficiency"] == pytest.approx(found["parallel_gain"]["median"] / (25 / 19))
     assert found["branch_ideal"] == 2.0
@@ -166,7 +169,7 @@ def test_rounds_are_interleaved():
     assert found == [{name: name for name in "abcd"}] * 6 and len(looks) == 8
     made = ["".join(order[i : i + 4]) for i in range(0, 32, 4)]
     assert {"".join(sorted(x)) for x in made} == {"abcd"} and len(set(made)) > 3
-    assert len(interleave(arms, 6, 2, minutes=0)) == FEWEST
+    assert len(interleave(arms, 6, 2, minutes=0)) == MIN_ROUNDS
 
 
 def test_a_wrong_engine_has_no_speed(suite, monkeypatch):
@@ -222,6 +225,18 @@ def test_findings_of_every_workload(suite):
         assert len("\n".join(report.lines(found))) > 100
 
 
+@pytest.mark.parametrize("first", ["W1", "W4"])
+def test_prompts_of_earlier_workloads_are_forgotten(suite, monkeypatch, first):
+    """They are long enough here to be kept for later requests, in the cache that all arms share."""
+    settings = replace(suite.settings, prompt=40, tokens=22, trunk=22, peers=False)
+    monkeypatch.setattr(suite, "settings", settings)
+    monkeypatch.setattr(suite, "peers", [])
+    found = [*suite.run(first), *suite.run("W5"), *suite.run("W5"), *suite.run(first)]
+    assert [x["check"]["refused"] for x in found] == [None] * 4
+    suite.forget_prompts()
+    assert suite.core.runner.arena.rows == 0
+
+
 def test_stages(suite):
     found = suite.measure(staged(12, tokens=4, trunk=11))
     assert found["check"]["refused"] is None
@@ -244,10 +259,10 @@ def test_peers_do_as_much(suite):
     """Passes and tokens of each peer are those of the workload."""
     work = equal(12, 3, 5, 8)
     one, batch, paper = (peer.run(work) for peer in suite.peers)
-    assert len(one.steps) == work.line.drawn
+    assert len(one.steps) == work.line.sampled
     assert len(paper.steps) == work.line.passes
     assert len([s for s in batch.steps if s.width == 3]) in (4, 5)
-    assert {s.tokens for s in (one, batch, paper)} == {work.line.drawn}
+    assert {s.tokens for s in (one, batch, paper)} == {work.line.sampled}
 
 
 def test_queued_requests_share_their_prompt(suite):

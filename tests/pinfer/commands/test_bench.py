@@ -8,7 +8,7 @@ import pytest
 
 from pinfer import cli
 from pinfer.bench import report
-from pinfer.bench.timing import Canary
+from pinfer.bench.timing import BandwidthProbe
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def bench(monkeypatch, capsys, base):
     def run(*args):
         argv = ["pinfer", "bench", *small.format(base).split(), *args]
         monkeypatch.setattr(sys, "argv", argv)
-        monkeypatch.setattr("pinfer.bench.suite.Canary", lambda: Canary(2**20))
+        monkeypatch.setattr("pinfer.bench.suite.BandwidthProbe", lambda: BandwidthProbe(2**20))
         code = 0
         try:
             cli.main()

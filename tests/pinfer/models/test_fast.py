@@ -9,8 +9,9 @@ from pbranch.errors import ModelError, RequestError
 from pbranch.format.layout import LayoutOptions
 from pinfer.attention.backend import get_backend
 from pinfer.models import fast, linear
-from pinfer.models.fast import FastModel, drop_plain, is_family
-from pinfer.models.general import GeneralModel, lighten, restore
+from pinfer.models.fast import FastModel, drop_unpacked_weights, is_family
+from pinfer.models.general import GeneralModel
+from pinfer.models.module_bypass import bypass_module_calls, restore_modules
 from pinfer.models.norm import make_norm
 from pinfer.models.probe import choose_path, probe
 from tests.conftest import MODEL_KINDS
@@ -100,7 +101,7 @@ def test_weights_are_held_once():
         == attention.v_proj.weight.untyped_storage().data_ptr()
     )
     found = probe(model, SDPA, fast)
-    drop_plain(model)
+    drop_unpacked_weights(model)
     left = {id(p): p.numel() for p in model.model.layers.parameters() if p.dim() == 2}
     assert not sum(left.values()) and model.model.embed_tokens.weight.numel()
     assert found == probe_alone(fast)
@@ -122,7 +123,7 @@ def probe_alone(fast):
 @pytest.mark.parametrize("biased", [False, True])
 def test_packed_products_are_plain_ones(dtype, rows, biased, monkeypatch):
     """Where this machine packs; elsewhere it is the plain product."""
-    monkeypatch.setattr(linear, "WORTH", 0)
+    monkeypatch.setattr(linear, "PACK_ABOVE_BYTES", 0)
     g = torch.Generator().manual_seed(rows)
     wide = [torch.nn.Linear(96, n, bias=biased, dtype=dtype) for n in (64, 32, 32)]
     x = torch.randn(rows, 96, generator=g).to(dtype)
@@ -135,7 +136,7 @@ def test_packed_products_are_plain_ones(dtype, rows, biased, monkeypatch):
 
 @pytest.mark.parametrize("shape", [(1, 640), (2, 640), (1, 3, 640), (1, 1, 640), (2, 5, 640)])
 @pytest.mark.parametrize("biased", [False, True])
-def test_low_matrices_are_multiplied_as_they_are(shape, biased, monkeypatch):
+def test_wide_matrices_are_multiplied_with_swapped_operands(shape, biased, monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     layer = torch.nn.Linear(640, 512, bias=biased)
     x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
@@ -145,12 +146,12 @@ def test_low_matrices_are_multiplied_as_they_are(shape, biased, monkeypatch):
     assert found.is_contiguous()
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     if linear.can_pack(torch.device("cpu"), torch.float32):
-        assert linear.is_low(layer.weight)
+        assert linear.prefers_swapped_gemm(layer.weight)
         assert product.args[0].data_ptr() == layer.weight.data_ptr(), "held twice"
 
 
 def test_a_torch_without_the_operators_multiplies_plainly(monkeypatch):
-    monkeypatch.setattr(linear, "WORTH", 0)
+    monkeypatch.setattr(linear, "PACK_ABOVE_BYTES", 0)
     monkeypatch.setattr(torch.ops, "mkldnn", object())
     weight = torch.randn(64, 96)
     assert not linear.packs(weight)
@@ -183,7 +184,7 @@ def test_norms_are_the_models_own(dtype):
     torch.testing.assert_close(found, norm(x.to(dtype)), rtol=tolerance, atol=tolerance)
 
 
-def test_the_block_stays_small():
+def test_the_decoder_layer_stays_small():
     """It is to be read at one sitting."""
     with open(fast.__file__) as file:
         assert len(file.readlines()) <= 150
@@ -205,15 +206,15 @@ def test_the_engine_frees_what_it_fused(base, adapter, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", [*MODEL_KINDS, "gemma2", "phi3"])
-def test_owned_models_are_lightened(kind):
+def test_owned_models_bypass_module_calls(kind):
     """Linear layers and norms without the cost of a module; the logits of before."""
     model, ids = small(kind), torch.arange(9)[None]
     before = model(ids).logits
-    leaves = lighten(model)
+    leaves = bypass_module_calls(model)
     assert sum(type(child) is torch.nn.Linear for _, _, child in leaves) > 5
     assert not any(type(x) is torch.nn.Linear for x in model.modules())
     torch.testing.assert_close(model(ids).logits, before, rtol=0, atol=1e-4)
-    restore(leaves)
+    restore_modules(leaves)
     assert any(type(x) is torch.nn.Linear for x in model.modules())
     torch.testing.assert_close(model(ids).logits, before, rtol=0, atol=1e-5)
     forward, _ = choose_path(model, SDPA, "general", owned=True)

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from pbranch import console
 from pbranch.errors import ModelError, RequestError
 
 if TYPE_CHECKING:
+    from pinfer.bench.findings import Finding
     from pinfer.bench.suite import Suite
 
 
@@ -95,7 +96,7 @@ def publish(suite: "Suite", names: list[str], as_json: bool, plot: str | None = 
     """Run workloads and print each as it is done; ModelError at the end if one was refused."""
     from pinfer.bench import report
 
-    found: list[dict[str, Any]] = []
+    found: list[Finding] = []
     for name in names:
         for one in suite.run(name):
             if not as_json:

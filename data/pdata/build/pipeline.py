@@ -61,11 +61,23 @@ def build(
     max_words: int | None = None,
     drop_near_duplicates: bool = False,
 ) -> Counts:
-    """Write `out` and its `.rejected.jsonl`; returns the counts of the whole file, resumed or not.
+    """Rewrite linear traces into branch-tagged ones.
 
-    rewriter: in place of the rules, one that waits for a server: `workers` threads call it; judge:
-    measures each block.
-    Raises DataError on a source that cannot be read and on a disk that is full.
+    Args:
+        source: A file, a folder, `hf:DATASET[:SPLIT]`, or `-`.
+        out: FILE.jsonl; what is rejected goes to FILE.rejected.jsonl with its reason.
+        overrides: `role=key` pairs that replace the guess at the source's keys.
+        rewriter: In the place of the rules, one that waits for a server.
+        judge: Measures each block, and may veto it.
+        resume: Go on with what an earlier run has written.
+        workers: Processes; with a rewriter, threads. The result is the same for any number.
+        drop_wrong, max_words, drop_near_duplicates: Reject what these name.
+
+    Returns:
+        The counts of the whole file, resumed or not: in = out + rejected.
+
+    Raises:
+        DataError: The source cannot be read, `out` is one of its files, or the disk is full.
     """
     mapping, files = parse_overrides(overrides), list_files(source)
     check_out(out, files)

@@ -49,14 +49,14 @@ def distill(
 ) -> dict[str, Any]:
     """Write `out` and its `.rejected.jsonl` from lines of `pinfer generate --json`; the counts.
 
-    Reads the file twice: all generations of a prompt are judged before one is kept. Raises
+    Reads the file twice: all generations of a prompt are graded before one is kept. Raises
     DataError on a file that cannot be read and on a disk that is full.
     """
     criteria = criteria or Criteria()
     if str(generations) == "-":
         raise DataError("-: generations are read twice; give a file")
     check_out(out, [generations])
-    best, total = _choose(generations, criteria)
+    best, total = _find_best(generations, criteria)
     counts = Counts()
     with LineFile(out, resume) as kept, LineFile(rejected_path(out), resume) as rejected:
         done = {*_read_origins(out), *_read_origins(rejected_path(out))}
@@ -69,9 +69,9 @@ def distill(
                 rejected.write(dump_rejected(line, outcome))
             else:
                 kept.write(dump_line(outcome))
-    named = counts.as_dict()
-    return {**{key: named[key] for key in ("in", "out", "rejected")},
-            "prompts": len(total), "rejected_by_reason": named["rejected_by_reason"]}  # fmt: skip
+    figures = counts.as_dict()
+    return {**{key: figures[key] for key in ("in", "out", "rejected")},
+            "prompts": len(total), "rejected_by_reason": figures["rejected_by_reason"]}  # fmt: skip
 
 
 def ask(
@@ -116,7 +116,7 @@ def _generate(client: Client, job: tuple[Record, int]) -> str:
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
-def _choose(
+def _find_best(
     generations: Path, criteria: Criteria
 ) -> tuple[dict[str, tuple[int, int]], Counter[str]]:
     """(by prompt: words on the critical path and line of the best, by prompt: how many)."""
@@ -129,7 +129,7 @@ def _choose(
                 continue
             prompt = _identify(row)
             total[prompt] += 1
-            record = _judge(row, "", criteria)
+            record = _read_generation(row, "", criteria)
             if isinstance(record, Record):
                 here = record.meta["critical_words"], line.number
                 best[prompt] = min(best.get(prompt, here), here)
@@ -144,7 +144,7 @@ def _select(
         row = line.parse()
     except DataError as e:
         return Rejection("error", str(e))
-    record = _judge(row, line.origin, criteria)
+    record = _read_generation(row, line.origin, criteria)
     if isinstance(record, Rejection):
         return record
     prompt = _identify(row)
@@ -165,7 +165,7 @@ def _identify(row: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def _judge(row: dict[str, Any], origin: str, criteria: Criteria) -> Record | Rejection:
+def _read_generation(row: dict[str, Any], origin: str, criteria: Criteria) -> Record | Rejection:
     """The record of a generation that may be kept."""
     if row.get("error"):
         return Rejection("error", str(row["error"]))

@@ -83,7 +83,7 @@ def test_pinfer_decodes_a_merged_folder_as_base_and_adapter(adapter, merged):
     from pinfer import Engine, SamplingParams
     from pinfer.models.load import load
 
-    assert load(str(merged)).rules.markers == load(None, str(adapter)).rules.markers
+    assert load(str(merged)).spec.markers == load(None, str(adapter)).spec.markers
     short = SamplingParams(max_new_tokens=24, fork="always")
     together = Engine.from_pretrained(adapter=str(adapter)).generate(["low", "seven"], short)
     alone = Engine.from_pretrained(str(merged)).generate(["low", "seven"], short)

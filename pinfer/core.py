@@ -9,8 +9,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from pinfer.attention.backend import Backend
-from pinfer.attention.view import KVPolicy
+from pinfer.attention.view import Backend, KVPolicy
 from pinfer.execution.forward import Forward
 from pinfer.execution.runner import Runner
 from pinfer.model_spec import ModelSpec

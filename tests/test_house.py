@@ -229,3 +229,13 @@ def test_help_imports_nothing_heavy(module):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "", f"{module} --help imports {done.stdout}"
+
+
+def test_what_a_request_holds_can_be_read():
+    """Requests and lanes are what every part of the engine looks at: few fields, grouped."""
+    from dataclasses import fields
+
+    from pinfer.request.state import Lane, Request
+
+    report([f"{kind.__name__}: {len(fields(kind))} fields" for kind in (Request, Lane)
+            if len(fields(kind)) > 14])  # fmt: skip

@@ -1,29 +1,11 @@
 """The attention backends by name."""
 
 import logging
-from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from pbranch.errors import RequestError
-from pinfer.attention.view import View
-
-
-class Backend(Protocol):
-    """Computes what a view says.
-
-    It reads `view.arena.keys[layer]` and `values[layer]` (slots, Hk, D), in which the pass's own
-    tokens are stored already, and writes nothing. Every token sees at least one slot. What it
-    derives from the view alone it keeps by `view.derived`: the same view comes once a layer. It
-    never falls back to another backend.
-    """
-
-    def __call__(
-        self, query: Tensor, view: View, layer: int, *, scale: float, softcap: float | None
-    ) -> Tensor:
-        """Tokens (R, H, D) of a pass; returns (R, H, D). softcap: scores are
-        softcap * tanh(scores / softcap)."""
+from pinfer.attention.view import Backend
 
 
 def get_backend(

@@ -5,14 +5,11 @@ Backends compute a view; a view knows no lanes and no policy.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
 from pinfer.kv_cache.arena import Arena
-
-if TYPE_CHECKING:
-    from pinfer.attention.backend import Backend
 
 Derived = TypeVar("Derived")
 
@@ -37,6 +34,22 @@ class Group:
     mask: Tensor
 
 
+class Backend(Protocol):
+    """Computes what a view says.
+
+    It reads `view.arena.keys[layer]` and `values[layer]` (slots, Hk, D), in which the pass's own
+    tokens are stored already, and writes nothing. Every token sees at least one slot. What it
+    derives from the view alone it keeps by `view.derived`: the same view comes once a layer. It
+    never falls back to another backend.
+    """
+
+    def __call__(
+        self, query: Tensor, view: "View", layer: int, *, scale: float, softcap: float | None
+    ) -> Tensor:
+        """Tokens (R, H, D) of a pass; returns (R, H, D). softcap: scores are
+        softcap * tanh(scores / softcap)."""
+
+
 class KVPolicy(Protocol):
     """Sees every layer's queries and keys, and may hide slots from what follows."""
 
@@ -54,7 +67,7 @@ class View:
     positions: Tensor
     parts: list[Part]
     groups: list[Group]
-    backend: "Backend"
+    backend: Backend
     policy: KVPolicy | None = None
     layers: Mapping[int, "View"] = field(default_factory=dict)
     _windows: dict[int, "View"] = field(default_factory=dict)

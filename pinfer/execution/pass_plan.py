@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from pinfer.attention.backend import Backend
-from pinfer.attention.view import Group, KVPolicy, Part, View
+from pinfer.attention.view import Backend, Group, KVPolicy, Part, View
 from pinfer.kv_cache.lanes import LaneCache, Placement, Span
 from pinfer.request.lane_visibility import sees
 from pinfer.request.state import Lane, QueuedToken

@@ -4,8 +4,7 @@ scheduler's matter."""
 import torch
 from torch import Tensor
 
-from pinfer.attention.backend import Backend
-from pinfer.attention.view import KVPolicy
+from pinfer.attention.view import Backend, KVPolicy
 from pinfer.execution.forward import Forward, PassInput
 from pinfer.execution.pass_plan import plan_pass
 from pinfer.kv_cache.arena import Arena

@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pinfer.attention.backend import Backend
 from pinfer.attention.flash import FEW, Flash, Plan, Planner, room
 from pinfer.attention.lse_merge import Merge
 from pinfer.attention.varlen_kernels import Sequences
-from pinfer.attention.view import View
+from pinfer.attention.view import Backend, View
 from pinfer.execution.forward import PassInput
 from pinfer.kv_cache.arena import Arena
 from pinfer.models.fast import FastModel

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pbranch.errors import ModelError, RequestError
 from pbranch.format.markers import MarkerIds
-from pinfer.attention.backend import Backend
+from pinfer.attention.view import Backend
 from pinfer.core import Core
 from pinfer.execution.forward import Forward
 from pinfer.execution.runner import Runner

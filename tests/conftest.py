@@ -5,7 +5,6 @@ Nothing is downloaded. A session-scoped tokenizer is never changed: `add_markers
 
 import copy
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -40,38 +39,12 @@ CHAT_TEMPLATE = (
 )
 
 
-def train_byte_level(texts: Sequence[str] = SENTENCES, vocabulary: int = 380) -> Any:
-    """Byte-level BPE of `vocabulary` entries, trained on `texts`; ChatML-like template, no markers.
-
-    A turn ends by <|im_end|> (id 2), padding is <|endoftext|> (id 0).
-    """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    core.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        extra_special_tokens=["<|im_start|>"],
-        clean_up_tokenization_spaces=False,
-        chat_template=CHAT_TEMPLATE,
-    )
-
-
 @pytest.fixture(scope="session")
 def byte_tokenizer() -> Any:
-    """`train_byte_level` on SENTENCES."""
-    return train_byte_level()
+    """Byte-level BPE trained on SENTENCES, with a ChatML-like template; a turn ends by <|im_end|>."""
+    from tests.support.byte_tokenizer import train_byte_tokenizer
+
+    return train_byte_tokenizer(SENTENCES, 380, CHAT_TEMPLATE)
 
 
 def train_metaspace(prepend_scheme: str = "first", byte_fallback: bool = True) -> Any:

@@ -41,7 +41,7 @@ CHAT_TEMPLATE = (
 
 @pytest.fixture(scope="session")
 def byte_tokenizer() -> Any:
-    """Byte-level BPE trained on SENTENCES, with a ChatML-like template; a turn ends by <|im_end|>."""
+    """Byte-level BPE trained on SENTENCES, with a template; a turn ends by <|im_end|>."""
     from tests.support.byte_tokenizer import train_byte_tokenizer
 
     return train_byte_tokenizer(SENTENCES, 380, CHAT_TEMPLATE)

@@ -44,23 +44,33 @@ class DecoderLayer:
         self, x: Tensor, cos: Tensor, sin: Tensor, view: View, adapter: RowAdapter | None = None
     ) -> Tensor:
         """cos and sin are (R, 1, dim); sin is negative in its first half."""
-        qkv = self._linear("qkv", self.input_norm(x), adapter).view(len(x), -1, self.dim)
+        given = self.input_norm(x)
+        qkv = self.qkv(given)
+        if adapter is not None:
+            adapter.add(self.index, "qkv", given, qkv)
+        qkv = qkv.view(len(x), -1, self.dim)
         rotated, values = qkv[:, : -self.kv_heads], qkv[:, -self.kv_heads :]
         if self.query_norm is not None and self.key_norm is not None:
             query, keys = rotated[:, : self.heads], rotated[:, self.heads :]
             rotated = torch.cat((self.query_norm(query), self.key_norm(keys)), 1)
         rotated = torch.addcmul(rotated * cos, rotated.roll(self.dim // 2, -1), sin)
         query, keys = rotated[:, : self.heads], rotated[:, self.heads :]
-        out = attend(self.index, query, keys, values, view, scale=self.scale, window=self.window)
-        x = x + self._linear("out", out.reshape(len(x), -1), adapter)
-        gate, up = self._linear("gate_up", self.mlp_norm(x), adapter).chunk(2, -1)
-        return x + self._linear("down", silu(gate).mul_(up), adapter)
-
-    def _linear(self, name: str, x: Tensor, adapter: RowAdapter | None) -> Tensor:
-        out = getattr(self, name)(x)
+        seen = attend(self.index, query, keys, values, view, scale=self.scale, window=self.window)
+        seen = seen.reshape(len(x), -1)
+        out = self.out(seen)
         if adapter is not None:
-            adapter.add(self.index, name, x, out)
-        return out
+            adapter.add(self.index, "out", seen, out)
+        x = x + out
+        given = self.mlp_norm(x)
+        gate_up = self.gate_up(given)
+        if adapter is not None:
+            adapter.add(self.index, "gate_up", given, gate_up)
+        gate, up = gate_up.chunk(2, -1)
+        hidden = silu(gate).mul_(up)
+        down = self.down(hidden)
+        if adapter is not None:
+            adapter.add(self.index, "down", hidden, down)
+        return x + down
 
 
 class FastModel:

@@ -38,8 +38,8 @@ from pbranch.format.markers import MarkerIds
 from pbranch.format.tree import Fork, Trace, make_trace
 from ptrain.config import LoraOptions
 from ptrain.data.batching import pack
-from ptrain.data.branch_paths import split_paths
 from ptrain.data.collator import collate
+from ptrain.data.path_rows import split_paths
 from ptrain.model import attention
 from ptrain.model.base import Base, add_lora
 

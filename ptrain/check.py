@@ -14,8 +14,8 @@ from pbranch.hf.base_models import locate
 from pbranch.hf.load_model import load_config
 from ptrain.config import Recipe, TrainOptions
 from ptrain.data.batching import count_steps, make_sequences, sequence_lengths
-from ptrain.data.branch_paths import measure_packing
 from ptrain.data.dataset import Encoder, Example, count, load_split
+from ptrain.data.path_rows import measure_packing
 from ptrain.model.base import load_marked_tokenizer
 from ptrain.model.memory_estimate import estimate, format_estimate
 

@@ -19,8 +19,8 @@ from ptrain.artifacts.run_report import Report, disk_errors, make_branch_config,
 from ptrain.checkpoints.resume import check_processes, find_checkpoint
 from ptrain.checkpoints.storage import replacing
 from ptrain.config import Recipe
-from ptrain.data.branch_paths import PackingStats, measure_packing
 from ptrain.data.dataset import Encoder, Split, count, load_split, mean_branch_tokens
+from ptrain.data.path_rows import PackingStats, measure_packing
 from ptrain.model.attention import refuse_context_parallelism
 from ptrain.model.base import Base, add_lora, choose_dtype, load_base
 from ptrain.model.leak_probe import probe

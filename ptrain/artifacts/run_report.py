@@ -20,7 +20,7 @@ from pbranch.format.branch_config import BranchConfig
 from ptrain.artifacts.artifact import RECIPE, REPORT
 from ptrain.artifacts.model_card import write_card
 from ptrain.config import Recipe
-from ptrain.data.branch_paths import PackingStats
+from ptrain.data.path_rows import PackingStats
 from ptrain.model.base import Base
 from ptrain.model.sharding import count_trained
 

@@ -10,9 +10,9 @@ from pbranch import Fork, make_trace
 from pbranch.format.layout import NO_TARGET, LayoutOptions, build_layout
 from pbranch.format.visibility import dense_mask, layout_tensor
 from ptrain.config import TrainOptions
-from ptrain.data.branch_paths import count_path_tokens, measure_packing, split_paths
 from ptrain.data.collator import collate
 from ptrain.data.dataset import Example
+from ptrain.data.path_rows import count_path_tokens, measure_packing, split_paths
 from ptrain.model.base import load_base
 from tests.pbranch.format.test_layout import OPTIONS, TOY, rows_of
 from tests.ptrain.conftest import FAMILIES, random_trace

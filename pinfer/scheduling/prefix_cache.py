@@ -53,6 +53,8 @@ class PrefixCache:
         if source.finish_reason is None and source.prefix.cached < prefix.matched:
             return False
         shared = shareable(request)
+        if not shared:  # the source ended before anything of it was fed
+            return True
         self.cache.share(request.trunk, source.trunk, shared)
         prefix.cached = prefix.shared = shared
         for _ in range(shared):

@@ -151,3 +151,28 @@ def test_what_a_failed_request_has_written_is_whole(monkeypatch):
         requests = run(core)
     (failed,) = (r for r in requests if r.error is not None)
     assert toy.trace(failed) is not None
+
+
+def test_who_waited_for_the_prompt_of_a_failed_request_feeds_its_own():
+    """A source that fails in its first pass leaves nothing to share."""
+    toy, prompt = Toy(MODEL), [1 + i % 9 for i in range(50)]
+    wanted = toy.tokens([prompt], PARAMS)[0]
+    core = toy.core()
+    runner, fail = core.runner.runner, Break(1)
+    plain = runner.model
+
+    class Broken:
+        def __call__(self, batch):
+            fail.left -= 1
+            if fail.left == 0:
+                raise Unlucky("here")
+            return plain(batch)
+
+    runner.model = Broken()
+    first, second = (core.scheduler.add(list(prompt), PARAMS) for _ in range(2))
+    while core.busy:
+        core.step()
+    assert isinstance(first.error, Unlucky) and second.prefix.shared == 0
+    assert second.error is None and [t for t, _, _ in second.trunk.tokens()] == wanted
+    core.scheduler.prefixes.evict(0)
+    assert runner.arena.rows == 0 and not core.runner.cache._homes

@@ -4,6 +4,7 @@ What fails in one request's sampling or transitions ends that request; a forward
 ends the requests in it; all others go on. Knows no tokenizer and no text.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from pinfer.scheduling.kv_bound import KVBound, keep_all
 from pinfer.scheduling.scheduler import Scheduler
 from pinfer.scheduling.token_cache import TokenCache
 
+log = logging.getLogger("pinfer")
 Sample = Callable[[Tensor, Sequence[SampleSite]], list[Choice]]
 
 
@@ -89,7 +91,8 @@ class Core:
         sites = batch.sites
         try:
             return self.sampler(logits, sites)
-        except Exception:
+        except Exception as error:  # whose it is shows when each request is sampled by itself
+            log.warning("sampling a pass failed; its requests are sampled one by one: %r", error)
             found: dict[int, Choice | Exception] = {}
             for number in dict.fromkeys(site.request for site in sites):
                 mine = [i for i, site in enumerate(sites) if site.request == number]

@@ -57,12 +57,11 @@ def view_attention(
             f"{type(module).__name__} gets no view of a pass: its model's code drops keywords, or "
             "the model was loaded by pinfer and is used for something else"
         )
-    query, key, value = (x[0].transpose(0, 1) for x in (query, key, value))
     out = attend(
         module.layer_idx,
-        query,
-        key,
-        value,
+        query[0].transpose(0, 1),
+        key[0].transpose(0, 1),
+        value[0].transpose(0, 1),
         branch_view,
         scale=query.shape[-1] ** -0.5 if scaling is None else scaling,
         window=sliding_window,

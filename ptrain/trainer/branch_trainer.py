@@ -24,7 +24,9 @@ from ptrain.data.batching import (
 from ptrain.data.collator import BranchCollator
 from ptrain.data.dataset import Example
 from ptrain.model.attention import BRANCH_FLEX, choose_attention, length_multiple
+from ptrain.model.fast_lora import use_fast_lora
 from ptrain.model.sharding import trained_state
+from ptrain.model.vocabulary import use_frozen_vocabulary
 from ptrain.trainer.evaluate import Generations, Tally
 from ptrain.trainer.guard import Guard
 from ptrain.trainer.progress import Progress
@@ -39,6 +41,8 @@ class BranchSFTTrainer(ResumableSFTTrainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        use_frozen_vocabulary(self.model)
+        use_fast_lora(self.model)
         self.tally = Tally(find_markers(self.processing_class))
 
     def use_attention(self, option: str) -> str:

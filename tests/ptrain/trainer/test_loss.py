@@ -8,10 +8,9 @@ import torch
 from pbranch import Fork, make_trace
 from pbranch.format.layout import Kind, LayoutOptions, build_layout, concatenate
 from pbranch.format.visibility import dense_mask
-from ptrain.config import LoraOptions
 from ptrain.data.collator import collate
 from ptrain.data.dataset import Encoder
-from ptrain.model.base import add_lora, load_base
+from ptrain.model.base import load_base
 from tests.ptrain.conftest import FAMILIES, random_trace
 
 families = pytest.mark.parametrize("family", FAMILIES)
@@ -163,24 +162,3 @@ def _forked():
 
     branches = tuple(make_trace(f"{t}: seven") for t in ("low", "high"))
     return render(make_trace("so: ", Fork(("low", "high"), branches), "then"))
-
-
-@pytest.mark.parametrize("family", ["qwen3", "llama"])
-def test_fused_head_gives_the_plain_loss_and_gradients(bases, family):
-    from trl.trainer.utils import add_fused_lm_head
-
-    base = load_base(str(bases[family]))
-    model = add_lora(base, LoraOptions(r=4))
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            parameter.data.normal_(0, 0.1)
-    batch = collate([encoder(base)(record(_forked())), encoder(base)(record("low"))])
-    batch.pop("kinds")
-    trained = [p for p in model.parameters() if p.requires_grad]
-    plain = losses(model, batch).sum()
-    expected = torch.autograd.grad(plain, trained)
-    add_fused_lm_head(model.get_base_model())
-    fused = -model(**batch, use_cache=False, fused_lm_head=True).log_probs.sum()
-    assert torch.allclose(fused, plain, rtol=1e-5)
-    for a, b in zip(torch.autograd.grad(fused, trained), expected, strict=True):
-        assert torch.allclose(a, b, rtol=1e-3, atol=1e-5)

@@ -17,6 +17,7 @@ from ptrain.data.batching import count_steps, make_sequences, sequence_lengths
 from ptrain.data.dataset import Encoder, Example, count, load_split
 from ptrain.data.path_rows import measure_packing
 from ptrain.model.base import load_marked_tokenizer
+from ptrain.model.defaults import fill_in
 from ptrain.model.memory_estimate import estimate, format_estimate
 
 TOKENS_SHOWN = 120
@@ -27,6 +28,7 @@ def check(recipe: Recipe, home: Path | None = None) -> str:
     path = locate(recipe.model)
     config = load_config(path, recipe.trust_remote_code)
     tokenizer, markers = load_marked_tokenizer(path, recipe.trust_remote_code)
+    recipe = fill_in(recipe, config, "cpu" if recipe.train.device == "cpu" else "auto")
     encode = Encoder(tokenizer, markers, recipe.branches.layout, recipe.switch)
     split = load_split(recipe, encode, home)
     lengths = [len(x) for x in split.train]

@@ -33,7 +33,8 @@ class TrainOptions:
     epochs: float = 1.0
     batch_rows: int = 32  # rows of one optimiser step, over all devices and micro-batches
     micro_rows: int | None = None  # rows of one forward pass on one device; none: all of its share
-    lr: float = 2e-4
+    lr: float | None = None  # none: by the width of the base, see ptrain/model/defaults.py
+    marker_lr: float = 0.04  # of the markers' rows, in units of the vocabulary's own size (RMS)
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
     warmup: float = 0.03  # share of the steps
     weight_decay: float = 0.0
@@ -57,8 +58,10 @@ class TrainOptions:
             _at_least("train.steps", self.steps, 1)
         if self.micro_rows is not None:
             _at_least("train.micro_rows", self.micro_rows, 1)
-        if self.lr <= 0 or self.epochs <= 0:
-            raise RecipeError(f"train: lr {self.lr}, epochs {self.epochs}: expected more than 0")
+        for key in ("lr", "marker_lr", "epochs"):
+            value = getattr(self, key)
+            if value is not None and value <= 0:
+                raise RecipeError(f"train.{key}: found {value}, expected more than 0")
         if not 0 <= self.warmup < 1:
             raise RecipeError(f"train.warmup: found {self.warmup}, expected a share in [0, 1)")
 

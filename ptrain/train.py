@@ -15,6 +15,8 @@ from torch import Tensor
 from pbranch.console import say
 from pbranch.files.recipe import dump_recipe
 from pbranch.format.branch_config import BranchConfig
+from pbranch.hf.base_models import locate
+from pbranch.hf.load_model import load_config
 from ptrain.artifacts.run_report import Report, disk_errors, make_branch_config, save_metadata
 from ptrain.checkpoints.resume import check_processes, find_checkpoint
 from ptrain.checkpoints.storage import replacing
@@ -22,7 +24,8 @@ from ptrain.config import Recipe
 from ptrain.data.dataset import Encoder, Split, count, load_split, mean_branch_tokens
 from ptrain.data.path_rows import PackingStats, measure_packing
 from ptrain.model.attention import refuse_context_parallelism
-from ptrain.model.base import Base, add_lora, choose_dtype, load_base
+from ptrain.model.base import Base, add_lora, load_base
+from ptrain.model.defaults import fill_in
 from ptrain.model.leak_probe import probe
 from ptrain.model.lora import convert_for_original_base, copy_initial_weights
 from ptrain.model.sharding import (
@@ -86,8 +89,10 @@ def prepare(recipe: Recipe, home: Path | None) -> Run:
     sharding = find_sharding(device == "cpu")  # first: joins the processes
     lora = recipe.lora if recipe.tuning == "lora" else None
     refuse_sharding(sharding, recipe.quantization, lora)
+    config = load_config(locate(recipe.model), recipe.trust_remote_code)
+    recipe = fill_in(recipe, config, device)
     checkpoint = find_checkpoint(recipe, PartialState().is_main_process)
-    dtype = choose_dtype(recipe.train.dtype, device)
+    dtype = getattr(torch, recipe.train.dtype)
     base, model = load_model(recipe, sharding, dtype)
     initial = copy_initial_weights(model, lora) if lora else {}
     encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout, recipe.switch)
@@ -95,12 +100,12 @@ def prepare(recipe: Recipe, home: Path | None) -> Run:
     trainer = make_trainer(recipe, model, base.tokenizer, data.train, data.held_out)
     attention = trainer.use_attention(recipe.train.attention)
     check_leaks(recipe, trainer, base, sharding, dtype)
-    config = make_branch_config(base, recipe, mean_branch_tokens(data.train, base.markers))
-    trainer.generations = make_generations(recipe.evaluation, trainer, data.held_out, config)
+    branches = make_branch_config(base, recipe, mean_branch_tokens(data.train, base.markers))
+    trainer.generations = make_generations(recipe.evaluation, trainer, data.held_out, branches)
     if checkpoint:
         check_processes(checkpoint, trainer.accelerator)
     packing = measure_packing(data.train, recipe.train, recipe.seed)
-    return Run(recipe, base, data, packing, config, initial, trainer, attention, checkpoint)
+    return Run(recipe, base, data, packing, branches, initial, trainer, attention, checkpoint)
 
 
 def load_model(recipe: Recipe, sharding: str | None, dtype: torch.dtype) -> tuple[Base, Any]:

@@ -114,9 +114,12 @@ def add_marker_rows(base: Base, seed: int) -> None:
 
 
 def _related_row(matrix: Tensor, ids: list[int], old: int, generator: torch.Generator) -> Tensor:
+    """Noise apart, the mean of the rows of `ids`, made as long as rows of the vocabulary are: the
+    mean of several is half as long."""
     noise = torch.randn(matrix.shape[1], generator=generator) * NOISE
-    spread = matrix[:old].float().std(0).cpu()
-    return (matrix[ids].float().mean(0).cpu() + noise * spread).to(matrix)
+    rows = matrix[:old].float().cpu()
+    row = rows[ids].mean(0) + noise * rows.std(0)
+    return (row * (rows.norm(dim=1).mean() / row.norm())).to(matrix)
 
 
 def is_tied(model: Any) -> bool:
@@ -152,10 +155,3 @@ def add_lora(base: Base, options: LoraOptions, seed: int = 0) -> Any:
 def _leaf_name(model: Any, module: Any) -> str:
     return next(name for name, m in model.named_modules() if m is module).rsplit(".", 1)[-1]
 
-
-def choose_dtype(name: str, device: str) -> torch.dtype:
-    """`auto`: bfloat16 on a GPU that has it, else float32."""
-    if name == "auto":
-        cuda = device != "cpu" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-        name = "bfloat16" if cuda else "float32"
-    return getattr(torch, name)

@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from pbranch.format.markers import MarkerIds
 from ptrain.config import Recipe
 from ptrain.model import attention
-from ptrain.model.base import Base, add_lora, choose_dtype
+from ptrain.model.base import Base, add_lora
 
 # bytes of optimiser state a byte of trained weights, by a word in the optimiser's name
 STATES = {"8bit": 0.5, "adafactor": 0.0, "lion": 1.0, "adagrad": 1.0, "rmsprop": 1.0, "sgd": 0.0}
@@ -52,10 +52,10 @@ class Estimate:
 def estimate(
     recipe: Recipe, config: Any, tokenizer: Any, markers: MarkerIds, length: int
 ) -> Estimate:
-    """Memory of the run of `recipe` with sequences of up to `length` tokens."""
+    """Memory of the run of `recipe`, filled in, with sequences of up to `length` tokens."""
     train, sequences = recipe.train, recipe.train.micro_rows or recipe.train.batch_rows
     device = _device(train.device)
-    dtype = choose_dtype(train.dtype, device)
+    dtype = getattr(torch, train.dtype)
     model = build_empty(recipe, config, tokenizer, markers)
     everything = {id(t): t for t in (*model.parameters(), *model.buffers())}.values()
     trained = [t for t in everything if t.requires_grad]
@@ -88,7 +88,7 @@ def build_empty(recipe: Recipe, config: Any, tokenizer: Any, markers: MarkerIds)
         model = AutoModelForCausalLM.from_config(
             config,
             attn_implementation=attention.dense_name(config),
-            dtype=torch.float32 if full else choose_dtype(recipe.train.dtype, device),
+            dtype=torch.float32 if full else getattr(torch, recipe.train.dtype),
             trust_remote_code=recipe.trust_remote_code,
         )
         if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:

@@ -29,6 +29,7 @@ from ptrain.model.sharding import trained_state
 from ptrain.model.vocabulary import use_frozen_vocabulary
 from ptrain.trainer.evaluate import Generations, Tally
 from ptrain.trainer.guard import Guard
+from ptrain.trainer.optimizer import set_marker_rates
 from ptrain.trainer.progress import Progress
 from ptrain.trainer.resumable_trainer import ResumableSFTTrainer
 from ptrain.trainer.trl_config import make_sft_config
@@ -39,8 +40,9 @@ class BranchSFTTrainer(ResumableSFTTrainer):
 
     generations: Generations | None = None  # at each evaluation, where the recipe asks for them
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, marker_lr: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.marker_lr = marker_lr
         use_frozen_vocabulary(self.model)
         use_fast_lora(self.model)
         self.tally = Tally(find_markers(self.processing_class))
@@ -55,6 +57,12 @@ class BranchSFTTrainer(ResumableSFTTrainer):
         if name == BRANCH_FLEX:
             collator.limit_shapes(length_multiple(name))
         return f"attention: {name} ({option}; rows of up to {longest} tokens on {device})"
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """transformers', with a rate of their own for the markers' rows."""
+        optimizer = super().create_optimizer(model)
+        set_marker_rates(optimizer, model or self.model, self.marker_lr)
+        return optimizer
 
     def compute_loss(
         self,
@@ -114,7 +122,8 @@ class BranchSFTTrainer(ResumableSFTTrainer):
 def make_trainer(
     recipe: Recipe, model: Any, tokenizer: Any, train: list[Example], held_out: list[Example]
 ) -> BranchSFTTrainer:
-    """A trainer over `train`, evaluating on `held_out`; nothing has run yet."""
+    """A trainer over `train`, evaluating on `held_out`; nothing has run yet. `recipe` is filled in,
+    see `ptrain.model.defaults`."""
     options, lengths = recipe.train, [len(x) for x in train]
     sequences = make_sequences(lengths, options, recipe.seed)
     steps = count_steps(len(sequences), options)
@@ -135,6 +144,7 @@ def make_trainer(
         processing_class=tokenizer,
         callbacks=[Progress()],
         guard=Guard(recipe, tokenizer.decode),
+        marker_lr=options.marker_lr,
     )
     trainer.remove_callback(PrinterCallback)  # it writes to stdout
     return trainer

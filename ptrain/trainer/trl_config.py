@@ -16,13 +16,13 @@ from trl import SFTConfig
 
 from pbranch.errors import RecipeError, did_you_mean
 from ptrain.config import TrainOptions
-from ptrain.model.base import choose_dtype
 
 
 def make_sft_config(
     train: TrainOptions, out: str, seed: int, steps: int, evaluates: bool
 ) -> SFTConfig:
-    """trl's arguments of a run of `steps` optimiser steps; evaluates: something is held out."""
+    """trl's arguments of a run of `steps` optimiser steps; evaluates: something is held out. `train`
+    is filled in, see `ptrain.model.defaults`."""
     cpu = use_cpu(train.device)
     processes = PartialState(cpu=cpu).num_processes
     micro, accumulation = split_batch(train.batch_rows, train.micro_rows, processes)
@@ -32,14 +32,14 @@ def make_sft_config(
         per_device_train_batch_size=micro,
         per_device_eval_batch_size=micro,
         gradient_accumulation_steps=accumulation,
-        learning_rate=train.lr,
+        learning_rate=train.lr or 0.0,
         optim=choose_optimizer(train.optimizer),
         lr_scheduler_type=train.schedule,
         warmup_steps=math.ceil(train.warmup * steps),
         weight_decay=train.weight_decay,
         max_grad_norm=train.max_grad_norm,
         gradient_checkpointing=train.gradient_checkpointing,
-        bf16=choose_dtype(train.dtype, "cpu" if cpu else "auto") == torch.bfloat16,
+        bf16=train.dtype == "bfloat16",
         use_cpu=cpu,
         seed=seed,
         logging_steps=train.logging_steps,

@@ -64,7 +64,7 @@ VALUES = {
     "train.steps=0": "train.steps: found 0, expected at least 1",
     "train.batch_rows=2.5": "train.batch_rows: found 2.5, expected int",
     "train.batch_rows=0": "train.batch_rows: found 0, expected at least 1",
-    "train.lr=0": "train: lr 0.0",
+    "train.lr=0": "train.lr: found 0.0",
     "train.warmup=1": "train.warmup: found 1.0, expected a share in [0, 1)",
     "train.schedule=cosin": "train.schedule: found 'cosin', expected one of cosine",
     "train.device=cuda": "train.device: found cuda, but this machine has no CUDA device",
@@ -152,7 +152,7 @@ def test_checkpoints_of_another_run_are_named(attempt, bases, data, tmp_path):
     page = PAGE.format(model=bases["qwen3"], data=data, out=tmp_path / "out") + TRAIN
     (tmp_path / "first.yaml").write_text(page)
     runner.main(str(tmp_path / "first.yaml"), [])
-    assert "train.lr was 0.0002, is 0.1" in attempt("train.lr=0.1")
+    assert "train.lr was 0.012, is 0.1" in attempt("train.lr=0.1")
     more = write_records(tmp_path / "more.jsonl", make_records(4))
     assert "data was" in attempt(f"data={more}")
     (tmp_path / "out" / "recipe.yaml").write_text("- torn")

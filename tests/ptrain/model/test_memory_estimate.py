@@ -14,6 +14,7 @@ from ptrain.data.batching import make_sequences, sequence_lengths
 from ptrain.data.collator import collate
 from ptrain.data.dataset import Encoder
 from ptrain.model.base import add_lora, load_base, load_marked_tokenizer
+from ptrain.model.defaults import fill_in
 from ptrain.model.memory_estimate import build_empty, estimate, format_estimate
 from tests.ptrain.conftest import make_records, make_tokenizer
 
@@ -26,6 +27,7 @@ def bytes_of(tensors):
 
 def look(recipe, length=64):
     path = recipe.model
+    recipe = fill_in(recipe, load_config(path), "cpu")
     return estimate(recipe, load_config(path), *load_marked_tokenizer(path), length)
 
 
@@ -54,7 +56,8 @@ def test_weights_and_optimiser_are_counted_exactly(bases, family, dtype, tuning)
 
 
 def test_nothing_is_loaded(bases):
-    recipe = Recipe(data="x", model=str(bases["llama"]), train=TrainOptions(device="cpu"))
+    options = TrainOptions(device="cpu", dtype="float32")
+    recipe = Recipe(data="x", model=str(bases["llama"]), train=options)
     model = build_empty(recipe, load_config(recipe.model), *load_marked_tokenizer(recipe.model))
     assert {p.device.type for p in model.parameters()} == {"meta"}
 
@@ -134,7 +137,9 @@ def test_the_peak_is_estimated_within_a_quarter(middle, tuning, checkpointing):
 
 
 def test_the_lines_say_what_it_is_for(bases):
-    options = TrainOptions(device="cpu", batch_rows=8, packing=True, max_length=300)
+    options = TrainOptions(
+        device="cpu", dtype="float32", batch_rows=8, packing=True, max_length=300
+    )
     recipe = Recipe(data="x", model=str(bases["qwen3"]), train=options)
     lengths = [100, 200, 150]
     assert max(sequence_lengths(lengths, make_sequences(lengths, options, 0))) == 300

@@ -16,6 +16,7 @@ from pbranch.files.recipe import load_recipe
 from pbranch.format.branch_config import load_branch_config
 from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.model.base import add_lora, load_base
+from ptrain.model.defaults import fill_in
 from ptrain.model.lora import convert_for_original_base, copy_initial_weights
 from ptrain.model.sharding import refuse_sharding
 from ptrain.trainer.branch_trainer import make_trainer
@@ -187,7 +188,7 @@ def test_full_tuning_gives_a_model_of_its_own(bases, data, tmp_path, trained, fa
     assert load_branch_config(folder).marker_ids == base.markers.as_dict()
     for name in ("tokenizer.json", "README.md", "train_report.json"):
         assert (folder / name).is_file()
-    assert load_recipe(Recipe, folder / "recipe.yaml") == run
+    assert load_recipe(Recipe, folder / "recipe.yaml") == fill_in(run, base.model.config, "cpu")
     # interrupted, it goes on from its checkpoint to the same weights
     once = load_file(folder / "model.safetensors")
     shutil.rmtree(folder / "checkpoint-3")

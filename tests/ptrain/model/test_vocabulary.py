@@ -98,7 +98,7 @@ def test_a_model_has_the_plain_loss_and_gradients(bases, monkeypatch, family):
     fused = -model(**batch, use_cache=False, fused_lm_head=True).log_probs.sum()
     assert torch.allclose(fused, plain, rtol=1e-5)
     for a, b in zip(torch.autograd.grad(fused, trained), expected, strict=True):
-        assert torch.allclose(a, b, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * float(b.abs().max()))
 
 
 def test_a_batch_without_a_target_has_a_gradient_of_zero(bases):

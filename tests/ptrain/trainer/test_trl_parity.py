@@ -8,6 +8,7 @@ from trl import SFTConfig, SFTTrainer
 from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.data.dataset import Example
 from ptrain.model.base import add_lora, load_base
+from ptrain.trainer import branch_trainer
 from ptrain.trainer.branch_trainer import make_trainer
 from tests.ptrain.conftest import make_records
 from tests.ptrain.trainer.test_loss import encoder
@@ -27,7 +28,8 @@ def logged(trainer):
 
 
 @pytest.mark.parametrize("family", STOCK)
-def test_each_step_has_the_loss_of_trl(bases, tmp_path, family):
+def test_each_step_has_the_loss_of_trl(bases, monkeypatch, tmp_path, family):
+    monkeypatch.setattr(branch_trainer, "set_marker_rates", lambda *_: None)  # one rate, as trl's
     train = TrainOptions(
         steps=STEPS, batch_rows=4, micro_rows=2, lr=1e-2, logging_steps=1, device="cpu"
     )

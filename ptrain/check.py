@@ -4,6 +4,7 @@ Loads configuration and tokenizer of the model, never its weights.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,6 +20,7 @@ from ptrain.data.path_rows import measure_packing
 from ptrain.model.base import load_marked_tokenizer
 from ptrain.model.defaults import fill_in
 from ptrain.model.memory_estimate import estimate, format_estimate
+from ptrain.trainer.micro_batches import fit_memory
 
 TOKENS_SHOWN = 120
 
@@ -32,6 +34,8 @@ def check(recipe: Recipe, home: Path | None = None) -> str:
     encode = Encoder(tokenizer, markers, recipe.branches.layout, recipe.switch)
     split = load_split(recipe, encode, home)
     lengths = [len(x) for x in split.train]
+    measure = partial(estimate, config=config, tokenizer=tokenizer, markers=markers)
+    recipe = fit_memory(recipe, lengths, measure)
     sequences = make_sequences(lengths, recipe.train, recipe.seed)
     longest = max(sequence_lengths(lengths, sequences))
     layouts = [x.layout() for x in split.train]
@@ -42,7 +46,7 @@ def check(recipe: Recipe, home: Path | None = None) -> str:
             "",
             f"{len(layouts)} traces, {len(split.held_out)} held out, {count(split.left_out)}",
             *count_tokens(split.train, recipe.train, recipe.seed),
-            *format_estimate(estimate(recipe, config, tokenizer, markers, longest), recipe),
+            *format_estimate(measure(recipe, longest), recipe),
         ]
     )
 

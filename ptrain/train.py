@@ -24,10 +24,11 @@ from ptrain.config import Recipe
 from ptrain.data.dataset import Encoder, Split, count, load_split, mean_branch_tokens
 from ptrain.data.path_rows import PackingStats, measure_packing
 from ptrain.model.attention import refuse_context_parallelism
-from ptrain.model.base import Base, add_lora, load_base
+from ptrain.model.base import Base, add_lora, load_base, load_marked_tokenizer
 from ptrain.model.defaults import fill_in
 from ptrain.model.leak_probe import probe
 from ptrain.model.lora import convert_for_original_base, copy_initial_weights
+from ptrain.model.memory_estimate import estimate
 from ptrain.model.sharding import (
     SHARDED_WEIGHTS,
     find_sharding,
@@ -37,6 +38,7 @@ from ptrain.model.sharding import (
 from ptrain.trainer.branch_trainer import BranchSFTTrainer, make_trainer
 from ptrain.trainer.evaluate import make_generations
 from ptrain.trainer.guard import stop_signals
+from ptrain.trainer.micro_batches import fit_memory
 from ptrain.trainer.progress import AtStart
 from ptrain.trainer.trl_config import check_reporter, use_cpu
 
@@ -89,14 +91,19 @@ def prepare(recipe: Recipe, home: Path | None) -> Run:
     sharding = find_sharding(device == "cpu")  # first: joins the processes
     lora = recipe.lora if recipe.tuning == "lora" else None
     refuse_sharding(sharding, recipe.quantization, lora)
-    config = load_config(locate(recipe.model), recipe.trust_remote_code)
+    path = locate(recipe.model)
+    config = load_config(path, recipe.trust_remote_code)
     recipe = fill_in(recipe, config, device)
     checkpoint = find_checkpoint(recipe, PartialState().is_main_process)
+    tokenizer, markers = load_marked_tokenizer(path, recipe.trust_remote_code)
+    encode = Encoder(tokenizer, markers, recipe.branches.layout, recipe.switch)
+    data = load_split(recipe, encode, home)
+    if sharding is None:
+        measure = partial(estimate, config=config, tokenizer=tokenizer, markers=markers)
+        recipe = fit_memory(recipe, list(map(len, data.train)), measure)
     dtype = getattr(torch, recipe.train.dtype)
     base, model = load_model(recipe, sharding, dtype)
     initial = copy_initial_weights(model, lora) if lora else {}
-    encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout, recipe.switch)
-    data = load_split(recipe, encode, home)
     trainer = make_trainer(recipe, model, base.tokenizer, data.train, data.held_out)
     attention = trainer.use_attention(recipe.train.attention)
     check_leaks(recipe, trainer, base, sharding, dtype)

@@ -7,6 +7,7 @@ flex_attention: transformers looks for those substrings.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -29,6 +30,8 @@ BRANCH_EAGER = "ptrain_branch_eager"  # dense mask, for models that cap their sc
 BRANCH_FLEX = "ptrain_branch_flex"  # FlexAttention: skips blocks that see nothing
 LONG_SEQUENCE = 4096  # tokens from which on `auto` takes FlexAttention on CUDA
 BLOCK = 128  # queries and keys of a block of a BlockMask
+FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+FLASH_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 BAND = 96  # queries; of 2,048 tokens bands of 64 and 128 took as long, of 32 and 256 longer
 
 
@@ -126,30 +129,88 @@ def banded_forward(
     attention_mask: Tensor,
     scaling: float | None = None,
     dropout: float = 0.0,
+    band: int | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """scaled_dot_product_attention; (B, heads, L, d) in, (B, L, heads, d) out.
+    """Scaled dot-product attention for a CPU; (B, heads, L, d) in, (B, L, heads, d) out.
 
-    Band by band: BAND queries at most over the keys that any of them sees, as a masked call
-    computes what it hides. Of a long sequence half is never computed then, of a wide tree or a
-    packed sequence most. For a CPU: finding those keys would wait for a GPU in each layer, and its
-    kernels that share key heads take no mask. In float32 whatever the inputs are in: the CPU's
-    backward pass in bfloat16 takes twice as long.
+    Band by band: `band` (BAND) queries at most over the keys that any of them sees, as a masked
+    call computes what it hides. Of a long sequence half is never computed then, of a wide tree or a
+    packed sequence most. In float32 whatever the inputs are in: the CPU's backward pass in bfloat16
+    takes twice as long. A GPU would wait in each layer for the keys to be found, and its kernels
+    that share key heads take no mask.
     """
-    bands = []
-    length = query.shape[2]
-    size = math.ceil(length / math.ceil(length / BAND))  # alike, without a short rest
-    wide, key, value = query.float(), key.float(), value.float()
-    with torch.autocast("cpu", enabled=False):
-        for queries, band in zip(wide.split(size, 2), attention_mask.split(size, 2), strict=True):
-            seen = band.flatten(0, 2).any(0).nonzero()[:, 0]
-            k, v, mask = (x.index_select(d, seen) for x, d in ((key, 2), (value, 2), (band, 3)))
-            bands.append(
-                scaled_dot_product_attention(
-                    queries, k, v, mask, dropout, scale=scaling, enable_gqa=True
-                )
+    if dropout:
+        with torch.autocast("cpu", enabled=False):
+            out = scaled_dot_product_attention(
+                query, key, value, attention_mask, dropout, scale=scaling, enable_gqa=True
             )
-    return torch.cat(bands, 2).transpose(1, 2).to(query.dtype).contiguous(), None
+    else:
+        tensors = (x.float() for x in (query, key, value))
+        out = _Bands.apply(*tensors, attention_mask, scaling, band or BAND)
+    return out.transpose(1, 2).to(query.dtype).contiguous(), None
+
+
+class _Bands(torch.autograd.Function):
+    """The bands' keys are gathered anew in the backward pass: kept, they would be many times all
+    keys. Through the kernels that scaled_dot_product_attention itself takes on a CPU."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor,
+        scale: float | None,
+        band: int,
+    ) -> Tensor:
+        parts = []
+        for queries, seen, bias in _find_bands(mask, band):
+            k, v = key[:, :, seen], value[:, :, seen]
+            parts.append(FLASH(query[:, :, queries], k, v, attn_mask=bias, scale=scale))
+        out, sums = (torch.cat(x, 2) for x in zip(*parts, strict=True))
+        ctx.save_for_backward(query, key, value, mask, out, sums)
+        ctx.scale, ctx.band = scale, band
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, mask, out, sums = ctx.saved_tensors
+        by_query = torch.empty_like(query)
+        by_key, by_value = torch.zeros_like(key), torch.zeros_like(value)
+        for queries, seen, bias in _find_bands(mask, ctx.band):
+            own = (x[:, :, queries] for x in (grads[0], query))
+            k, v = key[:, :, seen], value[:, :, seen]
+            results = (x[:, :, queries] for x in (out, sums))
+            found = FLASH_BACKWARD(
+                *own, k, v, *results, 0.0, False, attn_mask=bias, scale=ctx.scale
+            )
+            by_query[:, :, queries] = found[0]
+            for total, part in ((by_key, found[1]), (by_value, found[2])):
+                if isinstance(seen, slice):
+                    total[:, :, seen] += part
+                else:
+                    total.index_add_(2, seen, part)
+        return by_query, by_key, by_value, None, None, None
+
+
+def _find_bands(mask: Tensor, band: int) -> Iterator[tuple[slice, slice | Tensor, Tensor]]:
+    """Of a mask (B, 1, L, L): the queries of each band, the keys that any of them sees, and what is
+    added to their scores. Bands are alike: no short rest."""
+    length = mask.shape[2]
+    size = math.ceil(length / math.ceil(length / band))
+    for start in range(0, length, size):
+        queries = slice(start, min(start + size, length))
+        part = mask[:, :, queries]
+        seen: slice | Tensor = slice(None)
+        if size < length:
+            places = part.flatten(0, 2).any(0).nonzero()[:, 0]
+            last = int(places[-1]) + 1
+            seen = slice(last) if len(places) == last else places  # a slice is not copied
+        part = part[..., seen]
+        bias = torch.zeros(part.shape, device=mask.device)
+        yield queries, seen, bias.masked_fill_(~part, -torch.inf)
 
 
 def eager_forward(

@@ -154,4 +154,3 @@ def add_lora(base: Base, options: LoraOptions, seed: int = 0) -> Any:
 
 def _leaf_name(model: Any, module: Any) -> str:
     return next(name for name, m in model.named_modules() if m is module).rsplit(".", 1)[-1]
-

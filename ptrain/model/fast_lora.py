@@ -19,10 +19,9 @@ def use_fast_lora(model: Any) -> None:
     or sharded weights, several adapters; and all of them on a GPU."""
     if not isinstance(model, PeftModel):
         return
-    layers: Any = model.modules()
-    for layer in layers:
-        if type(layer) is Linear and _is_plain(layer):
-            layer.forward = _make_forward(layer)
+    plain: list[Any] = [m for m in model.modules() if type(m) is Linear and _is_plain(m)]
+    for layer in plain:
+        layer.forward = _make_forward(layer)
 
 
 class _LoraLinear(torch.autograd.Function):

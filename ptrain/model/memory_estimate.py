@@ -5,7 +5,9 @@ tensors that have a shape and no content. Knows no sharding over devices and no 
 """
 
 import math
+import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import psutil
@@ -13,18 +15,21 @@ import torch
 from peft import PeftModel
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers import AttentionInterface, AttentionMaskInterface
 
 from pbranch.format.markers import MarkerIds
 from ptrain.config import Recipe
-from ptrain.model import attention
+from ptrain.model import attention, vocabulary
 from ptrain.model.base import Base, add_lora
+from ptrain.model.fast_lora import use_fast_lora
 
 # bytes of optimiser state a byte of trained weights, by a word in the optimiser's name
 STATES = {"8bit": 0.5, "adafactor": 0.0, "lion": 1.0, "adagrad": 1.0, "rmsprop": 1.0, "sgd": 0.0}
 ADAM = 2.0
 FOUR_BIT = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes of a weight, with its scales quantised in turn
-TILE = (4096, 32768)  # tokens and vocabulary of a tile of logits in trl's fused head
-TILE_COPIES = 8  # of a tile in float32, where no Triton kernel works in place
+TRL_TILE = (4096, 32768)  # tokens and vocabulary of a tile of logits in trl's fused head
+ONE_BAND = "ptrain_branch_one_band"
+TILE_COPIES = 3  # of our head's tile in float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +46,21 @@ class Estimate:
     activations: int  # kept for the backward pass, the mask included
     mask: int
     head: int
+    process: int  # Python, its libraries and the data, where the device is the machine itself
 
     @property
     def total(self) -> int:
         """At the peak: the backward pass begins, nothing of it has been freed."""
-        parts = self.weights, self.trained, self.gradients, self.optimizer
+        parts = self.weights, self.trained, self.gradients, self.optimizer, self.process
         return sum(parts) + self.activations + self.head
 
 
 def estimate(
-    recipe: Recipe, config: Any, tokenizer: Any, markers: MarkerIds, length: int
+    recipe: Recipe, length: int, config: Any, tokenizer: Any, markers: MarkerIds
 ) -> Estimate:
     """Memory of the run of `recipe`, filled in, with sequences of up to `length` tokens."""
     train, sequences = recipe.train, recipe.train.micro_rows or recipe.train.batch_rows
-    device = _device(train.device)
+    device = pick_device(train.device)
     dtype = getattr(torch, train.dtype)
     model = build_empty(recipe, config, tokenizer, markers)
     everything = {id(t): t for t in (*model.parameters(), *model.buffers())}.values()
@@ -74,6 +80,7 @@ def estimate(
         ),
         mask=sequences * length * length,
         head=_head_bytes(model, sequences * length, device, dtype),
+        process=psutil.Process().memory_info().rss if device == "cpu" else 0,
     )
 
 
@@ -81,13 +88,12 @@ def build_empty(recipe: Recipe, config: Any, tokenizer: Any, markers: MarkerIds)
     """The model as it is trained, on the meta device: weights in float32 where all are trained."""
     from transformers import AutoModelForCausalLM
 
-    attention.register()
-    device = _device(recipe.train.device)
+    device = pick_device(recipe.train.device)
     full = recipe.tuning == "full"
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(
             config,
-            attn_implementation=attention.dense_name(config),
+            attn_implementation=_attention_name(config, device),
             dtype=torch.float32 if full else getattr(torch, recipe.train.dtype),
             trust_remote_code=recipe.trust_remote_code,
         )
@@ -97,7 +103,21 @@ def build_empty(recipe: Recipe, config: Any, tokenizer: Any, markers: MarkerIds)
         if not full:
             plain = replace(recipe.lora, init=True)  # others start from the base's own weights
             model = add_lora(Base(recipe.model, model, tokenizer, markers, ""), plain)
+            vocabulary.use_frozen_vocabulary(model)
+            use_fast_lora(model)
     return model
+
+
+def _attention_name(config: Any, device: str) -> str:
+    """A function that keeps what the run's keeps, and finds no keys: a tensor without content has
+    none. Bands gather theirs anew, so that one band keeps as much as many."""
+    attention.register()
+    name = attention.choose_attention("dense", device, 0, config)
+    if name == attention.BRANCH_BANDS:
+        AttentionInterface.register(ONE_BAND, partial(attention.banded_forward, band=sys.maxsize))
+        AttentionMaskInterface.register(ONE_BAND, attention.branch_mask)
+        return ONE_BAND
+    return name
 
 
 def count_activations(
@@ -139,38 +159,49 @@ def count_activations(
         return total
 
 
+def free_memory(device: str) -> int:
+    """Bytes that the run may take of `device` (cpu or cuda), with what this process holds already:
+    an estimate counts that as well."""
+    if device == "cuda":
+        return torch.cuda.mem_get_info()[0]
+    return psutil.virtual_memory().available + psutil.Process().memory_info().rss
+
+
 def format_estimate(estimate: Estimate, recipe: Recipe) -> list[str]:
     """The estimate as lines, with what the device has."""
-    e, device = estimate, _device(recipe.train.device)
+    e, size, device = estimate, spell_bytes, pick_device(recipe.train.device)
     what = "embedding and all" if recipe.tuning == "full" else "LoRA and marker rows"
     spared = ", gradient checkpointing" if recipe.train.gradient_checkpointing else ""
     quantised = f" in {recipe.quantization}" if recipe.quantization else ""
+    free, name = free_memory(device), "this machine"
     if device == "cuda":
-        name, has = torch.cuda.get_device_name(), torch.cuda.mem_get_info()[1]
-    else:
-        name, has = "this machine", psutil.virtual_memory().total
+        name = torch.cuda.get_device_name()
+    process = f", process with its data {size(e.process)}" if device == "cpu" else ""
     return [
         f"memory of one process, unsharded, for {e.sequences} rows of {e.length} tokens{spared}:",
-        f"  frozen weights{quantised} {_spell(e.weights)}; {what} {_spell(e.trained)}, "
-        f"gradients {_spell(e.gradients)}, {recipe.train.optimizer} {_spell(e.optimizer)}",
-        f"  activations {_spell(e.activations)} (dense mask {_spell(e.mask)}), "
-        f"head {_spell(e.head)}",
-        f"  together about {_spell(e.total)}, {e.total / has:.0%} of the {_spell(has)} of {name}",
+        f"  frozen weights{quantised} {size(e.weights)}; {what} {size(e.trained)}, gradients "
+        f"{size(e.gradients)}, {recipe.train.optimizer} {size(e.optimizer)}",
+        f"  activations {size(e.activations)} (dense mask {size(e.mask)}), head "
+        f"{size(e.head)}{process}",
+        f"  together about {size(e.total)}, {e.total / free:.0%} of what is free on {name} "
+        f"({size(free)})",
     ]
 
 
 def _head_bytes(model: Any, tokens: int, device: str, dtype: torch.dtype) -> int:
-    """Of trl's fused head: gradient of the states, a tile of logits, and what marker rows cost: a
-    copy of the whole matrix with the rows in place, and its gradient in float32."""
+    """Of the head: states with their gradient, and a tile of logits. trl's head takes large tiles,
+    and where it trains anything a copy of the whole matrix with the marker rows in place, and its
+    gradient in float32."""
     head = model.get_output_embeddings()
     words, width = head.weight.shape
-    tile_tokens = min(tokens, TILE[0])
-    tile = tile_tokens * TILE[1] * dtype.itemsize
-    if device == "cpu":
-        tile += TILE_COPIES * tile_tokens * min(words, TILE[1]) * 4
+    states = tokens * width * (4 + dtype.itemsize)
+    if device == "cpu" and isinstance(model, PeftModel):
+        tile = min(tokens, vocabulary.TOKENS) * min(words, vocabulary.WORDS)
+        return states + TILE_COPIES * 4 * tile
     learns = any(p.requires_grad for p in head.parameters())
     matrix = words * width * (head.weight.element_size() + 4) if learns else 0
-    return tokens * width * 4 + tile + matrix
+    copies = 8 * 4 if device == "cpu" else dtype.itemsize  # Triton works in place
+    return states + copies * min(tokens, TRL_TILE[0]) * min(words, TRL_TILE[1]) + matrix
 
 
 def _saved_by_quantising(model: Any) -> int:
@@ -189,10 +220,12 @@ def _bytes(tensor: torch.Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-def _device(name: str) -> str:
+def pick_device(name: str) -> str:
+    """cpu or cuda, of a recipe's `train.device`."""
     return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def _spell(size: float) -> str:
+def spell_bytes(size: float) -> str:
+    """`1.42 GB`."""
     power = min(4, int(math.log10(max(size, 1)) // 3))
     return f"{size / 1000**power:.3g} {'B kB MB GB TB'.split()[power]}"

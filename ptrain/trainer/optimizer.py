@@ -7,7 +7,9 @@ from peft.tuners.trainable_tokens import TrainableTokensLayer
 from torch import Tensor
 
 
-def set_marker_rates(optimizer: torch.optim.Optimizer, model: Any, share: float) -> dict[str, float]:
+def set_marker_rates(
+    optimizer: torch.optim.Optimizer, model: Any, share: float
+) -> dict[str, float]:
     """Move the marker rows of embedding and (untied) head into groups of their own, without decay.
 
     Adam moves a weight by about its rate a step, whatever the weight's size. Rows have to cover a

@@ -16,13 +16,14 @@ from trl import SFTConfig
 
 from pbranch.errors import RecipeError, did_you_mean
 from ptrain.config import TrainOptions
+from ptrain.trainer.micro_batches import split_batch
 
 
 def make_sft_config(
     train: TrainOptions, out: str, seed: int, steps: int, evaluates: bool
 ) -> SFTConfig:
-    """trl's arguments of a run of `steps` optimiser steps; evaluates: something is held out. `train`
-    is filled in, see `ptrain.model.defaults`."""
+    """trl's arguments of a run of `steps` optimiser steps; evaluates: something is held out.
+    `train` is filled in, see `ptrain.model.defaults`."""
     cpu = use_cpu(train.device)
     processes = PartialState(cpu=cpu).num_processes
     micro, accumulation = split_batch(train.batch_rows, train.micro_rows, processes)
@@ -61,17 +62,6 @@ def make_sft_config(
         ddp_find_unused_parameters=False,
         router_aux_loss_coef=0.0,  # its formula takes a 2-D mask only
     )
-
-
-def split_batch(batch_rows: int, micro_rows: int | None, processes: int) -> tuple[int, int]:
-    """Sequences of a forward pass on one device, and such passes a step."""
-    micro = micro_rows or max(1, batch_rows // processes)
-    if batch_rows % (micro * processes):
-        raise RecipeError(
-            f"train.batch_rows: {batch_rows} rows cannot be shared by {processes} processes that "
-            f"take train.micro_rows {micro} at a time; expected a multiple of {micro * processes}"
-        )
-    return micro, batch_rows // (micro * processes)
 
 
 def choose_optimizer(name: str) -> str:

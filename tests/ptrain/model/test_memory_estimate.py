@@ -28,7 +28,7 @@ def bytes_of(tensors):
 def look(recipe, length=64):
     path = recipe.model
     recipe = fill_in(recipe, load_config(path), "cpu")
-    return estimate(recipe, load_config(path), *load_marked_tokenizer(path), length)
+    return estimate(recipe, length, load_config(path), *load_marked_tokenizer(path))
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])

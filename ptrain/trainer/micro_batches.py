@@ -15,7 +15,7 @@ from ptrain.data.batching import make_sequences, sequence_lengths
 from ptrain.model.memory_estimate import Estimate, free_memory, pick_device, spell_bytes
 
 # of the memory that is free: a CPU gains little by more rows, and others live on the machine
-SHARE = {"cpu": 0.5, "cuda": 0.85}
+SHARE = {"cpu": 0.25, "cuda": 0.85}
 SHORTEST = 64  # tokens: no row length below this is proposed
 Measure = Callable[[Recipe, int], Estimate]  # memory of a run with rows of so many tokens
 

@@ -29,6 +29,7 @@ ADAM = 2.0
 FOUR_BIT = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes of a weight, with its scales quantised in turn
 TRL_TILE = (4096, 32768)  # tokens and vocabulary of a tile of logits in trl's fused head
 ONE_BAND = "ptrain_branch_one_band"
+LAYER_GRADIENTS = 1.3  # what a layer keeps, and gradients on the way through it
 TILE_COPIES = 3  # of our head's tile in float32
 
 
@@ -68,6 +69,12 @@ def estimate(
     size = sum(map(_bytes, trained))
     share = next((s for word, s in STATES.items() if word in train.optimizer), ADAM)
     spared = _saved_by_quantising(model) if recipe.quantization else 0
+    activations, states = count_activations(model, sequences, length, dtype)
+    head = _head_bytes(model, sequences * length, device, dtype)
+    if train.gradient_checkpointing:  # inputs of all layers; the head, and then a layer in full
+        layers = config.get_text_config().num_hidden_layers
+        layer = math.ceil(LAYER_GRADIENTS * activations / layers)
+        activations = layers * states + max(0, layer - head)
     return Estimate(
         sequences=sequences,
         length=length,
@@ -75,11 +82,9 @@ def estimate(
         trained=size,
         gradients=size,
         optimizer=math.ceil(share * size) + 4 * len(trained),  # and a counter of steps each
-        activations=count_activations(
-            model, sequences, length, dtype, train.gradient_checkpointing
-        ),
+        activations=activations,
         mask=sequences * length * length,
-        head=_head_bytes(model, sequences * length, device, dtype),
+        head=head,
         process=psutil.Process().memory_info().rss if device == "cpu" else 0,
     )
 
@@ -121,12 +126,10 @@ def _attention_name(config: Any, device: str) -> str:
 
 
 def count_activations(
-    model: Any, sequences: int, length: int, dtype: torch.dtype, checkpointing: bool
-) -> int:
-    """Bytes that autograd keeps of one forward pass through all layers, with products in `dtype`.
-
-    With gradient checkpointing: the input of each layer, and one layer at a time in full.
-    """
+    model: Any, sequences: int, length: int, dtype: torch.dtype
+) -> tuple[int, int]:
+    """Bytes that autograd keeps of one forward pass through all layers, with products in `dtype`,
+    and bytes of the states between two layers."""
     plain: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     decoder = plain.base_model.train()
     kept: dict[int, Any] = {}
@@ -153,10 +156,7 @@ def count_activations(
             ).last_hidden_state
         weights = {t.untyped_storage()._cdata for t in own.values()}
         total = sum(storage.nbytes() for key, storage in kept.items() if key not in weights)
-        if checkpointing:
-            layers = decoder.config.get_text_config().num_hidden_layers
-            return total // layers + layers * _bytes(states)
-        return total
+        return total, _bytes(states)
 
 
 def free_memory(device: str) -> int:
@@ -200,7 +200,7 @@ def _head_bytes(model: Any, tokens: int, device: str, dtype: torch.dtype) -> int
         return states + TILE_COPIES * 4 * tile
     learns = any(p.requires_grad for p in head.parameters())
     matrix = words * width * (head.weight.element_size() + 4) if learns else 0
-    copies = 8 * 4 if device == "cpu" else dtype.itemsize  # Triton works in place
+    copies = 12 * 4 if device == "cpu" else dtype.itemsize  # Triton works in place
     return states + copies * min(tokens, TRL_TILE[0]) * min(words, TRL_TILE[1]) + matrix
 
 

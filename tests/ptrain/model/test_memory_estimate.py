@@ -13,12 +13,15 @@ from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.data.batching import make_sequences, sequence_lengths
 from ptrain.data.collator import collate
 from ptrain.data.dataset import Encoder
+from ptrain.model.attention import BRANCH_BANDS
 from ptrain.model.base import add_lora, load_base, load_marked_tokenizer
 from ptrain.model.defaults import fill_in
+from ptrain.model.fast_lora import use_fast_lora
 from ptrain.model.memory_estimate import build_empty, estimate, format_estimate
+from ptrain.model.vocabulary import use_frozen_vocabulary
 from tests.ptrain.conftest import make_records, make_tokenizer
 
-FACTOR = 1.25  # how far the estimate of a peak may be off, either way
+FACTOR = 1.15  # how far the estimate of a peak may be off, either way
 
 
 def bytes_of(tensors):
@@ -113,7 +116,7 @@ def middle(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("tuning", ["lora", "full"])
-def test_the_peak_is_estimated_within_a_quarter(middle, tuning, checkpointing):
+def test_the_peak_is_estimated_within_fifteen_percent(middle, tuning, checkpointing):
     options = TrainOptions(
         device="cpu", dtype="float32", micro_rows=4, gradient_checkpointing=checkpointing
     )
@@ -129,6 +132,9 @@ def test_the_peak_is_estimated_within_a_quarter(middle, tuning, checkpointing):
         base.model.gradient_checkpointing_enable({"use_reentrant": False})
         base.model.enable_input_require_grads()
     model = add_lora(base, recipe.lora) if tuning == "lora" else base.model
+    use_frozen_vocabulary(model)
+    use_fast_lora(model)
+    model.set_attn_implementation(BRANCH_BANDS)
     measured = measure(recipe, model, batch)
     found = look(recipe, length=max(map(len, rows)))
     guess = found.activations + found.head + found.gradients
@@ -145,6 +151,6 @@ def test_the_lines_say_what_it_is_for(bases):
     assert max(sequence_lengths(lengths, make_sequences(lengths, options, 0))) == 300
     lines = format_estimate(look(recipe, 300), recipe)
     assert lines[0] == "memory of one process, unsharded, for 8 rows of 300 tokens:"
-    assert "of this machine" in lines[-1] and "together about" in lines[-1]
+    assert "free on this machine" in lines[-1] and "together about" in lines[-1]
     spared = look(replace(recipe, train=replace(options, gradient_checkpointing=True)), 300)
     assert spared.activations < look(recipe, 300).activations

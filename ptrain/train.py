@@ -15,11 +15,13 @@ from torch import Tensor
 from pbranch.console import say
 from pbranch.files.recipe import dump_recipe
 from pbranch.format.branch_config import BranchConfig
+from pbranch.hf.load_model import context_length
 from ptrain.artifacts.run_report import Report, disk_errors, make_branch_config, save_metadata
 from ptrain.checkpoints.resume import check_processes, find_checkpoint
 from ptrain.checkpoints.storage import replacing
 from ptrain.config import Recipe
-from ptrain.data.dataset import Encoder, Split, count, load_split, mean_branch_tokens
+from ptrain.data.dataset import Split, load_split, mean_branch_tokens
+from ptrain.data.encoder import make_encoder
 from ptrain.data.path_rows import PackingStats, measure_packing
 from ptrain.model.attention import refuse_context_parallelism
 from ptrain.model.base import Base, add_lora, choose_dtype, load_base
@@ -90,8 +92,8 @@ def prepare(recipe: Recipe, home: Path | None) -> Run:
     dtype = choose_dtype(recipe.train.dtype, device)
     base, model = load_model(recipe, sharding, dtype)
     initial = copy_initial_weights(model, lora) if lora else {}
-    encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout, recipe.switch)
-    data = load_split(recipe, encode, home)
+    encode = make_encoder(recipe, base.tokenizer, base.markers, home)
+    data = load_split(recipe, encode, home, context_length(base.model.config))
     trainer = make_trainer(recipe, model, base.tokenizer, data.train, data.held_out)
     attention = trainer.use_attention(recipe.train.attention)
     check_leaks(recipe, trainer, base, sharding, dtype)
@@ -134,10 +136,10 @@ def announce(run: Run) -> None:
     out, data = Path(run.recipe.out), run.data
     with disk_errors(out), replacing(out) as folder:
         (folder / "recipe.yaml").write_text(dump_recipe(run.recipe), encoding="utf-8")
-    held_out, left_out = len(data.held_out), count(data.left_out)
-    say(f"{len(data.train)} traces, {held_out} held out, {left_out} → {out}")
+    first, *others = data.describe()
+    say("\n".join([f"{first} → {out}", *others]))
     say(f"{run.packing}\n{run.attention}")
-    if not held_out:
+    if not data.held_out:
         say("no evaluation: nothing is held out (eval_share, eval_data), or all is one prompt")
     say(f"from {run.checkpoint}" if run.checkpoint else f"{run.trainer.args.max_steps} steps")
 
@@ -160,7 +162,14 @@ def save(run: Run, metrics: dict[str, float]) -> None:
     weights = trainer.gather()  # by all processes: they may be sharded over them
     if trainer.is_world_process_zero():
         report = Report(
-            len(data.train), len(data.held_out), dict(data.left_out), run.packing, metrics, scores
+            traces=len(data.train),
+            held_out=len(data.held_out),
+            left_out=dict(data.left_out),
+            forked=sum(x.forked for x in data.train),
+            notes=dict(data.notes),
+            packing=run.packing,
+            metrics=metrics,
+            scores=scores,
         )
         with disk_errors(out), replacing(out) as folder:
             trainer.write_weights(folder, weights)

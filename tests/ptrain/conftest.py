@@ -91,7 +91,7 @@ def random_trace(rng: random.Random, depth: int = 2):
 
     parts = [text() + ": "]
     for _ in range(rng.randint(0, 2) if depth else 0):
-        topics = tuple(rng.sample(WORDS, rng.randint(1, 3)))
+        topics = tuple(rng.sample(WORDS, rng.randint(2, 3)))
         branches = tuple(
             make_trace(topic + " " + text(), *random_trace(rng, depth - 1).parts)
             for topic in topics

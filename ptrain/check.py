@@ -3,14 +3,14 @@
 Loads configuration and tokenizer of the model, never its weights.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from pbranch.format.layout import NO_TARGET, Kind, Layout
 from pbranch.format.markers import MarkerIds
-from pbranch.format.show import draw_mask, fold_runs
+from pbranch.format.show import ROWS, draw_mask, find_runs, fold_runs
 from pbranch.hf.base_models import locate
 from pbranch.hf.load_model import context_length, load_config
 from ptrain.config import Recipe, TrainOptions
@@ -20,8 +20,6 @@ from ptrain.data.encoder import make_encoder
 from ptrain.data.path_rows import measure_packing
 from ptrain.model.base import load_marked_tokenizer
 from ptrain.model.memory_estimate import estimate, format_estimate
-
-TOKENS_SHOWN = 120
 
 
 def check(recipe: Recipe, home: Path | None = None) -> str:
@@ -55,30 +53,9 @@ def draw_example(layout: Layout, tokenizer: Any, markers: MarkerIds) -> str:
         if target != NO_TARGET:
             learned = f"→ {_spell(tokenizer, target)} [{Kind(kind).name.lower()}]"
         labels.append((_spell(tokenizer, token), learned))
-    order = fold_runs(list(_find_runs(layout, markers)), TOKENS_SHOWN)
+    order = fold_runs(list(find_runs(layout, markers)), ROWS)
     width = max(len(labels[q][0]) for q in order if isinstance(q, int))
     return draw_mask(layout, [f"{t:<{width}} {x}" for t, x in labels], len(order), order)
-
-
-def _find_runs(layout: Layout, markers: MarkerIds) -> Iterator[tuple[range, str]]:
-    """Tokens up to the next marker that opens something, and what they are. The last token of the
-    prompt has the first target."""
-    opens = {
-        markers.fork: "outline",
-        markers.topic: "topic",
-        markers.spawn: "outline",
-        markers.branch: "branch",
-        markers.join: "text",
-    }
-    learned = (i for i, target in enumerate(layout.targets) if target != NO_TARGET)
-    start, stop, name = 0, next(learned, len(layout) - 1) + 1, "prompt"
-    for i in range(stop, len(layout)):
-        opened = opens.get(layout.token_ids[i])
-        if i == stop or opened:
-            if start < i:
-                yield range(start, i), name
-            start, name = i, opened or "text"
-    yield range(start, len(layout)), name
 
 
 def _spell(tokenizer: Any, token: int) -> str:

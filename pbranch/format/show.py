@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Protocol
 
-from pbranch.format.layout import Layout, LayoutOptions, TextEncoder, build_layout
+from pbranch.format.layout import NO_TARGET, Layout, LayoutOptions, TextEncoder, build_layout
 from pbranch.format.markers import MARKERS, MarkerIds, Role
 from pbranch.format.paper_dialect import paper_layout
 from pbranch.format.tree import Segment, Trace
 from pbranch.format.visibility import sees
 from pbranch.format.words import split_words
 
+ROWS = 120  # of a drawing, about
 SEEN, HIDDEN, GAP = "█", "·", "┆"
 
 
@@ -38,7 +39,7 @@ def _tree_lines(trace: Trace, indent: str) -> Iterator[str]:
 
 
 def draw_mask(
-    layout: Layout, labels: list[str], limit: int = 120, order: Sequence[int | str] | None = None
+    layout: Layout, labels: list[str], limit: int = ROWS, order: Sequence[int | str] | None = None
 ) -> str:
     """One row a token: number, position, text, then a cell for each token that it could see.
     order: of the tokens, where it is not that of the text; a text in it stands for tokens that are
@@ -59,6 +60,27 @@ def draw_mask(
     if limit < n:
         lines.append(f"… {n - limit} more rows")
     return "\n".join(lines)
+
+
+def find_runs(layout: Layout, markers: MarkerIds) -> Iterator[tuple[range, str]]:
+    """Tokens up to the next marker that opens something, and what they are. The last token of the
+    prompt has the first target."""
+    opens = {
+        markers.fork: "outline",
+        markers.topic: "topic",
+        markers.spawn: "outline",
+        markers.branch: "branch",
+        markers.join: "text",
+    }
+    learned = (i for i, target in enumerate(layout.targets) if target != NO_TARGET)
+    start, stop, name = 0, next(learned, len(layout) - 1) + 1, "prompt"
+    for i in range(stop, len(layout)):
+        opened = opens.get(layout.token_ids[i])
+        if i == stop or opened:
+            if start < i:
+                yield range(start, i), name
+            start, name = i, opened or "text"
+    yield range(start, len(layout)), name
 
 
 def fold_runs(runs: Sequence[tuple[range, str]], limit: int) -> list[int | str]:

@@ -93,7 +93,7 @@ class Judge:
         return None
 
     def _prompt(
-        self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]]
+        self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]] = ()
     ) -> list[int]:
         if self.tokenizer.chat_template:
             return render_prompt(messages, self.tokenizer, tools=tools)

@@ -7,7 +7,8 @@ from typing import Any
 
 from pbranch.errors import BranchError, RequestError
 from pbranch.format.branch_config import Form
-from pbranch.hf.prompt import Message, render_prompt
+from pbranch.hf.chat_template import Message
+from pbranch.hf.prompt import render_prompt
 from pbranch.hf.segment_codec import SegmentCodec
 from pinfer.cost.store import cost_key, find_cost
 from pinfer.dialects.instruction import instruct
@@ -24,7 +25,8 @@ from pinfer.request.state import Request
 from pinfer.request.stop_strings import StopMatcher
 from pinfer.sampling.sampler import Sampler
 
-Prompt = str | Sequence[Message] | Mapping[str, list[int]]
+# {"token_ids": […]}, or {"messages": […], "tools": […]}, besides a text and messages
+Prompt = str | Sequence[Message] | Mapping[str, Any]
 UNCLAIMED = 4096  # finished requests that wait for `run`, at most: the oldest go first
 log = logging.getLogger("pinfer")
 
@@ -110,8 +112,9 @@ class Engine:
         return cls(loaded, attention, limits, path, owned=True)
 
     def add(self, prompt: Prompt, params: SamplingParams, **rendering: Any) -> Request:
-        """Queue a prompt: text, messages, or {"token_ids": […]} as it is. rendering: the keywords
-        of `prepare`. `run` gives out its answer, unless `follow` is asked for it."""
+        """Queue a prompt: text, messages, {"messages": […], "tools": […]} with what the answer may
+        call, or {"token_ids": […]} as it is. rendering: the keywords of `prepare`. `run` gives out
+        its answer, unless `follow` is asked for it."""
         return self.enqueue(self.prepare(prompt, params, **rendering))
 
     def prepare(
@@ -126,11 +129,15 @@ class Engine:
     ) -> PreparedRequest:
         """Render a prompt. Changes nothing in the engine's queues, and may run on any thread.
 
-        system, raw, template_args: see `render_prompt`. An adapter's switch follows from whether
-        the request may fork. instruction: what asks for the marks of params.dialect, after the
-        prompt; None: the model's own (`paper_instruction` in its generation_config.json), else the
-        shipped text in the prompt's language.
+        system, raw, template_args: see `render_prompt`. An adapter's own template_args hold where
+        these do not name them; its switch follows from whether the request may fork. instruction:
+        what asks for the marks of params.dialect, after the prompt; None: the model's own
+        (`paper_instruction` in its generation_config.json), else the shipped text in the prompt's
+        language.
         """
+        tools = prompt.get("tools") if isinstance(prompt, Mapping) else None
+        if isinstance(prompt, Mapping) and "messages" in prompt:
+            prompt = prompt["messages"]
         if isinstance(prompt, Mapping):
             ids = list(prompt["token_ids"])
             rows = self._vocabulary
@@ -142,7 +149,9 @@ class Engine:
                 prompt = instruct(prompt, own if instruction is None else instruction)
             form: Form = "parallel" if params.forks else "linear"
             switch = self.branch_config.switch.text(form) if self.branch_config else None
-            ids = render_prompt(prompt, self.tokenizer, system, raw, template_args, switch)
+            if self.branch_config and self.tokenizer.chat_template and not raw:
+                template_args = {**self.branch_config.template_args, **(template_args or {})}
+            ids = render_prompt(prompt, self.tokenizer, system, raw, template_args, switch, tools)
         stops = None
         if params.stop or params.stop_when is not None:
             stops = StopMatcher(self.codec.decode, params.stop, params.stop_when)

@@ -10,19 +10,19 @@ from statistics import median
 from typing import Any
 
 from pbranch.format.layout import NO_TARGET, Kind, Layout
-from pbranch.format.show import draw_mask
+from pbranch.format.markers import MarkerIds
+from pbranch.format.show import ROWS, draw_mask, find_runs, fold_runs
 from pbranch.hf.base_models import locate
-from pbranch.hf.load_model import load_config
+from pbranch.hf.load_model import context_length, load_config
 from ptrain.config import Recipe, TrainOptions
 from ptrain.data.batching import count_steps, make_sequences, sequence_lengths
-from ptrain.data.dataset import Encoder, Example, count, load_split
+from ptrain.data.dataset import Example, load_split
+from ptrain.data.encoder import make_encoder
 from ptrain.data.path_rows import measure_packing
 from ptrain.model.base import load_marked_tokenizer
 from ptrain.model.defaults import fill_in
 from ptrain.model.memory_estimate import estimate, format_estimate
 from ptrain.trainer.micro_batches import fit_memory
-
-TOKENS_SHOWN = 120
 
 
 def check(recipe: Recipe, home: Path | None = None) -> str:
@@ -31,36 +31,37 @@ def check(recipe: Recipe, home: Path | None = None) -> str:
     config = load_config(path, recipe.trust_remote_code)
     tokenizer, markers = load_marked_tokenizer(path, recipe.trust_remote_code)
     recipe = fill_in(recipe, config, "cpu" if recipe.train.device == "cpu" else "auto")
-    encode = Encoder(tokenizer, markers, recipe.branches.layout, recipe.switch)
-    split = load_split(recipe, encode, home)
+    encode = make_encoder(recipe, tokenizer, markers, home)
+    split = load_split(recipe, encode, home, context_length(config))
     lengths = [len(x) for x in split.train]
     measure = partial(estimate, config=config, tokenizer=tokenizer, markers=markers)
     recipe = fit_memory(recipe, lengths, measure)
     sequences = make_sequences(lengths, recipe.train, recipe.seed)
     longest = max(sequence_lengths(lengths, sequences))
-    layouts = [x.layout() for x in split.train]
-    example = min(layouts, key=lambda x: (not x.hidden, len(x)))  # the shortest with a fork
+    example = min(split.train, key=lambda x: (not x.forked, len(x))).layout()  # the shortest fork
     return "\n".join(
         [
-            draw_example(example, tokenizer),
+            draw_example(example, tokenizer, markers),
             "",
-            f"{len(layouts)} traces, {len(split.held_out)} held out, {count(split.left_out)}",
+            *split.describe(),
             *count_tokens(split.train, recipe.train, recipe.seed),
             *format_estimate(measure(recipe, longest), recipe),
         ]
     )
 
 
-def draw_example(layout: Layout, tokenizer: Any) -> str:
-    """One line a token: number, position, token → target [kind of target], and what it sees."""
-    tokens = [_spell(tokenizer, t) for t in layout.token_ids[:TOKENS_SHOWN]]
-    targets = [
-        "" if t == NO_TARGET else f"→ {_spell(tokenizer, t)} [{Kind(k).name.lower()}]"
-        for t, k in zip(layout.targets, layout.kinds, strict=True)
-    ]
-    width = max(map(len, tokens))
-    labels = [f"{t:<{width}} {target}" for t, target in zip(tokens, targets, strict=False)]
-    return draw_mask(layout, labels, TOKENS_SHOWN)
+def draw_example(layout: Layout, tokenizer: Any, markers: MarkerIds) -> str:
+    """One line a token: number, position, token → target [kind of target], and what it sees. Long
+    runs of a long example are folded: prompt, text, topics, branches."""
+    labels = []
+    for token, target, kind in zip(layout.token_ids, layout.targets, layout.kinds, strict=True):
+        learned = ""
+        if target != NO_TARGET:
+            learned = f"→ {_spell(tokenizer, target)} [{Kind(kind).name.lower()}]"
+        labels.append((_spell(tokenizer, token), learned))
+    order = fold_runs(list(find_runs(layout, markers)), ROWS)
+    width = max(len(labels[q][0]) for q in order if isinstance(q, int))
+    return draw_mask(layout, [f"{t:<{width}} {x}" for t, x in labels], len(order), order)
 
 
 def _spell(tokenizer: Any, token: int) -> str:

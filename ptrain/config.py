@@ -112,6 +112,10 @@ class Recipe:
     # mixed: points [share of the run, share of traces in parallel form], with lines between them
     curriculum: list[list[float]] = field(default_factory=lambda: [[0.0, 0.5], [1.0, 0.5]])
     switch: SwitchOptions = field(default_factory=SwitchOptions)
+    # in the place of the base's chat template: a file, or the template's text
+    chat_template: str | None = None
+    # what the template is given besides messages, as enable_thinking: false; decoding has it too
+    template_args: dict[str, Any] = field(default_factory=dict)
     lora: LoraOptions = field(default_factory=LoraOptions)
     train: TrainOptions = field(default_factory=TrainOptions)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)

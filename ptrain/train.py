@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from pbranch.console import say
 from pbranch.files.recipe import dump_recipe
 from pbranch.format.branch_config import BranchConfig
 from pbranch.hf.base_models import locate
-from pbranch.hf.load_model import load_config
+from pbranch.hf.load_model import context_length, load_config
 from ptrain.artifacts.run_report import Report, disk_errors, make_branch_config, save_metadata
 from ptrain.checkpoints.resume import check_processes, find_checkpoint
 from ptrain.checkpoints.storage import replacing
 from ptrain.config import Recipe
-from ptrain.data.dataset import Encoder, Split, count, load_split, mean_branch_tokens
+from ptrain.data.dataset import Split, load_split, mean_branch_tokens
+from ptrain.data.encoder import make_encoder
 from ptrain.data.path_rows import PackingStats, measure_packing
 from ptrain.model.attention import refuse_context_parallelism
 from ptrain.model.base import Base, add_lora, load_base, load_marked_tokenizer
@@ -96,13 +97,14 @@ def prepare(recipe: Recipe, home: Path | None) -> Run:
     recipe = fill_in(recipe, config, device)
     checkpoint = find_checkpoint(recipe, PartialState().is_main_process)
     tokenizer, markers = load_marked_tokenizer(path, recipe.trust_remote_code)
-    encode = Encoder(tokenizer, markers, recipe.branches.layout, recipe.switch)
-    data = load_split(recipe, encode, home)
+    encode = make_encoder(recipe, tokenizer, markers, home)
+    data = load_split(recipe, encode, home, context_length(config))
     if sharding is None:
         measure = partial(estimate, config=config, tokenizer=tokenizer, markers=markers)
         recipe = fit_memory(recipe, list(map(len, data.train)), measure)
     dtype = getattr(torch, recipe.train.dtype)
     base, model = load_model(recipe, sharding, dtype)
+    base = replace(base, tokenizer=tokenizer)  # with the recipe's chat template, if it has one
     initial = copy_initial_weights(model, lora) if lora else {}
     trainer = make_trainer(recipe, model, base.tokenizer, data.train, data.held_out)
     attention = trainer.use_attention(recipe.train.attention)
@@ -146,10 +148,10 @@ def announce(run: Run) -> None:
     out, data = Path(run.recipe.out), run.data
     with disk_errors(out), replacing(out) as folder:
         (folder / "recipe.yaml").write_text(dump_recipe(run.recipe), encoding="utf-8")
-    held_out, left_out = len(data.held_out), count(data.left_out)
-    say(f"{len(data.train)} traces, {held_out} held out, {left_out} → {out}")
+    first, *others = data.describe()
+    say("\n".join([f"{first} → {out}", *others]))
     say(f"{run.packing}\n{run.attention}")
-    if not held_out:
+    if not data.held_out:
         say("no evaluation: nothing is held out (eval_share, eval_data), or all is one prompt")
     say(f"from {run.checkpoint}" if run.checkpoint else f"{run.trainer.args.max_steps} steps")
 
@@ -172,7 +174,14 @@ def save(run: Run, metrics: dict[str, float]) -> None:
     weights = trainer.gather()  # by all processes: they may be sharded over them
     if trainer.is_world_process_zero():
         report = Report(
-            len(data.train), len(data.held_out), dict(data.left_out), run.packing, metrics, scores
+            traces=len(data.train),
+            held_out=len(data.held_out),
+            left_out=dict(data.left_out),
+            forked=sum(x.forked for x in data.train),
+            notes=dict(data.notes),
+            packing=run.packing,
+            metrics=metrics,
+            scores=scores,
         )
         with disk_errors(out), replacing(out) as folder:
             trainer.write_weights(folder, weights)

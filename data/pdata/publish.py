@@ -51,7 +51,7 @@ The ideal ratio is words in all ÷ words on the longest path, outlines and heade
 
 `{file}`: one JSON object a line with `id`, `messages` (the prompt), `completion` (the trace with
 markers), `answer`, `answer_ok` (whether the trace ends with it; null where unknown), `source`,
-`meta` and `schema`. The markers, in the order in which they come:
+`meta`, `schema`, and `tools` where there are any. The markers, in the order in which they come:
 
 {markers}
 

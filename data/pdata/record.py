@@ -16,49 +16,30 @@ from typing import IO, Any
 from pbranch.errors import DataError
 from pbranch.files.atomic import atomic_write
 from pbranch.files.jsonl import JsonLine, read_lines
-
-SCHEMA = 1
-KEYS: dict[str, tuple[type, ...]] = {
-    "id": (str,),
-    "messages": (list,),
-    "completion": (str,),
-    "answer": (str, type(None)),
-    "answer_ok": (bool, type(None)),
-    "source": (str,),
-    "meta": (dict,),
-    "schema": (int,),
-}
+from pbranch.format.trace_record import KEYS, SCHEMA, check_keys
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A prompt (`messages`: role and content) and its completion."""
+    """A prompt (`messages`: role, content and what else a chat template reads; `tools`: what the
+    answer might have called) and its completion."""
 
     id: str
-    messages: tuple[dict[str, str], ...]
+    messages: tuple[dict[str, Any], ...]
     completion: str
     answer: str | None = None
     answer_ok: bool | None = None
     source: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
+    tools: tuple[dict[str, Any], ...] = ()
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "Record":
         """A record of a parsed JSON object. Raises DataError naming the missing or wrong key."""
-        for key, kinds in KEYS.items():
-            if key not in row:
-                raise DataError(f"missing key {key!r}; a record has {', '.join(KEYS)}")
-            if not isinstance(row[key], kinds):
-                names = " or ".join("null" if k is type(None) else k.__name__ for k in kinds)
-                raise DataError(f"key {key!r}: expected {names}, found {row[key]!r:.60}")
-        unknown = [key for key in row if key not in KEYS]
-        if unknown:
-            raise DataError(f"unknown key {unknown[0]!r}; a record has {', '.join(KEYS)}")
-        if row["schema"] != SCHEMA:
-            raise DataError(f"key 'schema': expected {SCHEMA}, found {row['schema']}")
-        _check_messages(row["messages"])
-        return cls(**{**row, "messages": tuple(row["messages"])})
+        check_keys(row)
+        lists = {key: tuple(row.get(key, ())) for key in ("messages", "tools")}
+        return cls(**{**row, **lists})
 
     @property
     def prompt(self) -> str:
@@ -66,17 +47,10 @@ class Record:
         return "\n".join(message["content"] for message in self.messages)
 
     def to_json(self) -> dict[str, Any]:
+        """The keys of a line; `tools` where there are any."""
         row = {key: getattr(self, key) for key in KEYS}
-        return {**row, "messages": list(self.messages)}
-
-
-def _check_messages(messages: list[Any]) -> None:
-    if not messages:
-        raise DataError("key 'messages': expected at least one message, found none")
-    for i, message in enumerate(messages):
-        for key in ("role", "content"):
-            if not isinstance(message, dict) or not isinstance(message.get(key), str):
-                raise DataError(f"key 'messages': message {i} has no text under {key!r}")
+        row["messages"] = list(self.messages)
+        return {**row, "tools": list(self.tools)} if self.tools else row
 
 
 def dump_line(record: Record) -> str:

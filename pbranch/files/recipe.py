@@ -34,7 +34,7 @@ def load_recipe(schema: type[T], path: str | Path | None, overrides: Sequence[st
             raise RecipeError(f"override {item!r}: expected key=value")
         nested: Any = _parse_scalar(text)
         for part in reversed(key.split(".")):
-            nested = {part: nested}
+            nested = _One({part: nested})
         recipe = _merge(schema, nested, "command line", "", base=recipe)
     return recipe
 
@@ -42,6 +42,10 @@ def load_recipe(schema: type[T], path: str | Path | None, overrides: Sequence[st
 def dump_recipe(recipe: Any) -> str:
     """The merged recipe as YAML; `load_recipe` of it gives an equal recipe."""
     return yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False, allow_unicode=True)
+
+
+class _One(dict[str, Any]):
+    """One key of a section or a mapping, as an override names it: the others stay."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -103,6 +107,8 @@ def _merge(schema: type[T], page: Any, origin: str, prefix: str, base: T | None 
             inner = getattr(base, key) if base is not None else None
             changes[key] = _merge(kind, value, origin, f"{prefix}{key}.", inner)
         else:
+            if isinstance(value, _One) and isinstance(old := getattr(base, key, None), dict):
+                value = {**old, **value}
             changes[key] = _convert(value, kind, origin, f"{prefix}{key}")
     try:
         return dataclasses.replace(base, **changes) if base is not None else schema(**changes)  # type: ignore[type-var]

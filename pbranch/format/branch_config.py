@@ -5,7 +5,7 @@ A reader refuses what it does not match: silent drift of markers or layout costs
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +33,8 @@ class SwitchOptions:
 class BranchConfig:
     """Markers, ids, format version, join, positions, outline and base of an adapter;
     `branch_tokens`: mean length of the branches that it learned from, without headers;
-    `form`: of the traces that it learned from; `switch`: what their prompts began with."""
+    `form`: of the traces that it learned from; `switch`: what their prompts began with;
+    `template_args`: what else the chat template was given."""
 
     marker_ids: dict[str, int]
     base_model: str
@@ -47,6 +48,7 @@ class BranchConfig:
     markers: dict[str, str] | None = None
     form: Literal["parallel", "linear", "mixed"] = "parallel"
     switch: SwitchOptions = SwitchOptions()
+    template_args: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ids(self) -> MarkerIds:
@@ -105,6 +107,9 @@ def load_branch_config(folder: Path) -> BranchConfig:
     for form, text in asdict(config.switch).items():
         if not isinstance(text, str | None):
             raise AdapterError(f"{path}: switch.{form} is {text!r}, expected a text or null")
+    if not isinstance(config.template_args, dict):
+        found = config.template_args
+        raise AdapterError(f"{path}: template_args is {found!r:.40}, expected names and values")
     return config
 
 

@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Protocol
 
-from pbranch.format.layout import Layout, LayoutOptions, TextEncoder, build_layout
+from pbranch.format.layout import NO_TARGET, Layout, LayoutOptions, TextEncoder, build_layout
 from pbranch.format.markers import MARKERS, MarkerIds, Role
 from pbranch.format.paper_dialect import paper_layout
 from pbranch.format.tree import Segment, Trace
 from pbranch.format.visibility import sees
 from pbranch.format.words import split_words
 
-SEEN, HIDDEN, FUTURE = "█", "·", " "
+ROWS = 120  # of a drawing, about
+SEEN, HIDDEN, GAP = "█", "·", "┆"
 
 
 def draw_tree(trace: Trace, indent: str = "") -> str:
@@ -38,20 +39,67 @@ def _tree_lines(trace: Trace, indent: str) -> Iterator[str]:
 
 
 def draw_mask(
-    layout: Layout, labels: list[str], limit: int = 120, order: Sequence[int] | None = None
+    layout: Layout, labels: list[str], limit: int = ROWS, order: Sequence[int | str] | None = None
 ) -> str:
     """One row a token: number, position, text, then a cell for each token that it could see.
-    order: of the tokens, where it is not that of the text."""
+    order: of the tokens, where it is not that of the text; a text in it stands for tokens that are
+    left out, rows and columns, and says so."""
     order = range(len(layout)) if order is None else order
-    n = min(len(layout), limit)
-    width = max(len(label) for label in labels[:n])
+    shown, n = order[:limit], len(order)
+    width = max(len(labels[q]) for q in shown if isinstance(q, int))
     lines = [f"{'row':>4} {'pos':>4}  {'token':<{width}}  sees ({SEEN} yes, {HIDDEN} no)"]
-    for i, q in enumerate(order[:n]):
-        cells = "".join(SEEN if sees(layout, q, k) else HIDDEN for k in order[: i + 1])
+    for i, q in enumerate(shown):
+        if isinstance(q, str):
+            lines.append(f"{'…':>4} {'…':>4}  {q}")
+            continue
+        cells = "".join(
+            GAP if isinstance(k, str) else SEEN if sees(layout, q, k) else HIDDEN
+            for k in shown[: i + 1]
+        )
         lines.append(f"{q:>4} {layout.position_ids[q]:>4}  {labels[q]:<{width}}  {cells}")
-    if n < len(layout):
-        lines.append(f"… {len(layout) - n} more rows")
+    if limit < n:
+        lines.append(f"… {n - limit} more rows")
     return "\n".join(lines)
+
+
+def find_runs(layout: Layout, markers: MarkerIds) -> Iterator[tuple[range, str]]:
+    """Tokens up to the next marker that opens something, and what they are. The last token of the
+    prompt has the first target."""
+    opens = {
+        markers.fork: "outline",
+        markers.topic: "topic",
+        markers.spawn: "outline",
+        markers.branch: "branch",
+        markers.join: "text",
+    }
+    learned = (i for i, target in enumerate(layout.targets) if target != NO_TARGET)
+    start, stop, name = 0, next(learned, len(layout) - 1) + 1, "prompt"
+    for i in range(stop, len(layout)):
+        opened = opens.get(layout.token_ids[i])
+        if i == stop or opened:
+            if start < i:
+                yield range(start, i), name
+            start, name = i, opened or "text"
+    yield range(start, len(layout)), name
+
+
+def fold_runs(runs: Sequence[tuple[range, str]], limit: int) -> list[int | str]:
+    """An order for `draw_mask` of about `limit` rows: of each run of tokens the first and the last,
+    as many of all runs and two at least, and for those between a text, `… 640 tokens of NAME`."""
+    most = max(len(tokens) for tokens, _ in runs)
+    ends = next(k for k in range(most, 0, -1) if k <= 2 or _count_rows(runs, k) <= limit)
+    order: list[int | str] = []
+    for tokens, name in runs:
+        left_out = len(tokens) - 2 * ends
+        if left_out <= 1:
+            order += tokens
+        else:
+            order += [*tokens[:ends], f"… {left_out} tokens of {name}", *tokens[-ends:]]
+    return order
+
+
+def _count_rows(runs: Sequence[tuple[range, str]], ends: int) -> int:
+    return sum(min(len(tokens), 2 * ends + 1) for tokens, _ in runs)
 
 
 def order_by_pass(layout: Layout) -> list[int]:

@@ -27,6 +27,23 @@ def load_config(path: str, trust_remote_code: bool = False) -> Any:
     return config
 
 
+def context_length(config: Any) -> int | None:
+    """Positions that a model is made for, its rope scaling counted; None where it names none.
+
+    Of linear and dynamic scaling the configuration gives the length before it, of llama3 and
+    longrope the one after it, and of yarn either.
+    """
+    text = config.get_text_config()
+    length = getattr(text, "max_position_embeddings", None)
+    rope = getattr(text, "rope_parameters", None) or {}
+    kind, factor = rope.get("rope_type"), rope.get("factor") or 1.0
+    if length and kind in ("linear", "dynamic"):
+        return int(length * factor)
+    if length and kind == "yarn":
+        return max(length, int((rope.get("original_max_position_embeddings") or length) * factor))
+    return length
+
+
 def load_tokenizer(path: str | Path, trust_remote_code: bool = False) -> Any:
     """The tokenizer of a model or an adapter; ModelError where it cannot be read."""
     from transformers import AutoTokenizer

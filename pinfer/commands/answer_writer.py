@@ -39,8 +39,9 @@ class Job:
 
     @property
     def prompt(self) -> Any:
-        """Text or messages."""
-        return self.line["messages"] if "messages" in self.line else self.line["prompt"]
+        """Text or messages, with the tools that the line names."""
+        asked = self.line["messages"] if "messages" in self.line else self.line["prompt"]
+        return {"messages": asked, "tools": tools} if (tools := self.line.get("tools")) else asked
 
 
 def identify(**settings: Any) -> str:

@@ -59,6 +59,8 @@ def _read_job(line: JsonLine) -> dict[str, Any]:
         key, kind = ("messages", list) if "messages" in job else ("prompt", str)
         if not isinstance(job[key], kind):
             raise DataError(f'"{key}" is not a {kind.__name__}')
+        if not isinstance(job.get("tools") or [], list):
+            raise DataError('"tools" is not a list')
     except DataError as e:
         raise DataError(f"{line.origin}: {e}") from e
     return job

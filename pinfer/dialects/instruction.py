@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 
-from pbranch.errors import RequestError
-from pbranch.hf.prompt import Message
+from pbranch.errors import DataError, RequestError
+from pbranch.format.trace_record import join_parts
+from pbranch.hf.chat_template import Message
 
 _IDEOGRAPH = re.compile("[\u3400-\u9fff]")
 
@@ -28,8 +30,8 @@ def instruct(
     if not asked:
         raise RequestError("a dialect's instruction goes behind a user message; found none")
     last = messages[asked[-1]]
-    content = last.get("content")
-    if isinstance(content, str):  # else the renderer says what is wrong
+    with suppress(DataError):  # the renderer says what is wrong
+        content = join_parts(last.get("content"))
         messages[asked[-1]] = {**last, "content": instruct(content, instruction)}
     return messages
 

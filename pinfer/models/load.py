@@ -16,11 +16,12 @@ from pbranch.format.branch_config import BranchConfig, load_branch_config
 from pbranch.format.layout import LayoutOptions
 from pbranch.hf.base_models import SHIPPED, locate, shipped
 from pbranch.hf.hub import fetch_adapter, find_file
-from pbranch.hf.load_model import four_bit, load_model, load_tokenizer
+from pbranch.hf.load_model import context_length, four_bit, load_model, load_tokenizer
 from pbranch.hf.merge_adapter import check_markers, merge_adapter
 from pbranch.hf.prompt import turn_end_id
 from pinfer.model_spec import ModelSpec
 
+UNBOUNDED = 1 << 30  # context of a model that names none
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 log = logging.getLogger("pinfer")
 
@@ -111,7 +112,7 @@ def make_spec(model: Any, tokenizer: Any, config: BranchConfig | None) -> ModelS
     return ModelSpec(
         markers=config.ids if config else None,
         end_of_text=frozenset(ends | {turn_end_id(tokenizer)}),
-        context=model.config.get_text_config().max_position_embeddings,
+        context=context_length(model.config) or UNBOUNDED,
         layout=config.layout_options if config else LayoutOptions(),
         branch_tokens=config.branch_tokens if config else None,
     )

@@ -44,6 +44,8 @@ class Report:
     traces: int
     held_out: int
     left_out: dict[str, int]
+    forked: int  # of the traces, as `traces` counts them
+    notes: dict[str, int]
     packing: PackingStats
     metrics: dict[str, float]
     scores: dict[str, float]
@@ -60,6 +62,8 @@ class Report:
             "traces": self.traces,
             "held_out": self.held_out,
             "left_out": self.left_out,
+            "traces_forked": self.forked,
+            "notes": self.notes,
             "fill": round(self.packing.fill, 4),
             "tokens": self.packing.tokens,
             "tokens_one_row_per_branch": self.packing.path_tokens,
@@ -89,6 +93,7 @@ def make_branch_config(base: Base, recipe: Recipe, branch_tokens: float | None) 
         quantization=recipe.quantization,
         form=recipe.form,
         switch=recipe.switch,
+        template_args=recipe.template_args,
     )
 
 

@@ -1,7 +1,7 @@
-"""Trace files -> layouts in the forms of a run, with the same prompt ids that decoding feeds.
+"""Trace files -> layouts in the forms of a run: read, checked, counted, split.
 
 A line that cannot be used is set aside with its file, line and reason, and counted; the run goes
-on. Knows the keys of a trace record that training needs, and no tensors.
+on. What `pdata check` refuses is such a line. Knows no tensors.
 """
 
 import glob
@@ -9,23 +9,23 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from pbranch.errors import BranchError, DataError
-from pbranch.files.jsonl import read_lines
-from pbranch.format.branch_config import Form, SwitchOptions
-from pbranch.format.layout import Kind, Layout, LayoutOptions, build_layout
+from pbranch.files.jsonl import JsonLine, read_lines
+from pbranch.format.layout import Kind, Layout
 from pbranch.format.markers import MarkerIds
-from pbranch.format.tagged_text import parse
-from pbranch.format.tree import Trace, make_trace, plain_text
-from pbranch.hf.prompt import Message, render_prompt, turn_end_id
-from pbranch.hf.segment_codec import SegmentCodec
+from pbranch.format.trace_record import UniqueIds, check_keys
+from pbranch.hf.chat_template import Message
 from ptrain.config import Recipe
+from ptrain.data.completion import ThinkError
+from ptrain.data.encoder import Encoder
 
 log = logging.getLogger(__name__)
+RunForm = Literal["parallel", "linear", "mixed"]
 WARNINGS_SHOWN = 10  # of lines set aside; the rest are only counted
 
 
@@ -33,15 +33,22 @@ WARNINGS_SHOWN = 10  # of lines set aside; the rest are only counted
 class Example:
     """A trace in the forms that a run trains. `length` is that of its parallel form in any run, so
     that runs of all forms have the same sequences in the same order; the linear form is shorter,
-    but for a longer switch."""
+    but for a longer switch. `forked`: whether the trace forks, whatever is trained of it."""
 
     length: int
     parallel: Layout | None
     linear: Layout | None = None
     messages: Sequence[Message] = ()
+    tools: Sequence[Mapping[str, Any]] = ()
+    forked: bool = False
 
     def __len__(self) -> int:
         return self.length
+
+    @property
+    def prompt(self) -> Any:
+        """As decoding takes it: messages, or an object with `messages` and `tools`."""
+        return {"messages": self.messages, "tools": self.tools} if self.tools else self.messages
 
     def layout(self, linear: bool = False) -> Layout:
         """In the form asked for, where both are there."""
@@ -52,41 +59,13 @@ class Example:
 
 @dataclass(slots=True)
 class Traces:
-    """Examples, a key an example that tells prompts apart, and what was left out, by reason."""
+    """Examples, a key an example that tells prompts apart, what was left out, by reason, and what
+    was noted of the examples, by note."""
 
     examples: list[Example] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
-
-
-class Encoder:
-    """Record -> layout, for one tokenizer and one way to lay out; `switch`: see BranchConfig."""
-
-    def __init__(
-        self,
-        tokenizer: Any,
-        markers: MarkerIds,
-        options: LayoutOptions,
-        switch: SwitchOptions | None = None,
-    ) -> None:
-        self.tokenizer, self.markers, self.options = tokenizer, markers, options
-        self.switch = switch or SwitchOptions()
-        self.codec = SegmentCodec(tokenizer)
-        self.end_id = turn_end_id(tokenizer)
-
-    def __call__(self, record: dict[str, Any], form: Form = "parallel") -> Layout:
-        """`linear` flattens every block: plain text, tokenised in one run as decoding without a
-        fork gives it. Raises BranchError (of any kind) on a record that cannot be laid out."""
-        switch = self.switch.text(form)
-        prompt = render_prompt(record["messages"], self.tokenizer, switch=switch)
-        trace = parse(record["completion"], (record.get("meta") or {}).get("separators"))
-        if form == "parallel":
-            return self._lay_out(prompt, trace)
-        flat = self._lay_out(prompt, make_trace(plain_text(trace)))
-        return replace(flat, kinds=[k and Kind.LINEAR for k in flat.kinds])
-
-    def _lay_out(self, prompt: list[int], trace: Trace) -> Layout:
-        return build_layout(prompt, trace, self.codec, self.markers, self.end_id, self.options)
+    notes: Counter[str] = field(default_factory=Counter)
 
 
 def mean_branch_tokens(examples: Sequence[Example], markers: MarkerIds) -> float | None:
@@ -103,39 +82,73 @@ def read_traces(
     max_length: int,
     keep_wrong: bool = False,
     home: Path | None = None,
-    form: Literal["parallel", "linear", "mixed"] = "parallel",
+    form: RunForm = "parallel",
+    context: int | None = None,
 ) -> Traces:
     """Examples of all files that `patterns` name; see `find_files` for `home`. `max_length` holds
-    for the parallel form, so that every form trains the same traces.
+    for the tokens of the parallel form, so that every form trains the same traces; `context`, the
+    positions that the base has, for each form that is trained.
 
     Raises DataError where nothing remains, with the first reason.
     """
     traces, first = Traces(), ""
     for path in find_files(patterns, home):
+        ids = UniqueIds()
         for line in read_lines(path):
             try:
-                record = _check_record(line.parse())
-                if record.get("answer_ok") is False and not keep_wrong:
+                record = _read_record(line, ids)
+                if record["answer_ok"] is False and not keep_wrong:
                     traces.left_out["wrong answer"] += 1
                     continue
-                layout = encode(record)
-                flat = None if form == "parallel" else encode(record, "linear")
+                example, notes = _make_example(record, encode, form)
             except BranchError as e:
-                traces.left_out["broken"] += 1
+                reason, shown = "broken", WARNINGS_SHOWN
+                if isinstance(e, ThinkError):  # of the data and the template, not of the line
+                    reason, shown = e.reason, 1
+                traces.left_out[reason] += 1
                 first = first or f"{line.origin}: {e}"
-                if traces.left_out["broken"] <= WARNINGS_SHOWN:
+                if traces.left_out[reason] <= shown:
                     log.warning("%s: set aside: %s", line.origin, e)
                 continue
-            if len(layout) > max_length:
-                traces.left_out[f"longer than {max_length} tokens"] += 1
+            if excess := _find_excess(example, max_length, context):
+                traces.left_out[excess] += 1
                 continue
-            branched = None if form == "linear" else layout
-            traces.examples.append(Example(len(layout), branched, flat, record["messages"]))
-            traces.keys.append(json.dumps(record["messages"], sort_keys=True))
+            traces.notes.update(notes)
+            traces.examples.append(example)
+            traces.keys.append(json.dumps(example.prompt, sort_keys=True))
     if not traces.examples:
         because = f"; {first}" if first else ""
         raise DataError(f"{patterns}: no trace to train on, {count(traces.left_out)}{because}")
     return traces
+
+
+def _read_record(line: JsonLine, ids: UniqueIds) -> dict[str, Any]:
+    """The record of a line that `pdata check` lets pass, but for its completion."""
+    record = line.parse()
+    check_keys(record)
+    ids.check(record["id"], line.number)
+    return record
+
+
+def _make_example(
+    record: dict[str, Any], encode: Encoder, form: RunForm
+) -> tuple[Example, tuple[str, ...]]:
+    """A record in the forms of the run, and what was noted of it."""
+    layout, notes = encode.encode(record)
+    flat = None if form == "parallel" else encode(record, "linear")
+    branched = None if form == "linear" else layout
+    messages, tools = record["messages"], record.get("tools", ())
+    return Example(len(layout), branched, flat, messages, tools, bool(layout.hidden)), notes
+
+
+def _find_excess(example: Example, max_length: int, context: int | None) -> str | None:
+    """Why a trace is too long, if it is: tokens count for the rows, positions for the context."""
+    if len(example) > max_length:
+        return f"longer than {max_length} tokens"
+    layouts = [x for x in (example.parallel, example.linear) if x is not None]
+    if context is not None and max(max(x.position_ids) for x in layouts) >= context:
+        return f"beyond the base's context of {context} positions"
+    return None
 
 
 def count(left_out: Counter[str]) -> str:
@@ -162,25 +175,45 @@ def find_files(patterns: Sequence[str] | str, home: Path | None = None) -> list[
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Training examples, held-out ones, and what was left out of both, by reason."""
+    """Training examples, held-out ones, what was left out of both, by reason, and what was noted,
+    by note."""
 
     train: list[Example]
     held_out: list[Example]
     left_out: Counter[str]
+    notes: Counter[str] = field(default_factory=Counter)
+
+    def describe(self) -> Iterator[str]:
+        """What a user has to know before a run, a line each."""
+        traces = [*self.train, *self.held_out]
+        yield f"{len(self.train)} traces, {len(self.held_out)} held out, {count(self.left_out)}"
+        forked = sum(x.forked for x in traces)
+        yield f"{forked} of {len(traces)} traces fork"
+        if not any(x.forked for x in self.train):
+            yield (
+                "warning: no trace forks, so the model cannot learn to; `pdata stats` says why "
+                "traces stayed linear"
+            )
+        yield from (f"{n} of {len(traces)}: {note}" for note, n in self.notes.items())
 
 
-def load_split(recipe: Recipe, encode: Encoder, home: Path | None) -> Split:
-    """The data of a run; `home`: see `find_files`. Raises DataError where there is none."""
+def load_split(
+    recipe: Recipe, encode: Encoder, home: Path | None, context: int | None = None
+) -> Split:
+    """The data of a run; `home`: see `find_files`, `context`: see `read_traces`. Raises DataError
+    where there is none."""
 
     def read(patterns: Sequence[str] | str) -> Traces:
         longest, wrong = recipe.train.max_length, recipe.data_keep_wrong
-        return read_traces(patterns, encode, longest, wrong, home, recipe.form)
+        return read_traces(patterns, encode, longest, wrong, home, recipe.form, context)
 
     traces = read(recipe.data)
     if not recipe.eval_data:
-        return Split(*hold_out(traces, recipe.eval_share, recipe.seed), traces.left_out)
-    held_out = read(recipe.eval_data)
-    return Split(traces.examples, held_out.examples, traces.left_out + held_out.left_out)
+        train, held_out = hold_out(traces, recipe.eval_share, recipe.seed)
+        return Split(train, held_out, traces.left_out, traces.notes)
+    other = read(recipe.eval_data)
+    left_out, notes = traces.left_out + other.left_out, traces.notes + other.notes
+    return Split(traces.examples, other.examples, left_out, notes)
 
 
 def hold_out(traces: Traces, share: float, seed: int) -> tuple[list[Example], list[Example]]:
@@ -195,14 +228,3 @@ def hold_out(traces: Traces, share: float, seed: int) -> tuple[list[Example], li
     out = set(order[:count])
     train = [x for x, rank in zip(traces.examples, ranks, strict=True) if rank not in out]
     return train, [x for x, rank in zip(traces.examples, ranks, strict=True) if rank in out]
-
-
-def _check_record(record: dict[str, Any]) -> dict[str, Any]:
-    for key, kind in (("messages", list), ("completion", str)):
-        if not isinstance(record.get(key), kind):
-            raise DataError(f"expected {key!r} as {kind.__name__}, found {record.get(key)!r:.60}")
-    if not all(isinstance(m, dict) for m in record["messages"]) or not record["messages"]:
-        raise DataError("expected 'messages' as a list of objects with role and content")
-    if not isinstance(record.get("meta") or {}, dict):
-        raise DataError(f"expected 'meta' as an object, found {record['meta']!r:.60}")
-    return record

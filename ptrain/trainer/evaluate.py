@@ -100,7 +100,7 @@ class Generations:
         mine = self.examples[state.process_index :: state.num_processes]
         try:
             with driving(model, self.tokenizer, self.config) as engine:
-                generations = engine.generate([x.messages for x in mine], self.params(mode))
+                generations = engine.generate([x.prompt for x in mine], self.params(mode))
         except BranchError as e:
             say(f"no generations at this evaluation: {e}")
             return []
@@ -160,7 +160,7 @@ def make_generations(
     """What the options ask for, or None. Tries the engine on the model and on all prompts:
     RecipeError now rather than at the first evaluation. Under sharded weights there are none, and
     a line says so."""
-    prompts = {json.dumps(x.messages, sort_keys=True): x for x in held_out}
+    prompts = {json.dumps(x.prompt, sort_keys=True): x for x in held_out}
     count = min(options.prompts, len(prompts))
     if not count:
         return None
@@ -174,7 +174,7 @@ def make_generations(
     try:
         with driving(trainer.model, made.tokenizer, config) as engine:
             for example in spread:
-                engine.add(example.messages, made.params("parallel"))
+                engine.add(example.prompt, made.params("parallel"))
     except BranchError as e:
         raise RecipeError(f"evaluation.prompts: cannot be decoded while training: {e}") from e
     return made

@@ -24,6 +24,7 @@ LINES = {
     "no key": (b'{"text": "a"}\n', ":1: expected an object"),
     "number": (b'{"prompt": 3}\n', ':1: "prompt" is not a str'),
     "messages": (b'{"messages": "a"}\n', ':1: "messages" is not a list'),
+    "tools": (b'{"prompt": "a", "tools": "b"}\n', ':1: "tools" is not a list'),
     "surrogate": (b'{"prompt": "\\ud83d"}\n', ":1: not JSON text"),
     "latin-1": (b'{"prompt": "\xe9"}\n', "not UTF-8"),
     "empty": (b"\n\n", "no prompts"),

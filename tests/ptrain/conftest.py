@@ -83,17 +83,17 @@ def make_base(folder: Path, family: str = "qwen3", spare: int = 16) -> Path:
     return folder
 
 
-def random_trace(rng: random.Random, depth: int = 2):
-    """A trace with up to `depth` levels of forks, or none."""
+def random_trace(rng: random.Random, depth: int = 2, least: int = 1):
+    """A trace with up to `depth` levels of forks, or none; a fork has `least` branches or more."""
 
-    def text(least: int = 1) -> str:
-        return " ".join(rng.choices(WORDS, k=rng.randint(least, 6)))
+    def text() -> str:
+        return " ".join(rng.choices(WORDS, k=rng.randint(1, 6)))
 
     parts = [text() + ": "]
     for _ in range(rng.randint(0, 2) if depth else 0):
-        topics = tuple(rng.sample(WORDS, rng.randint(1, 3)))
+        topics = tuple(rng.sample(WORDS, rng.randint(least, 3)))
         branches = tuple(
-            make_trace(topic + " " + text(), *random_trace(rng, depth - 1).parts)
+            make_trace(topic + " " + text(), *random_trace(rng, depth - 1, least).parts)
             for topic in topics
         )
         parts += [Fork(topics, branches), text()]
@@ -101,13 +101,13 @@ def random_trace(rng: random.Random, depth: int = 2):
 
 
 def make_records(n: int, seed: int = 0, depth: int = 2) -> list[dict]:
-    """Trace records, forked and not."""
+    """Trace records, forked and not, that `pdata check` accepts."""
     rng = random.Random(seed)
     return [
         {
             "id": str(i),
             "messages": [{"role": "user", "content": f"{i} " + " ".join(rng.choices(WORDS, k=4))}],
-            "completion": render(random_trace(rng, depth)),
+            "completion": render(random_trace(rng, depth, least=2)),
             "answer": None,
             "answer_ok": None,
             "source": "test",

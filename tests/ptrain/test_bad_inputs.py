@@ -107,8 +107,15 @@ def test_a_page_that_is_not_there_is_named(attempt, tmp_path):
     [
         (b"\n\n", "no trace to train on, 0 left out"),
         (b"{torn\n", "broken.jsonl:1: not JSON text"),
-        (b'{"completion": "x"}\n', "broken.jsonl:1: expected 'messages' as list, found None"),
-        (b'{"messages": [], "completion": "x"}\n', "broken.jsonl:1: expected 'messages'"),
+        (b'{"completion": "x"}\n', "broken.jsonl:1: missing key 'id'; a record has id, messages"),
+        (
+            json.dumps(make_records(1)[0] | {"messages": []}).encode(),
+            "broken.jsonl:1: key 'messages': expected at least one message, found none",
+        ),
+        (
+            json.dumps(make_records(1)[0] | {"completion": " "}).encode(),
+            "broken.jsonl:1: the completion is empty",
+        ),
         (
             json.dumps(make_records(1)[0] | {"completion": "a" + MARKERS[Role.TOPIC]}).encode(),
             "broken.jsonl:1: ",

@@ -4,12 +4,14 @@ Every input line ends up in exactly one of the two files.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pbranch.errors import DataError, FormatError
 from pbranch.files.jsonl import JsonLine, LineFile
 from pbranch.format.tagged_text import render, separators_of
+from pbranch.format.trace_record import UniqueIds
 from pbranch.format.tree import plain_text
 from pdata.build.counts import Counts
 from pdata.grading.answer_match import grade_trace
@@ -31,7 +33,7 @@ def convert(
         raise DataError(f"dialect {dialect!r}: expected {', '.join(DIALECTS)}")
     mapping, files = parse_overrides(overrides), list_files(source)
     check_out(out, files)
-    counts = Counts()
+    counts, ids = Counts(), UniqueIds()
     with LineFile(out, False) as kept, LineFile(rejected_path(out), False) as rejected:
         for file in files:
             fields, lines = look_at_fields(file, mapping)
@@ -41,6 +43,7 @@ def convert(
                 if isinstance(outcome, Rejection):
                     rejected.write(dump_rejected(line, outcome))
                 else:
+                    outcome = replace(outcome, id=ids.make(outcome.id))
                     kept.write(dump_line(outcome))
                 counts.add(outcome)
     keys = ("in", "out", "rejected", "branches", "linear", "rejected_by_reason")
@@ -67,7 +70,14 @@ def convert_line(line: JsonLine, fields: FieldMap, dialect: str) -> Record | Rej
     right = grade_trace(trace, source.answer, source.prompt).right
     answer_ok = source.answer_ok if right is None else right
     record = Record(
-        source.id, source.messages, render(trace), source.answer, answer_ok, source.source, meta
+        source.id,
+        source.messages,
+        render(trace),
+        source.answer,
+        answer_ok,
+        source.source,
+        meta,
+        tools=source.tools,
     )
     problem = next(check_record(record), None)
     return record if problem is None else Rejection("unfit block", problem)

@@ -17,13 +17,13 @@ from typing import Any
 from pbranch.errors import DataError, FormatError
 from pbranch.files.jsonl import JsonLine, LineFile, read_lines, read_objects
 from pbranch.format.tagged_text import parse, render
+from pbranch.format.trace_record import SCHEMA, UniqueIds
 from pbranch.format.tree import Trace
 from pdata.build.counts import Counts
 from pdata.grading.answer_match import grade_trace
 from pdata.llm.chat_client import Client, Refused
 from pdata.llm.ordered_threads import map_in_order
 from pdata.record import (
-    SCHEMA,
     Record,
     Rejection,
     check_out,
@@ -57,12 +57,14 @@ def distill(
         raise DataError("-: generations are read twice; give a file")
     check_out(out, [generations])
     best, total = _find_best(generations, criteria)
-    counts = Counts()
+    counts, ids = Counts(), UniqueIds()
     with LineFile(out, resume) as kept, LineFile(rejected_path(out), resume) as rejected:
         done = {*_read_origins(out), *_read_origins(rejected_path(out))}
         for line in read_lines(generations, generations.name):
             outcome = _select(line, criteria, best, total)
             counts.add(outcome)
+            if isinstance(outcome, Record):
+                outcome = replace(outcome, id=ids.make(outcome.id))
             if line.origin in done:
                 continue
             if isinstance(outcome, Rejection):
@@ -108,8 +110,9 @@ def _generate(client: Client, job: tuple[Record, int]) -> str:
     record, sample = job
     row = {"id": record.id, "messages": list(record.messages), "answer": record.answer,
            "sample": sample}  # fmt: skip
+    row |= {"tools": list(record.tools)} if record.tools else {}
     try:
-        reply = client.ask(record.messages, sample=sample)
+        reply = client.ask(record.messages, sample=sample, tools=record.tools)
         row |= {"tagged_text": reply.content, "finish_reason": reply.finish_reason}
     except Refused as e:
         row |= {"tagged_text": "", "finish_reason": "error", "error": str(e)}
@@ -162,6 +165,7 @@ def _read_origins(path: Path) -> Iterator[str]:
 def _identify(row: dict[str, Any]) -> str:
     """The same for generations of one prompt."""
     asked = [row.get("id"), row.get("messages"), row.get("prompt")]
+    asked += [tools] if (tools := row.get("tools")) else []
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
@@ -206,6 +210,8 @@ def _make_record(row: dict[str, Any], origin: str, trace: Trace) -> Record:
              "messages": messages, "completion": render(trace),
              "answer": None if answer is None else str(answer), "answer_ok": None,
              "source": "distill", "meta": meta, "schema": SCHEMA}  # fmt: skip
+    if row.get("tools"):
+        plain["tools"] = row["tools"]
     record = Record.from_json(plain)
     return replace(record, answer_ok=grade_trace(trace, record.answer, record.prompt).right)
 

@@ -7,6 +7,7 @@ Knows the flow; sources, what becomes of a line, filters and judge have files of
 import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
@@ -18,6 +19,7 @@ from pbranch.console import say
 from pbranch.errors import DataError
 from pbranch.files.jsonl import JsonLine, LineFile, read_objects
 from pbranch.format.tagged_text import parse
+from pbranch.format.trace_record import UniqueIds
 from pbranch.format.tree import plain_text
 from pdata.build.counts import Counts
 from pdata.build.filters import TraceFilter, take_fingerprint
@@ -74,18 +76,19 @@ def build(
         drop_wrong, max_words, drop_near_duplicates: Reject what these name.
 
     Returns:
-        The counts of the whole file, resumed or not: in = out + rejected.
+        The counts of the whole file, resumed or not: in = out + rejected. An id that an earlier
+        record has becomes `ID-2`, `ID-3`, ….
 
     Raises:
         DataError: The source cannot be read, `out` is one of its files, or the disk is full.
     """
     mapping, files = parse_overrides(overrides), list_files(source)
     check_out(out, files)
-    counts, trace_filter = Counts(), None
+    counts, ids, trace_filter = Counts(), UniqueIds(), None
     if max_words is not None or drop_near_duplicates:
         trace_filter = TraceFilter(max_words, drop_near_duplicates)
     with LineFile(out, resume) as kept, LineFile(rejected_path(out), resume) as rejected:
-        done = _read_done(out, counts, trace_filter) if resume else set()
+        done = _read_done(out, counts, ids, trace_filter) if resume else set()
         for file in files:
             fields, lines = look_at_fields(file, mapping)
             say_fields(file, fields)
@@ -96,6 +99,7 @@ def build(
                 if isinstance(outcome, Rejection):
                     rejected.write(dump_rejected(line, outcome))
                 else:
+                    outcome = replace(outcome, id=ids.make(outcome.id))
                     kept.write(dump_line(outcome))
                 counts.add(outcome)
                 if counts.total["in"] % 10_000 == 0:
@@ -123,13 +127,16 @@ def _finish(
     return judge_record(record, judge)
 
 
-def _read_done(out: Path, counts: Counts, trace_filter: TraceFilter | None) -> set[str]:
+def _read_done(
+    out: Path, counts: Counts, ids: UniqueIds, trace_filter: TraceFilter | None
+) -> set[str]:
     """Origins of the lines that an earlier run has written, which are counted."""
     done = set()
     for _, record in read_records(out):
         if isinstance(record, DataError):
             raise record
         counts.add(record)
+        ids.make(record.id)
         origin = str(record.meta.get("origin"))
         done.add(origin)
         if trace_filter:

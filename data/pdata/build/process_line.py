@@ -103,4 +103,5 @@ def _make_record(source: Source, rewrite: Rewrite, verdict: Verdict) -> Record:
         source.answer_ok if verdict.right is None else verdict.right,
         source.source,
         meta,
+        tools=source.tools,
     )

@@ -58,7 +58,7 @@ def grade_text(text: str, answer: str) -> Verdict:
 def grade_conclusion(conclusion: str, subjects: Sequence[str], answer: str) -> Verdict:
     """By the only one of the steps' subjects that the text after them names."""
     gold = clean_answer(answer)
-    if not conclusion.strip() or gold not in map(clean_answer, subjects):
+    if not re.search(r"\w", conclusion) or gold not in map(clean_answer, subjects):
         return Verdict()
     named = {
         clean_answer(subject)
@@ -82,7 +82,7 @@ def _read_tree(trace: Trace, prompt: str) -> tuple[str, list[str]]:
 
 def _find_subject(topic: str, prompt: Prompt) -> str:
     """The longest end of a topic that the prompt knows, else all of it."""
-    words = topic.strip(EDGES).split()
+    words = topic.strip(EDGES + "#").split()
     ends = (" ".join(words[i:]) for i in range(len(words)))
     return next(filter(prompt.knows, ends), " ".join(words))
 

@@ -7,6 +7,7 @@ on nothing else. Knows no files; a score is a function of the trace alone.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,7 +60,12 @@ class Judge:
         self.context = min(LONGEST, getattr(config, "max_position_embeddings", None) or LONGEST)
         _check_hiding(self, model)
 
-    def score(self, messages: Sequence[dict[str, str]], trace: Trace) -> Scores:
+    def score(
+        self,
+        messages: Sequence[dict[str, Any]],
+        trace: Trace,
+        tools: Sequence[dict[str, Any]] = (),
+    ) -> Scores:
         """By fork and branch: the mean over its tokens after the topic of
         log p(token | siblings in sight) - log p(token | siblings hidden), in nats.
 
@@ -69,7 +75,7 @@ class Judge:
         """
         if not any(trace.forks()):
             return []
-        rows = make_scoring_rows(self._prompt(messages), trace, self.codec)
+        rows = make_scoring_rows(self._prompt(messages, tools), trace, self.codec)
         longest = max(rows.layout.position_ids) + 1
         if longest > self.context:
             raise DataError(f"{longest} tokens, the judge reads at most {self.context}")
@@ -86,9 +92,11 @@ class Judge:
                 )
         return None
 
-    def _prompt(self, messages: Sequence[dict[str, str]]) -> list[int]:
+    def _prompt(
+        self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]] = ()
+    ) -> list[int]:
         if self.tokenizer.chat_template:
-            return render_prompt(messages, self.tokenizer)
+            return render_prompt(messages, self.tokenizer, tools=tools)
         return render_prompt("".join(m["content"] + "\n\n" for m in messages), self.tokenizer)
 
     def log_probs(self, layout: Layout) -> Tensor:
@@ -122,7 +130,7 @@ def judge_record(record: Record, judge: Judge) -> Record:
     meta = dict(record.meta)
     dependences: list[str | None]
     try:
-        scores = judge.score(record.messages, trace)
+        scores = judge.score(record.messages, trace, record.tools)
     except (DataError, RequestError) as e:
         reason, dependences = "not measured", [str(e)] * forks
     else:

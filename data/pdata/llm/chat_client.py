@@ -22,7 +22,7 @@ import httpx2
 from pbranch.errors import DataError
 from pdata.llm.reply_cache import Reply, ReplyCache
 
-Messages = Sequence[Mapping[str, str]]
+Messages = Sequence[Mapping[str, Any]]
 KEY_VARIABLE = "OPENAI_API_KEY"
 LONGEST_WAIT = 600.0  # seconds; a server that asks for more ends the run
 _PING: Messages = ({"role": "user", "content": "Answer with the word ok."},)
@@ -111,20 +111,26 @@ class Client:
         )
 
     def ask(
-        self, messages: Messages, *, schema: Mapping[str, Any] | None = None, sample: int = 0
+        self,
+        messages: Messages,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        sample: int = 0,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> Reply:
         """The model's reply, from the cache where it was asked before.
 
         schema: JSON schema that the reply has to follow, where the server can enforce it; sample:
-        which of several replies to the same messages. Raises Refused where this request alone has
-        no answer, DataError where the server has none for any.
+        which of several replies to the same messages; tools: what the reply may call. Raises
+        Refused where this request alone has no answer, DataError where the server has none for any.
         """
-        question = self._hash(messages, schema, sample)
+        options = {**self.options, "tools": list(tools)} if tools else self.options
+        question = self._hash(messages, options, schema, sample)
         known = self._cache.find(question)
         if known is not None:
             self._count(cache_hits=1)
             return known
-        body = {"model": self.model, "messages": list(messages), **self.options}
+        body = {"model": self.model, "messages": list(messages), **options}
         try:
             reply = self._send_with(schema, body)
         except _RetriesExhausted as e:
@@ -148,8 +154,14 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _hash(self, messages: Messages, schema: Mapping[str, Any] | None, sample: int) -> str:
-        asked = [self.model, list(messages), self.options, schema, sample]
+    def _hash(
+        self,
+        messages: Messages,
+        options: Mapping[str, Any],
+        schema: Mapping[str, Any] | None,
+        sample: int,
+    ) -> str:
+        asked = [self.model, list(messages), options, schema, sample]
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
     def _count(self, **more: int) -> None:

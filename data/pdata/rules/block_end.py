@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pbranch.format.paper_dialect import MARK, STEP_PATTERN
 from pdata.rules.labels import is_heading
 
 # what opens the paragraph after the last step
@@ -24,7 +23,6 @@ _SUMS_UP = re.compile(
     re.IGNORECASE,
 )
 CONTINUES = re.compile(r"[ \t]+\S|[-*•+][ \t]")
-_LEAD_MARK = re.compile(rf"^{STEP_PATTERN}|{MARK}\Z", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +90,3 @@ def _paragraphs_end(lines: list[Line], last: int, paragraphs: int) -> int:
 def sums_up(title: str, body: str) -> bool:
     """Whether a step is the conclusion of those before it, as its title or its first words say."""
     return bool(_SUMS_UP.match(title) or _CONCLUDES.match(body.lstrip(" \t\n:：")))
-
-
-def drop_close(text: str, end: int, close: tuple[int, int]) -> str:
-    """The tail without the close mark; a line that held nothing else goes with it."""
-    before, after = text[end : close[0]], text[close[1] :]
-    if before.endswith("\n") and after.startswith("\n"):
-        after = after[1:]
-    return before + after
-
-
-def drop_marks(text: str) -> str:
-    """`text` without marks of steps; those of Markdown's headings stay."""
-    return _LEAD_MARK.sub("", text)

@@ -1,6 +1,6 @@
 """The `rules` rewriter: a linear trace becomes a fork where form says that steps are independent.
 
-The words stay as they are; only marks of a step (####, %%%%) and uneven blank lines may go.
+The text stays as it is, marks of steps (####, %%%%) and all; only uneven blank lines may go.
 Knows no files.
 """
 
@@ -8,16 +8,15 @@ import re
 from dataclasses import dataclass, field
 
 from pbranch.format.tree import Fork, Segment, Trace, make_trace
-from pdata.rules.block_end import drop_marks
 from pdata.rules.independence import find_dependence, lists_all
 from pdata.rules.labels import Kind
 from pdata.rules.prompt import Prompt
-from pdata.rules.steps import Block, find_blocks
+from pdata.rules.steps import Block, find_blocks, split_close
 from pdata.rules.worked_arithmetic import find_levels, is_worked
 
 MAX_DEPTH = 3
 _LOOSE = (Kind.named, Kind.titled, Kind.bulleted)  # of equations, a line's form says too little
-_TOKEN = re.compile(r"[一-鿿]|\w+|[^\w\s]")
+_TOKEN = re.compile(r"[一-鿿]|\w+|#+|[^\w\s]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +68,10 @@ class _BlockFinder:
             self.refusals.append((reason, dependence or "", block))
             return self.find_inner_parts(text, block, depth)
         fork = self.make_fork(block, depth)
-        around = (block.lead, block.tail)
-        lead, tail = (self.find_parts(t, depth) if t.strip() else [t] for t in around)
-        if block.kind is Kind.marked:
-            lead, tail = ([drop_marks(p) if isinstance(p, str) else p for p in x]
-                          for x in (lead, tail))  # fmt: skip
-        return [*lead, fork, *tail]
+        before, close, after = split_close(block.tail)
+        around = (block.lead, before, after)
+        lead, between, tail = (self.find_parts(t, depth) if t.strip() else [t] for t in around)
+        return [*lead, fork, *between, close, *tail]
 
     def make_fork(self, block: Block, depth: int) -> Fork:
         """A block's fork; one of the trunk is noted."""

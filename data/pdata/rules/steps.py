@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from pbranch.format.paper_dialect import CLOSE, STEP_PATTERN
-from pdata.rules.block_end import CONTINUES, Line, drop_close, drop_marks, last_end, sums_up
+from pbranch.format.paper_dialect import CLOSE, MARK, STEP_PATTERN
+from pdata.rules.block_end import CONTINUES, Line, last_end, sums_up
 from pdata.rules.labels import STYLED, Kind, Label, find_labels, is_heading, title_of
 from pdata.rules.prompt import Prompt
 from pdata.rules.topics import make_topics
@@ -66,6 +66,13 @@ def find_blocks(text: str, prompt: Prompt) -> list[Block]:
     order = list(Kind)
     blocks.sort(key=lambda b: (-len(b.steps), order.index(b.kind)))
     return sorted(blocks, key=lambda b: -sum(_within(other, b) for other in blocks))
+
+
+def split_close(text: str) -> tuple[str, str, str]:
+    """What stands before the first close mark, the mark, and what follows it."""
+    _, close = _split(text)
+    start, end = close or (len(text), len(text))
+    return text[:start], text[start:end], text[end:]
 
 
 def _within(inner: Block, outer: Block) -> bool:
@@ -212,20 +219,18 @@ def _cut(
     kind: Kind,
     close: tuple[int, int] | None,
 ) -> Block:
-    """The block of the step lines `run`."""
-    starts = [lines[i].start for i in run]
-    # where the text before the next step ends, without that step's mark
+    """The block of the step lines `run`; a step keeps its mark, which its topic starts with."""
+    marks = [MARK if lines[i].marked else "" for i in run]
+    starts = [lines[i].start - len(mark) for i, mark in zip(run, marks, strict=True)]
     ends = [lines[i - 1].end for i in run[1:]]
     ends.append(last_end(lines, run, close is not None and max(labels) == run[-1]))
     texts = [text[a:b].rstrip() for a, b in zip(starts, ends, strict=True)]
     gaps = [text[a + len(t) : b] for a, t, b in zip(starts, texts, starts[1:], strict=False)]
     end = starts[-1] + len(texts[-1])
     lead, tail = text[: starts[0]], text[end:]
-    if kind is Kind.marked or lines[run[0]].marked:
-        lead = drop_marks(lead)
-    if close is not None:
-        tail = drop_close(text, end, close)
-    step_labels = _drop_shared_subjects([labels[i] for i in run])
+    step_labels = _drop_shared_subjects(
+        [replace(labels[i], text=m + labels[i].text) for i, m in zip(run, marks, strict=True)]
+    )
     equal = len({label.text for label in step_labels}) < len(step_labels)
     if kind is Kind.bulleted or (kind is Kind.bold and equal):
         topics = make_topics(texts)

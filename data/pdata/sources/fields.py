@@ -3,13 +3,16 @@
 Guesses by the names that published data sets use; `--map role=key` overrides. Knows no files.
 """
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from pbranch.errors import DataError
+from pbranch.format.trace_record import CALLS, join_parts
 
+Message = dict[str, Any]
 # what a role is usually called, the likeliest first
 GUESSES: dict[str, tuple[str, ...]] = {
     "messages": ("messages", "conversations", "conversation"),
@@ -22,6 +25,7 @@ GUESSES: dict[str, tuple[str, ...]] = {
     "answer": ("gold_keys", "gold", "gold_answer", "final_answer", "expected_answer",
                "ground_truth", "answer"),
     "id": ("id",),
+    "tools": ("tools",),
 }  # fmt: skip
 ROLES = tuple(GUESSES)
 # a reference solution, not what some model wrote
@@ -39,7 +43,7 @@ class FieldMap:
     """The key of each role; None where a source has none.
 
     context: what follows the prompt (Alpaca's `input`); reasoning: what comes before the
-    completion, which then holds it as `<think>…</think>`.
+    completion, which then holds it as `<think>…</think>`; tools: what the answer might have called.
     """
 
     messages: str | None = None
@@ -50,6 +54,7 @@ class FieldMap:
     reasoning: str | None = None
     answer: str | None = None
     id: str | None = None
+    tools: str | None = None
 
     def __str__(self) -> str:
         named = ((role, getattr(self, role)) for role in ROLES)
@@ -110,9 +115,7 @@ def _is_answered(turns: list[Any]) -> bool:
         return False
 
 
-def read_conversation(
-    row: dict[str, Any], fields: FieldMap
-) -> tuple[tuple[dict[str, str], ...], str]:
+def read_conversation(row: dict[str, Any], fields: FieldMap) -> tuple[tuple[Message, ...], str]:
     """The prompt's messages, and the trace: a key of its own, or the last assistant turn.
 
     Raises DataError saying what is missing.
@@ -132,7 +135,8 @@ def read_conversation(
                 f"key {fields.messages!r}: the last message is not an assistant's answer"
             )
         else:
-            text = _add_reasoning(turns[-1], _reasoning_key(turns[-1]), messages.pop()["content"])
+            text = _read_answer(turns[-1])
+            messages.pop()
     system = row.get(fields.system) if fields.system else None
     if system and messages[0]["role"] != "system":
         messages.insert(0, {"role": "system", "content": _read_text(row, fields.system)})
@@ -154,7 +158,7 @@ def read_gold(row: dict[str, Any], fields: FieldMap) -> tuple[str | None, bool]:
     return (closing[1] if closing else None), closing is not None
 
 
-def _read_prompt(row: dict[str, Any], fields: FieldMap) -> list[dict[str, str]]:
+def _read_prompt(row: dict[str, Any], fields: FieldMap) -> list[Message]:
     """A text, with its context after a blank line; or a list of messages under the prompt's key."""
     value = row.get(fields.prompt or "")
     if isinstance(value, list) and value:
@@ -169,16 +173,43 @@ def _read_completion(row: dict[str, Any], key: str | None) -> str:
     """A text, or a list of one assistant turn."""
     value = row.get(key or "")
     if isinstance(value, list) and len(value) == 1 and _is_answered(value):
-        return _add_reasoning(value[0], _reasoning_key(value[0]), _read_turn(value[0])["content"])
+        return _read_answer(value[0])
     return _read_text(row, key)
 
 
-def _read_turn(turn: Any) -> dict[str, str]:
-    """One message as role and content, whatever its keys are called."""
+def _read_turn(turn: Any) -> Message:
+    """One message as role and content, whatever its keys are called, with all else that it has:
+    calls of tools, a tool's name, earlier reasoning. A turn that calls tools may have no text."""
     keys = (k for k in TURN_KEYS if isinstance(turn, dict) and k[0] in turn)
     role_key, text_key = next(keys, TURN_KEYS[0])
     role = _read_text(turn, role_key)
-    return {"role": TURN_ROLES.get(role, role), "content": _read_text(turn, text_key)}
+    others = {k: v for k, v in turn.items() if k not in (role_key, text_key) and v is not None}
+    if turn.get(text_key) is None and any(others.get(key) for key in CALLS):
+        turn = {**turn, text_key: ""}
+    content = _read_text(turn, text_key)
+    return {"role": TURN_ROLES.get(role, role), "content": content, **others}
+
+
+def _read_answer(turn: dict[str, Any]) -> str:
+    """The text of the last turn, after its reasoning."""
+    if called := next((key for key in CALLS if turn.get(key)), None):
+        raise DataError(f"the last answer calls tools ({called!r}), and only text can be trained")
+    return _add_reasoning(turn, _reasoning_key(turn), _read_turn(turn)["content"])
+
+
+def read_tools(row: dict[str, Any], key: str | None) -> tuple[dict[str, Any], ...]:
+    """The tools of a conversation: a list, or its JSON text. Raises DataError."""
+    value = row.get(key or "")
+    if isinstance(value, str) and value.strip():
+        try:
+            value = json.loads(value)
+        except ValueError as e:
+            raise DataError(f"key {key!r}: expected a list of tools, found {value!r:.40}") from e
+    if not value or value == [None]:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
+        raise DataError(f"key {key!r}: expected a list of tools, found {value!r:.40}")
+    return tuple(value)
 
 
 def _reasoning_key(turn: dict[str, Any]) -> str | None:
@@ -196,6 +227,7 @@ def _read_text(row: Any, key: str | None) -> str:
     if not isinstance(row, dict) or key not in row:
         keys = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
         raise DataError(f"missing key {key!r}; found {keys}")
-    if not isinstance(row[key], str):
-        raise DataError(f"key {key!r}: expected text, found {row[key]!r:.40}")
-    return row[key]
+    try:
+        return join_parts(row[key])
+    except DataError as e:
+        raise DataError(f"key {key!r}: {e}") from e

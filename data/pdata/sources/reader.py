@@ -15,7 +15,7 @@ from pbranch.errors import DataError, FormatError
 from pbranch.files.jsonl import JsonLine, read_lines
 from pbranch.format.tagged_text import parse, separators_of
 from pbranch.format.tree import Trace, make_trace
-from pdata.sources.fields import FieldMap, guess_fields, read_conversation, read_gold
+from pdata.sources.fields import FieldMap, guess_fields, read_conversation, read_gold, read_tools
 from pdata.sources.parquet_and_hub import HUB, parse_hub, read_hub, read_parquet
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
@@ -28,12 +28,13 @@ class Source:
 
     origin: str
     id: str
-    messages: tuple[dict[str, str], ...]
+    messages: tuple[dict[str, Any], ...]
     trace: Trace
     answer: str | None = None
     answer_ok: bool | None = None
     source: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
+    tools: tuple[dict[str, Any], ...] = ()
 
     @property
     def prompt(self) -> str:
@@ -132,6 +133,7 @@ def read_source(line: JsonLine, fields: FieldMap) -> Source:
             answer=answer,
             source=line.file,
             meta=dict(meta) if isinstance(meta, dict) else {},
+            tools=read_tools(row, fields.tools or "tools"),
         )
     except DataError as e:
         raise DataError(f"{line.origin}: {e}") from e

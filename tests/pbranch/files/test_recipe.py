@@ -215,3 +215,14 @@ def test_a_page_that_accelerate_can_launch(page):
 def test_a_launchable_page_may_not_hold_triple_quotes(page):
     with pytest.raises(RecipeError, match='may not contain """'):
         load_recipe(Train, page(POLYGLOT.replace("model: base", 'model: a  # """')))
+
+
+def test_an_override_of_one_entry_leaves_the_others(page):
+    path = page("weights: {a: 1, b: 2}\n")
+    assert load_recipe(Train, path, ["weights.b=3", "weights.c=4"]).weights == {
+        "a": 1,
+        "b": 3,
+        "c": 4,
+    }
+    assert load_recipe(Train, path, ["weights={c: 4}"]).weights == {"c": 4}
+    assert load_recipe(Train, path, ["weights={}"]).weights == {}

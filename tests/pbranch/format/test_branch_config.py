@@ -108,3 +108,14 @@ def test_fingerprints(make_model, byte_tokenizer):
     resized = made()
     resized.resize_token_embeddings(512)
     assert one == fingerprint(resized)  # an adapter's markers may add rows
+
+
+def test_template_arguments_are_stored_and_may_be_missing(stored):
+    folder, config = stored
+    dataclasses.replace(config, template_args={"enable_thinking": False}).save(folder)
+    assert load_branch_config(folder).template_args == {"enable_thinking": False}
+    change(folder, template_args=None)
+    assert load_branch_config(folder).template_args == {}
+    change(folder, template_args="x")
+    with pytest.raises(AdapterError, match="template_args is 'x', expected names and values"):
+        load_branch_config(folder)

@@ -8,9 +8,16 @@ from typer.testing import CliRunner
 
 from pbranch.__main__ import app
 from pbranch.errors import BranchError, DataError, FormatError
-from pbranch.format.layout import LayoutOptions
+from pbranch.format.layout import LayoutOptions, build_layout
 from pbranch.format.markers import MARKERS, Role, find_markers
-from pbranch.format.show import WordCodec, draw_tree, show_trace
+from pbranch.format.show import (
+    WORD_MARKERS,
+    WordCodec,
+    draw_mask,
+    draw_tree,
+    fold_runs,
+    show_trace,
+)
 from pbranch.format.tagged_text import render
 from pbranch.format.tree import Fork, make_trace
 from pbranch.hf.segment_codec import SegmentCodec
@@ -149,3 +156,29 @@ def test_a_file_that_is_no_text_and_one_that_is_missing(tmp_path):
     assert isinstance(call(tmp_path / "none.txt").exception, FileNotFoundError)
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     assert isinstance(call(tmp_path / "binary").exception, DataError)
+
+
+def test_rows_that_are_left_out_are_columns_that_are_left_out():
+    layout = build_layout([9, 9, 9, 9], NESTED, WordCodec(), WORD_MARKERS)
+    labels = list(map(str, range(len(layout))))
+    whole = draw_mask(layout, labels, len(layout)).splitlines()[1:]
+    shown = [0, *range(4, len(layout), 2)]
+    lines = draw_mask(layout, labels, 999, [0, "… 3 tokens of prompt", *shown[1:]]).splitlines()[1:]
+    assert lines.pop(1).split(maxsplit=2)[2] == "… 3 tokens of prompt"
+    for q, line in zip(shown, lines, strict=True):
+        row, position, label, cells = line.split(maxsplit=3)
+        assert (int(row), int(position), label) == (q, layout.position_ids[q], str(q))
+        kept = [whole[q].split(maxsplit=3)[3][k] for k in shown if k <= q]
+        assert cells == "".join([kept[0], "┆" if q else "", *kept[1:]])
+
+
+def test_long_runs_are_folded_alike():
+    runs = [(range(600), "prompt"), (range(600, 605), "topic"), (range(605, 800), "branch")]
+    order = fold_runs(runs, 60)
+    assert len(order) <= 60 and [x for x in order if isinstance(x, str)] == [
+        "… 574 tokens of prompt",
+        "… 169 tokens of branch",
+    ]
+    assert set(range(600, 605)) <= set(order) and {0, 599, 605, 799} <= set(order)
+    assert fold_runs(runs, 900) == list(range(800))
+    assert fold_runs(runs, 1)[:5] == [0, 1, "… 596 tokens of prompt", 598, 599]

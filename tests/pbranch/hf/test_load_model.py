@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pbranch.errors import ModelError
-from pbranch.hf.load_model import load_config, load_model, load_tokenizer
+from pbranch.hf.load_model import context_length, load_config, load_model, load_tokenizer
 from tests.support.checkpoints import copy_folder, save_base
 from tests.support.run_command import run_command
 
@@ -252,3 +252,22 @@ def test_a_quantised_checkpoint_without_its_library_is_one_line(
     with pytest.raises(ModelError, match="cannot load its weights") as caught:
         load_model(str(folder), torch.float32)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rope", "length"),
+    [
+        (None, 4096),
+        ({"rope_type": "linear", "factor": 4.0}, 16384),
+        ({"rope_type": "dynamic", "factor": 2.0}, 8192),
+        ({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 4096}, 16384),
+        ({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024}, 4096),
+        ({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 512}, 4096),
+    ],
+)  # fmt: skip
+def test_context_counts_rope_scaling(rope, length):
+    from transformers import LlamaConfig
+
+    scaling = {"rope_parameters": {"rope_theta": 10000.0, **rope}} if rope else {}
+    assert context_length(LlamaConfig(max_position_embeddings=4096, **scaling)) == length

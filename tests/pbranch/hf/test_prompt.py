@@ -204,3 +204,61 @@ def test_template_arguments_reach_the_template(byte_tokenizer):
         render_prompt("Hi", tokenizer, template_args={"messages": []})
     with pytest.raises(RequestError, match="template arguments need a chat template"):
         render_prompt("Hi", tokenizer, raw=True, template_args={"enable_thinking": False})
+
+
+TOOL_TEMPLATE = (
+    "{% if tools %}tools {{ tools | map(attribute='name') | join(',') }}\n{% endif %}"
+    "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}"
+    "{% for c in m.tool_calls or [] %}<call>{{ c.function.arguments | tojson }}</call>{% endfor %}"
+    "{{ m.name or '' }}\n{% endfor %}"
+)
+
+
+def test_tools_and_calls_reach_the_template(byte_tokenizer):
+    tokenizer = copy.deepcopy(byte_tokenizer)
+    tokenizer.chat_template = TOOL_TEMPLATE
+
+    def turns(arguments):
+        call = {"type": "function", "function": {"name": "w", "arguments": arguments}}
+        return [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "name": "w", "content": "21"},
+        ]
+
+    text = text_of(render_prompt(turns({"a": 1}), tokenizer, tools=[{"name": "w"}]), tokenizer)
+    assert text == 'tools w\nuser: Hi\nassistant: <call>{"a": 1}</call>\ntool: 21w\n'
+    as_text = render_prompt(turns('{"a": 1}'), tokenizer, tools=[{"name": "w"}])
+    assert text_of(as_text, tokenizer) == text  # as servers do
+    fixed = render_prompt("Hi", tokenizer, template_args={"tools": [{"name": "x"}]})
+    assert text_of(fixed, tokenizer).startswith("tools x\n")
+    own = {"template_args": {"tools": [{"name": "x"}]}, "tools": [{"name": "w"}]}
+    assert text_of(render_prompt("Hi", tokenizer, **own), tokenizer).startswith("tools w\n")
+
+
+def test_a_template_without_tools_refuses_them(byte_tokenizer, metaspace_tokenizer):
+    with pytest.raises(RequestError, match="template argument tools: the chat template has no"):
+        render_prompt("Hi", byte_tokenizer, tools=[{"name": "w"}])
+    call = [{"role": "assistant", "content": "", "tool_calls": [{"function": {}}]}]
+    with pytest.raises(RequestError, match="message 1: tool_calls: the chat template has no such"):
+        render_prompt(call, byte_tokenizer)
+    with pytest.raises(RequestError, match="need a chat template"):
+        render_prompt("Hi", metaspace_tokenizer, tools=[{"name": "w"}])
+
+
+def test_parts_of_text_are_joined_and_others_refused(byte_tokenizer):
+    def ask(*parts):
+        return render_prompt([{"role": "user", "content": list(parts)}], byte_tokenizer, switch="S")
+
+    texts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    assert ask(*texts) == render_prompt("a\nb", byte_tokenizer, switch="S")
+    with pytest.raises(RequestError, match=r"message 1: .*found 'image_url'"):
+        ask(*texts, {"type": "image_url", "image_url": "x"})
+
+
+@pytest.mark.parametrize("template", ["{% for m in %}", "{{ messages[0]['content'] }}"])
+def test_a_template_that_does_not_work_is_one_error(byte_tokenizer, template):
+    tokenizer = copy.deepcopy(byte_tokenizer)
+    tokenizer.chat_template = template
+    with pytest.raises(RequestError, match=r"the chat template (refuses|leaves out)"):
+        turn_end_id(tokenizer)

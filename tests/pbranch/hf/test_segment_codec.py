@@ -13,7 +13,6 @@ from tests.conftest import train_metaspace
 from tests.support.strategies import marker_soup, texts
 
 FORK = next(iter(MARKERS.values()))
-# any text but spellings of the base's own special tokens, which tokenizers always recognise
 ANY_TEXT = st.one_of(texts(), marker_soup(), st.text(st.characters(exclude_categories=["Cs"])))
 
 
@@ -99,3 +98,31 @@ def test_a_slow_tokenizer_is_refused():
 
     with pytest.raises(ModelError, match="Slow: a fast tokenizer is expected"):
         SegmentCodec(Slow())
+
+
+def test_control_tokens_in_a_text_are_ordinary_text(codec):
+    special = [t.content for t in codec.tokenizer.added_tokens_decoder.values() if t.special]
+    ids = set(codec.tokenizer.convert_tokens_to_ids(special))
+    assert ids
+    for text in (*special, f"a {special[-1]} b", f"{special[0]}{special[-1]}\n", special[0] * 2):
+        found = codec.encode(text)
+        assert not ids & set(found) and codec.decode(found) == text
+
+
+def test_control_tokens_that_a_prompt_holds_are_read(byte_tokenizer):
+    text = "<|im_start|>user"
+    assert SegmentCodec(byte_tokenizer, control=True).encode(text)[0] == 1
+    assert SegmentCodec(byte_tokenizer).encode(text)[0] != 1
+
+
+def test_tags_of_thinking_stay_tokens(byte_tokenizer):
+    from transformers import AddedToken
+
+    tokenizer = copy.deepcopy(byte_tokenizer)
+    tags = ["<think>", "</think>", "[THINK]"]
+    tokens = [AddedToken(tag, special=True) for tag in tags]
+    tokenizer.add_special_tokens({"extra_special_tokens": tokens})
+    codec = SegmentCodec(tokenizer)
+    assert [codec.encode(tag) for tag in tags] == [
+        [tokenizer.convert_tokens_to_ids(t)] for t in tags
+    ]

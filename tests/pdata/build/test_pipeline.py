@@ -211,3 +211,23 @@ def test_unclear_sources_and_outputs_are_refused(tmp_path: Path) -> None:
     assert aside.stat().st_size
     with pytest.raises(DataError, match=r"expected a .jsonl"):
         build(str(source), tmp_path / "out.txt")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ids_are_unique(tmp_path: Path, workers: int) -> None:
+    """Whatever the source's ids, over all of its files, after an interruption, too."""
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        rows = [{"id": i, "prompt": f"{name} {n}", "response": f"It is {n}."}
+                for n, i in enumerate(["x", "x", "", "x-2", 7, None, "x"])]  # fmt: skip
+        write_rows(tmp_path / "in" / f"{name}.jsonl", rows)
+    out = tmp_path / "out.jsonl"
+    build(str(tmp_path / "in"), out, workers=workers)
+    whole = out.read_bytes()
+    ids = [record["id"] for record in load(out)]
+    assert len(ids) == len(set(ids)) == 14 and ids[:5] == ["x", "x-2", "a-000003", "x-2-2", "7"]
+    assert list(find_problems(out)) == []
+    for lines in (1, 5, 9):
+        out.write_bytes(b"".join(whole.splitlines(keepends=True)[:lines]) + b'{"id"')
+        build(str(tmp_path / "in"), out, workers=workers, resume=True)
+        assert out.read_bytes() == whole

@@ -15,7 +15,8 @@ from pdata.grading.answer_match import Verdict, grade_text, grade_trace
 from pdata.grading.math_equal import is_equal
 from pdata.sources.dialects import read_dialect
 
-from pbranch.format.tagged_text import render
+from pbranch.format.tagged_text import parse, render
+from pbranch.format.tree import plain_text
 
 NAMES = ("Ann Lee", "Bert Moor", "Cleo Dane")
 PROMPT = "Ann Lee has 3 plums, Bert Moor has 5 and Cleo Dane has 7. Who has the most?"
@@ -78,7 +79,11 @@ def test_the_commands_agree(
     distill(tmp_path / "gen.jsonl", outs[2], criteria=Criteria(forked=False, unknown=True))
     records = [json.loads(out.read_text()) for out in outs if out.stat().st_size]
     assert [record["answer_ok"] for record in records] == [right] * (2 if right is False else 3)
-    assert {record["completion"] for record in records} == {render(tree)}
+    assert {record["completion"] for record in records[1:]} == {render(tree)}
+    built = parse(records[0]["completion"], records[0]["meta"].get("separators"))
+    assert plain_text(built) == text
+    topics = [[t.removeprefix("####") for t in fork.topics] for fork in built.all_forks()]
+    assert topics == [list(fork.topics) for fork in tree.all_forks()]
     if right is False:
         (reason,) = (tmp_path / "distilled.rejected.jsonl").read_text().splitlines()
         assert json.loads(reason)["reason"] == "wrong answer"

@@ -91,14 +91,30 @@ def test_marked_steps_closed_or_not(end: str, form: str, heading: str) -> None:
     text = f"{heading}{write(form)}\n{end}"
     result = rewrite(text, BASKETS)
     fork = fork_of(result)
-    assert len(fork.topics) == 3 and not any("#" in topic for topic in fork.topics)
-    assert "#" not in render(result.trace) and "%" not in render(result.trace)
-    assert plain_text(result.trace).replace("#", "").split() == (
-        text.replace("#", "").replace("%%%%", "").split()
-    )
+    assert len(fork.topics) == 3 and all(topic.startswith("####") for topic in fork.topics)
+    assert plain_text(result.trace) == text  # marks stand with their steps, and none is lost
+    assert "#" not in fork.separator
     bare = rewrite(text.replace("####", ""), BASKETS)
     if "\n- " not in form:  # without marks a bare name on its line is no step
-        assert fork_of(bare).topics == fork.topics
+        assert fork_of(bare).topics == tuple(topic.removeprefix("####") for topic in fork.topics)
+
+
+def test_text_after_a_close_mark_is_searched_too() -> None:
+    first, second = write("####{n}: {b}"), write("- **{n}**: {b}")
+    text = f"Look.\n{first}\n####%%%%\nAgain:\n{second}\n\n{END}"
+    result = rewrite(text, BASKETS)
+    assert plain_text(result.trace) == text
+    assert next(fork.topics[0] for fork in result.trace.forks()) == "####Ann Lee"
+
+
+@pytest.mark.parametrize("gap", ["\n", "\n\n", "\n\n\n"])
+@pytest.mark.parametrize("form", ["####{n}: {b}", "#### {n}: {b}", "## {n}\n{b}", "{n}: {b}"])
+def test_flattened_text_is_the_source(gap: str, form: str) -> None:
+    """Steps alike, joined alike: what the linear twin learns is what was written."""
+    for lead in ("", "Let me look.\n", "Let me look.\n\n"):
+        text = f"{lead}{write(form, gap)}{gap}{END}"
+        trace = rewrite(text, BASKETS).trace
+        assert plain_text(parse(render(trace), separators_of(trace))) == text
 
 
 def test_a_name_that_the_prompt_spells_otherwise_is_still_a_step() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from pdata.build.pipeline import build
+from pdata.record import Record
 from pdata.sources.fields import guess_fields, parse_overrides
 from pdata.sources.reader import (
     Source,
@@ -17,6 +18,7 @@ from pdata.sources.reader import (
     read_source_lines,
     say_fields,
 )
+from pdata.validate import find_problems
 
 from pbranch.errors import DataError
 from pbranch.files.jsonl import JsonLine
@@ -299,3 +301,54 @@ def test_unknown_data_sets_are_one_line(hub_folder: Path, source: str, message: 
 def test_misspelled_data_sets_are_refused(source: str) -> None:
     with pytest.raises(DataError, match="expected hf:dataset"):
         list_files(source)
+
+
+CALL = {"type": "function", "function": {"name": "w", "arguments": {"city": "Rome"}}}
+TOOLS = [{"type": "function", "function": {"name": "w", "parameters": {}}}]
+
+
+@pytest.mark.parametrize("content", ["", None, [{"type": "text", "text": ""}]])
+def test_calls_and_tools_are_kept(tmp_path: Path, content: object) -> None:
+    turns: list[dict[str, object]] = [
+        {"role": "user", "content": "p", "name": None},
+        {"role": "assistant", "content": content, "tool_calls": [CALL], "reasoning_content": "r"},
+        {"role": "tool", "content": "21", "name": "w", "tool_call_id": "1"},
+        {"role": "assistant", "content": "t"},
+    ]
+    kept = [TURNS[0], {**turns[1], "content": ""}, turns[2]]
+    for tools in (TOOLS, json.dumps(TOOLS)):
+        rows = [{"messages": TURNS}, {"messages": turns, "tools": tools}]
+        (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        build(str(tmp_path / "in.jsonl"), tmp_path / "out.jsonl")
+        plain, record = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+        assert "tools" not in plain and record["tools"] == TOOLS and record["messages"] == kept
+        assert Record.from_json(record).to_json() == record
+        assert not list(find_problems(tmp_path / "out.jsonl"))
+        build(str(tmp_path / "out.jsonl"), tmp_path / "again.jsonl")
+        again = json.loads((tmp_path / "again.jsonl").read_text().splitlines()[1])
+        assert (again["tools"], again["messages"]) == (TOOLS, kept)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"messages": [TURNS[0], {**TURNS[1], "tool_calls": [CALL]}]}, "the last answer calls too"),
+        ({"prompt": "p", "completion": [{**TURNS[1], "tool_calls": [CALL]}]}, "calls tools"),
+        ({"messages": TURNS, "tools": "hammer"}, "key 'tools': expected a list of tools"),
+        ({"messages": TURNS, "tools": ["w"]}, "key 'tools': expected a list of tools"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}, TURNS[1]]},
+         "key 'content': expected parts of type text, found 'image_url'"),
+        ({"messages": [{"role": "user", "content": None}, TURNS[1]]}, "expected text, found None"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_kept_is_rejected(row: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read(row)
+
+
+def test_parts_of_text_are_joined() -> None:
+    parts = [{"type": "text", "text": "p"}, {"type": "text", "text": "q"}]
+    source = read(
+        {"messages": [{"role": "user", "content": parts}, {**TURNS[1], "content": parts}]}
+    )
+    assert source.prompt == plain_text(source.trace) == "p\nq"

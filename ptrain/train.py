@@ -99,14 +99,15 @@ def prepare(recipe: Recipe, home: Path | None) -> Run:
     tokenizer, markers = load_marked_tokenizer(path, recipe.trust_remote_code)
     encode = make_encoder(recipe, tokenizer, markers, home)
     data = load_split(recipe, encode, home, context_length(config))
+    fitted = recipe  # to this machine, which the recipe that is kept should not be
     if sharding is None:
         measure = partial(estimate, config=config, tokenizer=tokenizer, markers=markers)
-        recipe = fit_memory(recipe, list(map(len, data.train)), measure)
+        fitted = fit_memory(recipe, list(map(len, data.train)), measure)
     dtype = getattr(torch, recipe.train.dtype)
     base, model = load_model(recipe, sharding, dtype)
     base = replace(base, tokenizer=tokenizer)  # with the recipe's chat template, if it has one
     initial = copy_initial_weights(model, lora) if lora else {}
-    trainer = make_trainer(recipe, model, base.tokenizer, data.train, data.held_out)
+    trainer = make_trainer(fitted, model, base.tokenizer, data.train, data.held_out)
     attention = trainer.use_attention(recipe.train.attention)
     check_leaks(recipe, trainer, base, sharding, dtype)
     branches = make_branch_config(base, recipe, mean_branch_tokens(data.train, base.markers))

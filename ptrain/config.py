@@ -70,7 +70,7 @@ class TrainOptions:
 class EvaluationOptions:
     """Short generations at each evaluation, decoded with the grammar mask off."""
 
-    prompts: int = 0  # held-out prompts to decode; 0: losses only
+    prompts: int = 8  # held-out prompts to decode; 0: losses only
     max_new_tokens: int = 256
 
     def __post_init__(self) -> None:

@@ -37,7 +37,7 @@ from ptrain.model.sharding import (
     sharded_loading,
 )
 from ptrain.trainer.branch_trainer import BranchSFTTrainer, make_trainer
-from ptrain.trainer.evaluate import make_generations
+from ptrain.trainer.evaluate import make_generations, weak_markers
 from ptrain.trainer.guard import stop_signals
 from ptrain.trainer.micro_batches import fit_memory
 from ptrain.trainer.progress import AtStart
@@ -189,9 +189,21 @@ def save(run: Run, metrics: dict[str, float]) -> None:
             convert_for_original_base(folder, run.initial)
             tokenizer, stored = run.base.tokenizer, report.as_dict(trainer)
             save_metadata(folder, tokenizer, run.recipe, run.config, stored)
+        warn_of_weak_markers(run.recipe, scores)
         print(f"{'model' if run.recipe.tuning == 'full' else 'adapter'}  {out}")
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
+
+
+def warn_of_weak_markers(recipe: Recipe, scores: dict[str, float]) -> None:
+    """A last line where the model will seldom fork."""
+    if weak := weak_markers(scores):
+        found = ", ".join(f"{name} {value:.2f}" for name, value in weak.items())
+        say(
+            f"warning: of these markers too few are predicted right: {found}. The model will "
+            "seldom fork; train longer, on more traces that fork, or raise train.marker_lr "
+            f"({recipe.train.marker_lr}) or train.lr ({recipe.train.lr:.1e})"
+        )
 
 
 def score_end(trainer: Any) -> dict[str, float]:

@@ -13,7 +13,9 @@ from ptrain.artifacts.artifact import CARD, Artifact, read_artifact
 
 MEASURED = {
     "eval_loss": "loss, all targets",
-    "eval_marker_accuracy": "markers predicted right",
+    "eval_marker_accuracy": "predicted right, mean of the markers",
+    "eval_prompts": "held-out prompts decoded",
+    "eval_prompts_to_fork": "of these, prompts whose trace forks",
     "eval_format_rate": "answers of legal form without the grammar mask",
     "eval_fork_rate": "forked, of prompts whose trace forks",
     "eval_no_fork_rate": "not forked, of the others",

@@ -67,12 +67,21 @@ class Report:
             "fill": round(self.packing.fill, 4),
             "tokens": self.packing.tokens,
             "tokens_one_row_per_branch": self.packing.path_tokens,
-            **{k: round(v, 4) for k, v in self.scores.items() if _is_score(k)},
+            **_round_scores(self.scores),
+            "evaluations": [
+                {"step": x["step"], **_round_scores(x)}
+                for x in trainer.state.log_history
+                if "eval_loss" in x
+            ],
             "device": str(trainer.args.device),
             "processes": trainer.args.world_size,
             "torch": torch.__version__,
             **{name: version(name) for name in ("transformers", "peft", "trl")},
         }
+
+
+def _round_scores(scores: dict[str, float]) -> dict[str, float]:
+    return {k: round(v, 4) for k, v in scores.items() if _is_score(k)}
 
 
 def _is_score(key: str) -> bool:
@@ -107,4 +116,5 @@ def save_metadata(
     (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     write_card(folder, recipe.out)
     width = max(map(len, report))
-    print("\n".join(f"{key:<{width}}  {value}" for key, value in report.items()))
+    told = {key: value for key, value in report.items() if key != "evaluations"}
+    print("\n".join(f"{key:<{width}}  {value}" for key, value in told.items()))

@@ -5,7 +5,7 @@ Knows neither batches nor schedules; the trainer calls it and logs what it retur
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from pbranch.console import say
-from pbranch.errors import BranchError, RecipeError
+from pbranch.errors import BranchError
 from pbranch.format.branch_config import BranchConfig
 from pbranch.format.layout import Kind
 from pbranch.format.markers import MarkerIds, Role
@@ -27,6 +27,7 @@ from ptrain.data.dataset import Example
 
 KINDS = [kind.name.lower() for kind in Kind]
 ROLES = [Role.FORK, Role.TOPIC, Role.SPAWN, Role.END]  # the others are never drawn
+RELIABLE = 0.5  # see `weak_markers`
 
 
 @dataclass(slots=True)
@@ -60,9 +61,13 @@ class Tally:
         for name, value, count in zip(names, values, counts, strict=True):
             if count:
                 found[name] = value / count
-        if markers := counts[len(KINDS) :].sum():
-            found["eval_marker_accuracy"] = values[len(KINDS) :].sum() / markers
-        return {name: value.item() for name, value in found.items()}
+        scores = {name: value.item() for name, value in found.items()}
+        # each marker counts alike: topics are many, and a block has but one fork
+        if markers := [
+            scores[f"eval_accuracy_{r}"] for r in ROLES if f"eval_accuracy_{r}" in found
+        ]:
+            scores["eval_marker_accuracy"] = sum(markers) / len(markers)
+        return scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +135,20 @@ def rate(answers: Sequence[Answer], form: str) -> dict[str, float]:
         return {"eval_format_rate_linear": rates["format_rate"]}
     tokens, passes = sum(x.tokens for x in answers), sum(x.passes for x in answers)
     named = {f"eval_{name}": value for name, value in rates.items()}
-    return named | {"eval_tokens_per_pass": tokens / max(1, passes)}
+    return named | {
+        "eval_prompts": len(answers),
+        "eval_prompts_to_fork": sum(x.to_fork for x in answers),
+        "eval_tokens_per_pass": tokens / max(1, passes),
+    }
+
+
+def weak_markers(scores: Mapping[str, float]) -> dict[str, float]:
+    """Fork and spawn where they are predicted right less than half the time: such a model will
+    seldom fork, however well it does the other markers."""
+    found = {
+        role.value: scores.get(f"eval_accuracy_{role}", 1.0) for role in (Role.FORK, Role.SPAWN)
+    }
+    return {name: value for name, value in found.items() if value < RELIABLE}
 
 
 @contextmanager
@@ -157,9 +175,9 @@ def driving(model: Any, tokenizer: Any, config: BranchConfig) -> Iterator[Any]:
 def make_generations(
     options: EvaluationOptions, trainer: Any, held_out: Sequence[Example], config: BranchConfig
 ) -> Generations | None:
-    """What the options ask for, or None. Tries the engine on the model and on all prompts:
-    RecipeError now rather than at the first evaluation. Under sharded weights there are none, and
-    a line says so."""
+    """What the options ask for, or None. Tries the engine on the model and on all prompts now
+    rather than at the first evaluation. Where they cannot be decoded, or no process holds all
+    weights, a line says so: the run is not about them."""
     prompts = {json.dumps(x.prompt, sort_keys=True): x for x in held_out}
     count = min(options.prompts, len(prompts))
     if not count:
@@ -176,5 +194,6 @@ def make_generations(
             for example in spread:
                 engine.add(example.prompt, made.params("parallel"))
     except BranchError as e:
-        raise RecipeError(f"evaluation.prompts: cannot be decoded while training: {e}") from e
+        say(f"no generations while training: {e}")
+        return None
     return made

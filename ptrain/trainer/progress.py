@@ -1,7 +1,7 @@
 """A run's callbacks: a line now and then on stderr, and a call when all is ready to train."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from transformers import TrainerCallback
@@ -9,10 +9,8 @@ from transformers import TrainerCallback
 from pbranch.console import say
 
 RATES = {
-    "eval_marker_accuracy": "markers right",
     "eval_format_rate": "format kept",
     "eval_format_rate_linear": "linear without marker",
-    "eval_fork_rate": "forked",
     "eval_mean_branches": "branches",
 }
 
@@ -35,7 +33,8 @@ class Progress(TrainerCallback):
             kinds = [f"{k[10:]} {v:.3f}" for k, v in logs.items() if k.startswith("eval_loss_")]
             loss = f"held-out loss {logs['eval_loss']:.4f} ({', '.join(kinds)})"
             rates = [f"{text} {logs[key]:.2f}" for key, text in RATES.items() if key in logs]
-            say(f"step {state.global_step}: {'; '.join([loss, *rates])}")
+            parts = [loss, _spell_markers(logs), _spell_forks(logs), *rates]
+            say(f"step {state.global_step}: {'; '.join(filter(None, parts))}")
         elif "loss" in logs:
             done = state.global_step - self.first
             seconds = (time.perf_counter() - self.started) / max(done, 1)
@@ -44,6 +43,21 @@ class Progress(TrainerCallback):
                 f"step {state.global_step}/{state.max_steps}  loss {logs['loss']:.4f}  "
                 f"lr {logs['learning_rate']:.1e}  {seconds:.2f} s/step  {left / 60:.1f} min left"
             )
+
+
+def _spell_markers(logs: Mapping[str, float]) -> str:
+    """`right: fork 0.93, topic 0.97, …`: an average would hide the one that is never right."""
+    prefix = "eval_accuracy_"
+    found = [f"{k.removeprefix(prefix)} {v:.2f}" for k, v in logs.items() if k.startswith(prefix)]
+    return f"right: {', '.join(found)}" if found else ""
+
+
+def _spell_forks(logs: Mapping[str, float]) -> str:
+    """How many of the held-out prompts that were decoded forked, of those that should."""
+    if "eval_fork_rate" not in logs:
+        return ""
+    count = round(logs["eval_prompts_to_fork"])
+    return f"{round(logs['eval_fork_rate'] * count)} of {count} prompts fork"
 
 
 class AtStart(TrainerCallback):

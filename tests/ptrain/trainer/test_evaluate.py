@@ -23,7 +23,14 @@ from ptrain.data.dataset import Encoder, Example
 from ptrain.model.base import add_lora, load_base
 from ptrain.train import train
 from ptrain.trainer.branch_trainer import make_trainer
-from ptrain.trainer.evaluate import Answer, Generations, driving, make_generations, rate
+from ptrain.trainer.evaluate import (
+    Answer,
+    Generations,
+    driving,
+    make_generations,
+    rate,
+    weak_markers,
+)
 from tests.ptrain.conftest import make_records
 from tests.support.repository import ROOT
 from tests.support.run_command import run_command
@@ -89,8 +96,9 @@ def test_scores_are_those_of_plain_logits(live):
     assert set(hits) == {Role.FORK, Role.TOPIC, Role.SPAWN, Role.END}
     for role, found in hits.items():
         assert scores[f"eval_accuracy_{role}"] == pytest.approx(sum(found) / len(found))
+    means = [sum(found) / len(found) for found in hits.values()]
+    assert scores["eval_marker_accuracy"] == pytest.approx(sum(means) / len(means))
     every = [x for found in hits.values() for x in found]
-    assert scores["eval_marker_accuracy"] == pytest.approx(sum(every) / len(every))
     assert 0 < sum(every) < len(every)  # else the accuracies above would say little
 
 
@@ -170,6 +178,8 @@ def test_rates():
 
     answers = [answer(True, True, 4), answer(True, False, 2, 12, 5), answer(False, True, 0, 4, 4)]
     assert rate([*answers, answer(True, True, 0)], "parallel") == {
+        "eval_prompts": 4,
+        "eval_prompts_to_fork": 3,
         "eval_format_rate": 3 / 4,
         "eval_fork_rate": 2 / 3,
         "eval_no_fork_rate": 1.0,
@@ -180,10 +190,11 @@ def test_rates():
     assert rate([answer(False, True, 0, 1, 0)], "parallel")["eval_tokens_per_pass"] == 1
 
 
-def test_a_prompt_that_can_never_be_decoded_is_found_before_training(live):
+def test_a_prompt_that_can_never_be_decoded_is_said_before_training(live, capsys):
     long = Example(9, live.held_out[0].parallel, None, [{"role": "user", "content": "a " * 600}])
-    with pytest.raises(RecipeError, match=r"evaluation\.prompts: .*context holds 512"):
-        make_generations(live.recipe.evaluation, live.trainer, [long], live.config)
+    assert make_generations(live.recipe.evaluation, live.trainer, [long], live.config) is None
+    said = capsys.readouterr().err
+    assert said.startswith("no generations while training: ") and "context holds 512" in said
 
 
 def test_sharded_weights_generate_nothing_and_say_so(live, capsys):
@@ -195,6 +206,37 @@ def test_sharded_weights_generate_nothing_and_say_so(live, capsys):
 def test_prompts_are_spread_over_the_held_out_data(live):
     made = make_generations(live.recipe.evaluation, live.trainer, live.held_out * 2, live.config)
     assert [x.messages for x in made.examples] == [live.held_out[i].messages for i in (0, 2, 5)]
+
+
+def test_a_fork_that_is_never_right_is_said_by_name(bases, data, tmp_path, capsys):
+    """An average over all markers would hide it: topics and ends are many."""
+    options = recipe(bases["qwen3"], data, tmp_path / "run", prompts=4, steps=2)
+    out = train(replace(options, eval_share=0.3))
+    said = capsys.readouterr().err.splitlines()
+    report = json.loads((out / REPORT).read_text())
+    assert report["eval_accuracy_fork"] < 0.5
+    warnings = [x for x in said if x.startswith("warning: of these markers")]
+    assert len(warnings) == 1 and f"fork {report['eval_accuracy_fork']:.2f}" in warnings[0]
+    assert "train.marker_lr" in warnings[0]
+    (line,) = (x for x in said if "held-out loss" in x)
+    assert f"right: fork {report['eval_accuracy_fork']:.2f}, topic " in line
+    count = report["eval_prompts_to_fork"]
+    assert f"{round(report['eval_fork_rate'] * count)} of {count} prompts fork" in line
+    (last,) = report["evaluations"]
+    assert last["step"] == 2 and last["eval_accuracy_fork"] == report["eval_accuracy_fork"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "weak"),
+    [
+        ({"eval_accuracy_fork": 0.49, "eval_accuracy_spawn": 0.5}, {"fork": 0.49}),
+        ({"eval_accuracy_fork": 1.0, "eval_accuracy_spawn": 0.0}, {"spawn": 0.0}),
+        ({"eval_accuracy_topic": 0.1}, {}),
+        ({}, {}),
+    ],
+)
+def test_fork_and_spawn_are_what_a_model_needs_to_fork(scores, weak):
+    assert weak_markers(scores) == weak
 
 
 @pytest.mark.slow
@@ -215,7 +257,12 @@ def test_tensorboard_gets_every_score(bases, data, tmp_path, capsys):
         assert steps == (3, 4) and values[-1] == pytest.approx(report[key], abs=1e-4)
     assert len(found["train/loss"]) == 4
     lines = [x for x in capsys.readouterr().err.splitlines() if "held-out loss" in x]
-    assert len(lines) == 2 and "markers right" in lines[0] and "format kept" in lines[0]
+    assert (
+        len(lines) == 2
+        and "right: fork " in lines[0]
+        and "prompts fork" in lines[0]
+        and "format kept" in lines[0]
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,10 @@
 A reader refuses what it does not match: silent drift of markers or layout costs a training run.
 """
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pbranch.errors import AdapterError
 from pbranch.format.layout import Join, LayoutOptions, Outline, Positions
@@ -106,17 +105,3 @@ def load_branch_config(folder: Path) -> BranchConfig:
         if not isinstance(text, str | None):
             raise AdapterError(f"{path}: switch.{form} is {text!r}, expected a text or null")
     return config
-
-
-def fingerprint(model: Any) -> str:
-    """Identifies a base model: its shape and a few of its weights, whatever dtype it is loaded in.
-
-    Weights are rounded to bfloat16 first, so a float32 and a bfloat16 load agree.
-    """
-    import torch
-
-    config = model.config.get_text_config()
-    shape = [config.model_type, config.hidden_size, config.num_hidden_layers]
-    rows = model.get_input_embeddings().weight[:4].detach()
-    sample = rows.to(torch.bfloat16).float().cpu().numpy().tobytes()
-    return hashlib.sha256(repr(shape).encode() + sample).hexdigest()[:16]

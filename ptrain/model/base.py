@@ -12,9 +12,9 @@ from accelerate import PartialState
 from torch import Tensor
 
 from pbranch.errors import ModelError
-from pbranch.format.branch_config import fingerprint
 from pbranch.format.markers import MarkerIds, Role, add_markers
 from pbranch.hf.base_models import locate
+from pbranch.hf.fingerprint import fingerprint
 from pbranch.hf.load_model import four_bit, load_config, load_model, load_tokenizer
 from pbranch.hf.segment_codec import SegmentCodec
 from ptrain import compat
@@ -36,7 +36,7 @@ NOISE = 0.02  # of the embedding's own deviation: rows of like text must not sta
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A base with the markers in its vocabulary, and its fingerprint from before that."""
+    """A base with the markers in its vocabulary, and the fingerprint of its files."""
 
     name: str
     model: Any
@@ -71,9 +71,7 @@ def load_base(
     compat.keep_four_bits(model)
     if model._is_stateful:
         raise ModelError(f"model {name}: {config.model_type} keeps a recurrent state, no mask")
-    embedding: Any = model.get_input_embeddings()
-    with gathered([embedding.weight]):
-        base = Base(name, model, tokenizer, markers, fingerprint(model))
+    base = Base(name, model, tokenizer, markers, fingerprint(path, config))
     add_marker_rows(base, seed)
     return base
 

@@ -25,6 +25,7 @@ from ptrain.model.attention import refuse_context_parallelism
 from ptrain.model.base import Base, add_lora, choose_dtype, load_base
 from ptrain.model.leak_probe import probe
 from ptrain.model.lora import convert_for_original_base, copy_initial_weights
+from ptrain.model.precision import check_precision, deepspeed_errors, overrule_launcher
 from ptrain.model.sharding import (
     SHARDED_WEIGHTS,
     find_sharding,
@@ -88,11 +89,14 @@ def prepare(recipe: Recipe, home: Path | None) -> Run:
     refuse_sharding(sharding, recipe.quantization, lora)
     checkpoint = find_checkpoint(recipe, PartialState().is_main_process)
     dtype = choose_dtype(recipe.train.dtype, device)
+    overrule_launcher(recipe.train.dtype, dtype)
     base, model = load_model(recipe, sharding, dtype)
     initial = copy_initial_weights(model, lora) if lora else {}
     encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout, recipe.switch)
     data = load_split(recipe, encode, home)
-    trainer = make_trainer(recipe, model, base.tokenizer, data.train, data.held_out)
+    with deepspeed_errors():
+        trainer = make_trainer(recipe, model, base.tokenizer, data.train, data.held_out)
+    check_precision(trainer, recipe.train.dtype, dtype)
     attention = trainer.use_attention(recipe.train.attention)
     check_leaks(recipe, trainer, base, sharding, dtype)
     config = make_branch_config(base, recipe, mean_branch_tokens(data.train, base.markers))

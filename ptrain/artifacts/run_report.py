@@ -22,6 +22,7 @@ from ptrain.artifacts.model_card import write_card
 from ptrain.config import Recipe
 from ptrain.data.path_rows import PackingStats
 from ptrain.model.base import Base
+from ptrain.model.precision import computed_dtype
 from ptrain.model.sharding import count_trained
 
 
@@ -65,6 +66,7 @@ class Report:
             "tokens_one_row_per_branch": self.packing.path_tokens,
             **{k: round(v, 4) for k, v in self.scores.items() if _is_score(k)},
             "device": str(trainer.args.device),
+            "dtype": computed_dtype(trainer),
             "processes": trainer.args.world_size,
             "torch": torch.__version__,
             **{name: version(name) for name in ("transformers", "peft", "trl")},

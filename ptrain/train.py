@@ -15,17 +15,29 @@ from torch import Tensor
 from pbranch.console import say
 from pbranch.files.recipe import dump_recipe
 from pbranch.format.branch_config import BranchConfig
-from ptrain.artifacts.run_report import Report, disk_errors, make_branch_config, save_metadata
-from ptrain.checkpoints.resume import check_processes, find_checkpoint
+from ptrain.artifacts.run_report import (
+    Report,
+    disk_errors,
+    make_branch_config,
+    save_metadata,
+    write_checkpoint_metadata,
+)
+from ptrain.checkpoints.resume import check_facts, check_processes, find_checkpoint
 from ptrain.checkpoints.storage import replacing
 from ptrain.config import Recipe
 from ptrain.data.dataset import Encoder, Split, count, load_split, mean_branch_tokens
+from ptrain.data.digest import digest
 from ptrain.data.path_rows import PackingStats, measure_packing
 from ptrain.model.attention import refuse_context_parallelism
 from ptrain.model.base import Base, add_lora, choose_dtype, load_base
 from ptrain.model.leak_probe import probe
 from ptrain.model.lora import convert_for_original_base, copy_initial_weights
-from ptrain.model.precision import check_precision, deepspeed_errors, overrule_launcher
+from ptrain.model.precision import (
+    check_precision,
+    deepspeed_errors,
+    name_of,
+    overrule_launcher,
+)
 from ptrain.model.sharding import (
     SHARDED_WEIGHTS,
     find_sharding,
@@ -87,24 +99,43 @@ def prepare(recipe: Recipe, home: Path | None) -> Run:
     sharding = find_sharding(device == "cpu")  # first: joins the processes
     lora = recipe.lora if recipe.tuning == "lora" else None
     refuse_sharding(sharding, recipe.quantization, lora)
-    checkpoint = find_checkpoint(recipe, PartialState().is_main_process)
+    main = PartialState().is_main_process
+    checkpoint = find_checkpoint(recipe, main)
     dtype = choose_dtype(recipe.train.dtype, device)
     overrule_launcher(recipe.train.dtype, dtype)
     base, model = load_model(recipe, sharding, dtype)
     initial = copy_initial_weights(model, lora) if lora else {}
     encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout, recipe.switch)
     data = load_split(recipe, encode, home)
+    facts = describe_run(base, data, dtype)
+    if checkpoint:
+        check_facts(checkpoint, facts, main)
     with deepspeed_errors():
         trainer = make_trainer(recipe, model, base.tokenizer, data.train, data.held_out)
     check_precision(trainer, recipe.train.dtype, dtype)
     attention = trainer.use_attention(recipe.train.attention)
     check_leaks(recipe, trainer, base, sharding, dtype)
     config = make_branch_config(base, recipe, mean_branch_tokens(data.train, base.markers))
+    trainer.facts, trainer.initial = facts, initial
+    trainer.write_metadata = partial(
+        write_checkpoint_metadata, tokenizer=base.tokenizer, recipe=recipe, config=config
+    )
     trainer.generations = make_generations(recipe.evaluation, trainer, data.held_out, config)
     if checkpoint:
         check_processes(checkpoint, trainer.accelerator)
     packing = measure_packing(data.train, recipe.train, recipe.seed)
     return Run(recipe, base, data, packing, config, initial, trainer, attention, checkpoint)
+
+
+def describe_run(base: Base, data: Split, dtype: torch.dtype) -> dict[str, str]:
+    """What a checkpoint is to be of, besides the recipe's keys; see `check_facts`."""
+    found = digest([*data.train, *data.held_out])
+    counts = f"{len(data.train)} traces, {len(data.held_out)} held out"
+    return {
+        "data": f"{counts} (hash {found})",
+        "base": base.fingerprint,
+        "dtype": name_of(dtype),
+    }
 
 
 def load_model(recipe: Recipe, sharding: str | None, dtype: torch.dtype) -> tuple[Base, Any]:

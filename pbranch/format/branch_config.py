@@ -67,7 +67,9 @@ def load_branch_config(folder: Path) -> BranchConfig:
     """Read and check `branch_config.json`; AdapterError names the key that does not fit."""
     path = folder / FILE_NAME
     if not path.is_file():
-        raise AdapterError(f"{folder}: no {FILE_NAME}; expected an adapter made by ptrain")
+        unfinished = any(folder.glob(f"checkpoint-*/{FILE_NAME}"))
+        hint = ", as each checkpoint-N in it is" if unfinished else ""
+        raise AdapterError(f"{folder}: no {FILE_NAME}; expected an adapter made by ptrain{hint}")
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         version = stored["format_version"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model_state_dict
+from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -102,6 +102,16 @@ def convert_for_original_base(folder: Path, initial: dict[str, Tensor]) -> None:
     config.alpha_pattern = {k: growth * a for k, a in config.alpha_pattern.items()}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     config.save_pretrained(str(folder))
+
+
+def load_converted(model: Any, folder: Path, initial: dict[str, Tensor]) -> None:
+    """Put what `convert_for_original_base` made of an adapter back into `model`, which was
+    prepared as in training: the first half of each matrix is what was trained."""
+    tensors = load_file(folder / WEIGHTS)
+    for name, first in initial.items():
+        dim = 0 if _side(name) == "A" else 1
+        tensors[name] = tensors[name].narrow(dim, 0, first.shape[dim]).contiguous()
+    set_peft_model_state_dict(model, tensors)
 
 
 def _side(name: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from pbranch.format.markers import MARKERS, Role
 from ptrain import recipe as runner
+from ptrain.checkpoints.storage import list_checkpoints
 from tests.ptrain.conftest import make_records, write_records
 
 PAGE = "model: {model}\ndata: {data}\nout: {out}\neval_share: 0\n"
@@ -155,6 +156,11 @@ def test_checkpoints_of_another_run_are_named(attempt, bases, data, tmp_path):
     assert "train.lr was 0.0002, is 0.1" in attempt("train.lr=0.1")
     more = write_records(tmp_path / "more.jsonl", make_records(4))
     assert "data was" in attempt(f"data={more}")
+    last = list_checkpoints(tmp_path / "out")[-1]  # made to one of an earlier release
+    (last / "recipe.yaml").unlink()
+    facts = json.loads((last / "files.json").read_text())
+    del facts["sizes"]["recipe.yaml"]
+    (last / "files.json").write_text(json.dumps(facts))
     (tmp_path / "out" / "recipe.yaml").write_text("- torn")
     assert f"{tmp_path / 'out'}/recipe.yaml: expected a mapping" in attempt()
     (tmp_path / "out" / "recipe.yaml").unlink()

@@ -126,7 +126,8 @@ def add_lora(base: Base, options: LoraOptions, seed: int = 0) -> Any:
     """The base as a peft model: LoRA, and the marker rows of embedding and (untied) head."""
     from peft import get_peft_model
 
-    from ptrain.model.lora import lora_config
+    from ptrain.model.lora import REFUSALS, lora_config, refusal
+    from ptrain.model.lora_targets import check_targets
 
     compat.patch_token_wrapper()
     compat.patch_token_rows()
@@ -137,12 +138,15 @@ def add_lora(base: Base, options: LoraOptions, seed: int = 0) -> Any:
     modules = [base.model.get_input_embeddings(), base.model.get_output_embeddings()]
     names = [_leaf_name(base.model, module) for module in modules[: 1 if tied else 2]]
     config = lora_config(options, dict.fromkeys(names, ids))
+    check_targets(base.model, config)
+    if base.model.device.type == "meta":
+        config.init_lora_weights = True  # others may read weights, and there are none
     # ZeRO-3 gathers small weights of one dtype only; its optimizer keeps float32 copies anyway
     in_parts = any(hasattr(p, "ds_id") for p in base.model.parameters())
     try:
         model = get_peft_model(base.model, config, autocast_adapter_dtype=not in_parts)
-    except (ValueError, TypeError, RuntimeError) as e:  # a target not found, or a bad option
-        raise ModelError(f"model {base.name}: cannot add LoRA: {str(e).splitlines()[0]}") from e
+    except REFUSALS as e:
+        raise refusal(e) from e
     config.base_model_name_or_path = base.name
     return model
 

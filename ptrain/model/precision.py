@@ -32,8 +32,9 @@ def overrule_launcher(option: str, dtype: torch.dtype) -> None:
 
 
 def computed_dtype(trainer: Any) -> str:
-    """What `trainer` computes products in."""
-    return NAMES.get(trainer.accelerator.mixed_precision) or name_of(trainer.model.dtype)
+    """What `trainer` computes products in: where nothing is mixed, in what the base was loaded in
+    (a quantised one's adapter may be stored in another type)."""
+    return NAMES.get(trainer.accelerator.mixed_precision) or name_of(trainer.model.config.dtype)
 
 
 def check_precision(trainer: Any, option: str, dtype: torch.dtype) -> None:

@@ -68,7 +68,7 @@ def test_a_run_computes_in_what_its_recipe_says(
 def test_a_precision_that_came_in_all_the_same_is_refused():
     trainer = SimpleNamespace(
         accelerator=SimpleNamespace(mixed_precision="fp16"),
-        model=SimpleNamespace(dtype=torch.float32),
+        model=SimpleNamespace(config=SimpleNamespace(dtype=torch.float32)),
     )
     with pytest.raises(RecipeError, match=r"auto means float32 here, .* computes in float16"):
         check_precision(trainer, "auto", torch.float32)

@@ -19,10 +19,18 @@ class LoraOptions:
     use_rslora: bool = False
     use_dora: bool = False
     init: bool | str = True  # peft's init_lora_weights: true, gaussian, pissa, olora, orthogonal …
-    options: dict[str, Any] = field(default_factory=dict)  # more of peft's LoraConfig, by its names
+    options: dict[str, Any] = field(default_factory=dict)  # more of peft's LoraConfig, see docs
 
     def __post_init__(self) -> None:
         _at_least("lora.r", self.r, 1)
+        _at_least("lora.alpha", self.alpha, 1)
+        if not 0 <= self.dropout < 1:
+            raise RecipeError(f"lora.dropout: found {self.dropout}, expected a share in [0, 1)")
+
+    @property
+    def reads_weights(self) -> bool:
+        """Whether the start is computed from the base's weights, which must be whole for that."""
+        return isinstance(self.init, str) and self.init.startswith(("pissa", "olora", "mica"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +136,16 @@ class Recipe:
             raise RecipeError(
                 f"quantization: {self.quantization} with tuning: full; weights of 4 bit cannot be "
                 "trained, expected tuning: lora"
+            )
+        if self.quantization and self.lora.reads_weights:
+            raise RecipeError(
+                f"lora.init: {self.lora.init} is computed from whole weights, which quantization: "
+                f"{self.quantization} rounds; expected true, gaussian or orthogonal"
+            )
+        if self.quantization and "target_parameters" in self.lora.options:
+            raise RecipeError(
+                "lora.options.target_parameters: names weights that quantization: "
+                f"{self.quantization} packs; expected lora.target_modules"
             )
         if not self.data:
             raise RecipeError("data: found none, expected files or globs")

@@ -17,11 +17,18 @@ from pbranch.files.recipe import dump_recipe
 from pbranch.format.branch_config import BranchConfig
 from pbranch.hf.base_models import locate
 from pbranch.hf.load_model import context_length, load_config
-from ptrain.artifacts.run_report import Report, disk_errors, make_branch_config, save_metadata
-from ptrain.checkpoints.resume import check_processes, find_checkpoint
+from ptrain.artifacts.run_report import (
+    Report,
+    disk_errors,
+    make_branch_config,
+    save_metadata,
+    write_checkpoint_metadata,
+)
+from ptrain.checkpoints.resume import check_facts, check_processes, find_checkpoint
 from ptrain.checkpoints.storage import replacing
 from ptrain.config import Recipe
 from ptrain.data.dataset import Split, load_split, mean_branch_tokens
+from ptrain.data.digest import digest
 from ptrain.data.encoder import make_encoder
 from ptrain.data.path_rows import PackingStats, measure_packing
 from ptrain.model.attention import refuse_context_parallelism
@@ -30,6 +37,12 @@ from ptrain.model.defaults import fill_in
 from ptrain.model.leak_probe import probe
 from ptrain.model.lora import convert_for_original_base, copy_initial_weights
 from ptrain.model.memory_estimate import estimate
+from ptrain.model.precision import (
+    check_precision,
+    deepspeed_errors,
+    name_of,
+    overrule_launcher,
+)
 from ptrain.model.sharding import (
     SHARDED_WEIGHTS,
     find_sharding,
@@ -92,10 +105,13 @@ def prepare(recipe: Recipe, home: Path | None) -> Run:
     sharding = find_sharding(device == "cpu")  # first: joins the processes
     lora = recipe.lora if recipe.tuning == "lora" else None
     refuse_sharding(sharding, recipe.quantization, lora)
+    main = PartialState().is_main_process
     path = locate(recipe.model)
     config = load_config(path, recipe.trust_remote_code)
-    recipe = fill_in(recipe, config, device)
-    checkpoint = find_checkpoint(recipe, PartialState().is_main_process)
+    asked, recipe = recipe.train.dtype, fill_in(recipe, config, device)
+    dtype = getattr(torch, recipe.train.dtype)
+    overrule_launcher(asked, dtype)
+    checkpoint = find_checkpoint(recipe, main)
     tokenizer, markers = load_marked_tokenizer(path, recipe.trust_remote_code)
     encode = make_encoder(recipe, tokenizer, markers, home)
     data = load_split(recipe, encode, home, context_length(config))
@@ -103,19 +119,38 @@ def prepare(recipe: Recipe, home: Path | None) -> Run:
     if sharding is None:
         measure = partial(estimate, config=config, tokenizer=tokenizer, markers=markers)
         fitted = fit_memory(recipe, list(map(len, data.train)), measure)
-    dtype = getattr(torch, recipe.train.dtype)
     base, model = load_model(recipe, sharding, dtype)
     base = replace(base, tokenizer=tokenizer)  # with the recipe's chat template, if it has one
     initial = copy_initial_weights(model, lora) if lora else {}
-    trainer = make_trainer(fitted, model, base.tokenizer, data.train, data.held_out)
+    facts = describe_run(base, data, dtype)
+    if checkpoint:
+        check_facts(checkpoint, facts, main)
+    with deepspeed_errors():
+        trainer = make_trainer(fitted, model, base.tokenizer, data.train, data.held_out)
+    check_precision(trainer, asked, dtype)
     attention = trainer.use_attention(recipe.train.attention)
     check_leaks(recipe, trainer, base, sharding, dtype)
     branches = make_branch_config(base, recipe, mean_branch_tokens(data.train, base.markers))
+    trainer.facts, trainer.initial = facts, initial
+    trainer.write_metadata = partial(
+        write_checkpoint_metadata, tokenizer=base.tokenizer, recipe=recipe, config=branches
+    )
     trainer.generations = make_generations(recipe.evaluation, trainer, data.held_out, branches)
     if checkpoint:
         check_processes(checkpoint, trainer.accelerator)
     packing = measure_packing(data.train, recipe.train, recipe.seed)
     return Run(recipe, base, data, packing, branches, initial, trainer, attention, checkpoint)
+
+
+def describe_run(base: Base, data: Split, dtype: torch.dtype) -> dict[str, str]:
+    """What a checkpoint is to be of, besides the recipe's keys; see `check_facts`."""
+    found = digest([*data.train, *data.held_out])
+    counts = f"{len(data.train)} traces, {len(data.held_out)} held out"
+    return {
+        "data": f"{counts} (hash {found})",
+        "base": base.fingerprint,
+        "dtype": name_of(dtype),
+    }
 
 
 def load_model(recipe: Recipe, sharding: str | None, dtype: torch.dtype) -> tuple[Base, Any]:

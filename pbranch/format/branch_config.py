@@ -3,7 +3,6 @@
 A reader refuses what it does not match: silent drift of markers or layout costs a training run.
 """
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -70,7 +69,9 @@ def load_branch_config(folder: Path) -> BranchConfig:
     """Read and check `branch_config.json`; AdapterError names the key that does not fit."""
     path = folder / FILE_NAME
     if not path.is_file():
-        raise AdapterError(f"{folder}: no {FILE_NAME}; expected an adapter made by ptrain")
+        unfinished = any(folder.glob(f"checkpoint-*/{FILE_NAME}"))
+        hint = ", as each checkpoint-N in it is" if unfinished else ""
+        raise AdapterError(f"{folder}: no {FILE_NAME}; expected an adapter made by ptrain{hint}")
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         version = stored["format_version"]
@@ -111,17 +112,3 @@ def load_branch_config(folder: Path) -> BranchConfig:
         found = config.template_args
         raise AdapterError(f"{path}: template_args is {found!r:.40}, expected names and values")
     return config
-
-
-def fingerprint(model: Any) -> str:
-    """Identifies a base model: its shape and a few of its weights, whatever dtype it is loaded in.
-
-    Weights are rounded to bfloat16 first, so a float32 and a bfloat16 load agree.
-    """
-    import torch
-
-    config = model.config.get_text_config()
-    shape = [config.model_type, config.hidden_size, config.num_hidden_layers]
-    rows = model.get_input_embeddings().weight[:4].detach()
-    sample = rows.to(torch.bfloat16).float().cpu().numpy().tobytes()
-    return hashlib.sha256(repr(shape).encode() + sample).hexdigest()[:16]

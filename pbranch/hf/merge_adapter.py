@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pbranch.errors import AdapterError
-from pbranch.format.branch_config import FILE_NAME, BranchConfig, fingerprint
+from pbranch.format.branch_config import FILE_NAME, BranchConfig
 from pbranch.format.markers import find_markers
+from pbranch.hf.fingerprint import check_base
 from pbranch.hf.load_model import describe_misfits
 
 SEED = 0  # of rows that a vocabulary grows by and nothing was trained in: alike at every merge
@@ -32,12 +33,7 @@ def merge_adapter(base: Any, tokenizer: Any, folder: Path, config: BranchConfig,
     """
     import torch
 
-    found = fingerprint(base)
-    if found != config.base_fingerprint:
-        raise AdapterError(
-            f"{folder}: made for base {config.base_model} (fingerprint {config.base_fingerprint}), "
-            f"this base is another one ({found})"
-        )
+    check_base(base, config, folder)
     check_markers(tokenizer, config, folder)
     own = base.dtype
     if len(tokenizer) > base.get_input_embeddings().weight.shape[0]:

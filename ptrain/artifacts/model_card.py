@@ -164,6 +164,9 @@ def _describe(artifact: Artifact) -> str:
         on = f" trained on the base in 4 bit ({q})" if (q := artifact.config.quantization) else ""
         lora = f"LoRA of rank {recipe.lora.r}{on}"
         what = f"A {lora} {'for' if artifact.is_adapter else 'merged into'} {base}"
+    step, planned = artifact.report.get("steps"), artifact.report.get("steps_planned")
+    if planned and step != planned:
+        what += f" (a checkpoint, after {step} of {planned} steps)"
     if recipe.form == "linear":
         return f"{what}, made by `ptrain sft` of parallel-branches. {TWIN.split('. ')[0]}."
     text = (

@@ -22,6 +22,7 @@ from ptrain.artifacts.model_card import write_card
 from ptrain.config import Recipe
 from ptrain.data.path_rows import PackingStats
 from ptrain.model.base import Base
+from ptrain.model.precision import computed_dtype
 from ptrain.model.sharding import count_trained
 
 
@@ -74,6 +75,7 @@ class Report:
                 if "eval_loss" in x
             ],
             "device": str(trainer.args.device),
+            "dtype": computed_dtype(trainer),
             "processes": trainer.args.world_size,
             "torch": torch.__version__,
             **{name: version(name) for name in ("transformers", "peft", "trl")},
@@ -110,11 +112,41 @@ def save_metadata(
     folder: Path, tokenizer: Any, recipe: Recipe, config: BranchConfig, report: dict[str, Any]
 ) -> None:
     """Write what lies next to the weights into `folder`; the report also as a table on stdout."""
+    _write_metadata(folder, recipe.out, tokenizer, recipe, config, report)
+    width = max(map(len, report))
+    told = {key: value for key, value in report.items() if key != "evaluations"}
+    print("\n".join(f"{key:<{width}}  {value}" for key, value in told.items()))
+
+
+def write_checkpoint_metadata(
+    folder: Path, state: Any, *, tokenizer: Any, recipe: Recipe, config: BranchConfig
+) -> None:
+    """Write what lies next to the weights of a checkpoint, so that it can be used as an adapter or
+    a model. The report holds what is known at its step."""
+    step = state.global_step
+    losses = [x["loss"] for x in state.log_history if "loss" in x]
+    scores = [x for x in state.log_history if "eval_loss" in x and x["step"] == step]
+    report = {
+        "steps": step,
+        "steps_planned": state.max_steps,
+        "loss_first": losses[0] if losses else None,
+        "loss_last": losses[-1] if losses else None,
+        **{k: round(v, 4) for k, v in (scores[-1] if scores else {}).items() if _is_score(k)},
+    }
+    where = f"{recipe.out}/checkpoint-{step}"
+    _write_metadata(folder, where, tokenizer, recipe, config, report)
+
+
+def _write_metadata(
+    folder: Path,
+    where: str,
+    tokenizer: Any,
+    recipe: Recipe,
+    config: BranchConfig,
+    report: dict[str, Any],
+) -> None:
     tokenizer.save_pretrained(folder)
     config.save(folder)
     (folder / RECIPE).write_text(dump_recipe(recipe), encoding="utf-8")
     (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    write_card(folder, recipe.out)
-    width = max(map(len, report))
-    told = {key: value for key, value in report.items() if key != "evaluations"}
-    print("\n".join(f"{key:<{width}}  {value}" for key, value in told.items()))
+    write_card(folder, where)

@@ -20,6 +20,12 @@ FREE = {
     "train.eval_steps", "train.gradient_checkpointing", "train.logging_steps",
     "train.micro_rows", "train.report_to", "train.save_steps",
 }  # fmt: skip
+# keys whose meaning a checkpoint's facts hold: what they lead to counts, not how they are written
+BY_FACT = {"data", "eval_data", "train.dtype"}
+FACTS = {
+    "data": "the data", "base": "the base's weights (fingerprint)",
+    "dtype": "the precision (train.dtype)",
+}  # fmt: skip
 
 
 def find_checkpoint(recipe: Recipe, main: bool = True) -> Path | None:
@@ -44,7 +50,10 @@ def find_checkpoint(recipe: Recipe, main: bool = True) -> Path | None:
     for folder in reversed(found):
         damage = find_damage(folder)
         if damage is None:
-            _compare(recipe, load_recipe(Recipe, out / "recipe.yaml"))
+            own = folder / "recipe.yaml"  # earlier releases wrote that of the run alone
+            page = own if own.is_file() else out / "recipe.yaml"
+            free = FREE | BY_FACT if FACTS.keys() <= read_facts(folder).keys() else FREE
+            _compare(recipe, load_recipe(Recipe, page), free)
             return folder
         damages.append(damage)
         if main:
@@ -55,6 +64,24 @@ def find_checkpoint(recipe: Recipe, main: bool = True) -> Path | None:
             "or resume=never to start anew"
         )
     return None
+
+
+def check_facts(checkpoint: Path, facts: dict[str, Any], main: bool = True) -> None:
+    """Refuse (RecipeError) a checkpoint of other data, another base or another precision.
+
+    facts: of this run, by the keys of FACTS. One that an earlier release did not store cannot be
+    compared; a line says so. main: whether this process speaks.
+    """
+    stored = read_facts(checkpoint)
+    for key, what in FACTS.items():
+        if key in stored and stored[key] != facts[key]:
+            raise RecipeError(
+                f"{checkpoint}: {what} was {stored[key]}, is {facts[key]}; expected the same, "
+                "resume=never, or another out"
+            )
+    missing = [what for key, what in FACTS.items() if key not in stored]
+    if missing and main:
+        say(f"{checkpoint} is of an earlier release: not compared with it: {', '.join(missing)}")
 
 
 def check_processes(checkpoint: Path, accelerator: Any) -> None:
@@ -86,9 +113,9 @@ def describe_processes(accelerator: Any) -> dict[str, Any]:
     }
 
 
-def _compare(new: Recipe, old: Recipe) -> None:
+def _compare(new: Recipe, old: Recipe, free: set[str]) -> None:
     a, b = _flat(dataclasses.asdict(new)), _flat(dataclasses.asdict(old))
-    differs = [f"{k} was {b[k]!r}, is {a[k]!r}" for k in a if k not in FREE and a[k] != b.get(k)]
+    differs = [f"{k} was {b[k]!r}, is {a[k]!r}" for k in a if k not in free and a[k] != b.get(k)]
     if differs:
         raise RecipeError(
             f"{new.out} holds checkpoints of another recipe ({differs[0]}); expected the same "

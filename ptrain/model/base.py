@@ -12,9 +12,9 @@ from accelerate import PartialState
 from torch import Tensor
 
 from pbranch.errors import ModelError
-from pbranch.format.branch_config import fingerprint
 from pbranch.format.markers import MarkerIds, Role, add_markers
 from pbranch.hf.base_models import locate
+from pbranch.hf.fingerprint import fingerprint
 from pbranch.hf.load_model import four_bit, load_config, load_model, load_tokenizer
 from pbranch.hf.segment_codec import SegmentCodec
 from ptrain import compat
@@ -36,7 +36,7 @@ NOISE = 0.02  # of the embedding's own deviation: rows of like text must not sta
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A base with the markers in its vocabulary, and its fingerprint from before that."""
+    """A base with the markers in its vocabulary, and the fingerprint of its files."""
 
     name: str
     model: Any
@@ -71,9 +71,7 @@ def load_base(
     compat.keep_four_bits(model)
     if model._is_stateful:
         raise ModelError(f"model {name}: {config.model_type} keeps a recurrent state, no mask")
-    embedding: Any = model.get_input_embeddings()
-    with gathered([embedding.weight]):
-        base = Base(name, model, tokenizer, markers, fingerprint(model))
+    base = Base(name, model, tokenizer, markers, fingerprint(path, config))
     add_marker_rows(base, seed)
     return base
 
@@ -131,7 +129,8 @@ def add_lora(base: Base, options: LoraOptions, seed: int = 0) -> Any:
     """The base as a peft model: LoRA, and the marker rows of embedding and (untied) head."""
     from peft import get_peft_model
 
-    from ptrain.model.lora import lora_config
+    from ptrain.model.lora import REFUSALS, lora_config, refusal
+    from ptrain.model.lora_targets import check_targets
 
     compat.patch_token_wrapper()
     compat.patch_token_rows()
@@ -142,12 +141,15 @@ def add_lora(base: Base, options: LoraOptions, seed: int = 0) -> Any:
     modules = [base.model.get_input_embeddings(), base.model.get_output_embeddings()]
     names = [_leaf_name(base.model, module) for module in modules[: 1 if tied else 2]]
     config = lora_config(options, dict.fromkeys(names, ids))
+    check_targets(base.model, config)
+    if base.model.device.type == "meta":
+        config.init_lora_weights = True  # others may read weights, and there are none
     # ZeRO-3 gathers small weights of one dtype only; its optimizer keeps float32 copies anyway
     in_parts = any(hasattr(p, "ds_id") for p in base.model.parameters())
     try:
         model = get_peft_model(base.model, config, autocast_adapter_dtype=not in_parts)
-    except (ValueError, TypeError, RuntimeError) as e:  # a target not found, or a bad option
-        raise ModelError(f"model {base.name}: cannot add LoRA: {str(e).splitlines()[0]}") from e
+    except REFUSALS as e:
+        raise refusal(e) from e
     config.base_model_name_or_path = base.name
     return model
 

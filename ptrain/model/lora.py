@@ -5,11 +5,12 @@ Knows peft's LoraConfig and an adapter's folder; loads no model.
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model_state_dict
+from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -24,6 +25,28 @@ OURS = {
     "task_type": "", "peft_type": "", "peft_version": "", "auto_mapping": "", "revision": "",
     "inference_mode": "", "base_model_name_or_path": "", "runtime_config": "",
 }  # fmt: skip
+# peft's fields of which an adapter is trained, resumed and merged, and what may stand in them
+Check = Callable[[Any], bool]
+OPTIONS: dict[str, tuple[Check, str]] = {
+    "exclude_modules": (lambda v: isinstance(v, str) or _is_names(v), "names or a pattern"),
+    "modules_to_save": (lambda v: _is_names(v), "a list of names"),
+    "layers_to_transform": (
+        lambda v: _is_count(v) or (isinstance(v, list) and all(map(_is_count, v))),
+        "numbers of layers",
+    ),
+    "layers_pattern": (lambda v: isinstance(v, str) or _is_names(v), "names"),
+    "rank_pattern": (
+        lambda v: isinstance(v, dict) and all(_is_count(r) and r > 0 for r in v.values()),
+        "a rank of 1 or more by pattern",
+    ),
+    "alpha_pattern": (
+        lambda v: isinstance(v, dict) and all(_is_number(a) and a > 0 for a in v.values()),
+        "a number above 0 by pattern",
+    ),
+    "bias": (lambda v: v in ("none", "all", "lora_only"), "none, all or lora_only"),
+    "lora_bias": (lambda v: isinstance(v, bool), "true or false"),
+    "target_parameters": (lambda v: _is_names(v), "a list of names"),
+}
 INITS = ("true", "false", "gaussian", "orthogonal", "mica", "olora", "pissa", "pissa_niter_4")
 WEIGHTS = "adapter_model.safetensors"
 
@@ -34,13 +57,8 @@ def lora_config(options: LoraOptions, rows: dict[str, list[int]]) -> LoraConfig:
     Raises RecipeError on an option that peft does not know or refuses, or that another key sets.
     """
     _check_init(options.init)
-    known = [f.name for f in dataclasses.fields(LoraConfig) if f.init and f.name not in OURS]
-    for name in options.options:
-        if OURS.get(name):
-            raise RecipeError(f"lora.options.{name}: another key sets this; use {OURS[name]}")
-        if name not in known:
-            hint = did_you_mean(name, known, "lora.options.") or f"; keys: {', '.join(known)}"
-            raise RecipeError(f"unknown key lora.options.{name}{hint}")
+    for name, value in options.options.items():
+        _check_option(name, value)
     try:
         return LoraConfig(
             task_type="CAUSAL_LM",
@@ -54,8 +72,50 @@ def lora_config(options: LoraOptions, rows: dict[str, list[int]]) -> LoraConfig:
             trainable_token_indices=rows,
             **options.options,
         )
-    except (TypeError, ValueError, ImportError) as e:
-        raise RecipeError(f"lora.options: {str(e).splitlines()[0]}") from e
+    except REFUSALS as e:
+        raise refusal(e) from e
+
+
+# what peft raises about options, early and late
+REFUSALS = (
+    ValueError, TypeError, RuntimeError, AttributeError, LookupError, NotImplementedError,
+    ImportError,
+)  # fmt: skip
+
+
+def refusal(error: Exception) -> RecipeError:
+    """What peft says about its options, in a line that names the recipe's key."""
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    keys = OURS | {name: f"lora.options.{name}" for name in OPTIONS}
+    words = (keys.get(word) for word in re.findall(r"\w+", said))
+    return RecipeError(f"{next(filter(None, words), 'lora')}: {said}")
+
+
+def _check_option(name: str, value: Any) -> None:
+    if OURS.get(name):
+        raise RecipeError(f"lora.options.{name}: another key sets this; use {OURS[name]}")
+    if name not in OPTIONS:
+        known = name in {f.name for f in dataclasses.fields(LoraConfig)} - OURS.keys()
+        hint = did_you_mean(name, list(OPTIONS), "lora.options.")
+        keys = f"; keys: {', '.join(OPTIONS)}"
+        if known:
+            raise RecipeError(f"lora.options.{name}: peft has this, ptrain does not{keys}")
+        raise RecipeError(f"unknown key lora.options.{name}{hint or keys}")
+    allows, expected = OPTIONS[name]
+    if not allows(value):
+        raise RecipeError(f"lora.options.{name}: found {value!r}, expected {expected}")
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_init(name: bool | str) -> None:
@@ -64,11 +124,6 @@ def _check_init(name: bool | str) -> None:
     hint = did_you_mean(name, INITS)
     # peft's eva, corda, lora_ga and loftq need passes over data or a quantiser of their own
     raise RecipeError(f"lora.init: found {name}, expected one of {', '.join(INITS)}{hint}")
-
-
-def reads_weights(options: LoraOptions) -> bool:
-    """Whether the start is computed from the base's weights, which must be whole for that."""
-    return isinstance(options.init, str) and options.init.startswith(("pissa", "olora", "mica"))
 
 
 def copy_initial_weights(model: Any, options: LoraOptions) -> dict[str, Tensor]:
@@ -102,6 +157,16 @@ def convert_for_original_base(folder: Path, initial: dict[str, Tensor]) -> None:
     config.alpha_pattern = {k: growth * a for k, a in config.alpha_pattern.items()}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     config.save_pretrained(str(folder))
+
+
+def load_converted(model: Any, folder: Path, initial: dict[str, Tensor]) -> None:
+    """Put what `convert_for_original_base` made of an adapter back into `model`, which was
+    prepared as in training: the first half of each matrix is what was trained."""
+    tensors = load_file(folder / WEIGHTS)
+    for name, first in initial.items():
+        dim = 0 if _side(name) == "A" else 1
+        tensors[name] = tensors[name].narrow(dim, 0, first.shape[dim]).contiguous()
+    set_peft_model_state_dict(model, tensors)
 
 
 def _side(name: str) -> str:

@@ -6,7 +6,7 @@ tensors that have a shape and no content. Knows no sharding over devices and no 
 
 import math
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -106,8 +106,7 @@ def build_empty(recipe: Recipe, config: Any, tokenizer: Any, markers: MarkerIds)
             size = len(tokenizer)
             model.resize_token_embeddings(size, pad_to_multiple_of=64, mean_resizing=False)
         if not full:
-            plain = replace(recipe.lora, init=True)  # others start from the base's own weights
-            model = add_lora(Base(recipe.model, model, tokenizer, markers, ""), plain)
+            model = add_lora(Base(recipe.model, model, tokenizer, markers, ""), recipe.lora)
             vocabulary.use_frozen_vocabulary(model)
             use_fast_lora(model)
     return model

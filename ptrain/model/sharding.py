@@ -15,7 +15,6 @@ from torch.distributed.tensor import DTensor
 
 from pbranch.errors import RecipeError
 from ptrain.config import LoraOptions
-from ptrain.model.lora import reads_weights
 
 SHARDED_WEIGHTS = ("zero3", "fsdp")
 
@@ -42,7 +41,7 @@ def refuse_sharding(
             f"quantization: {quantization} under {sharding}, which would split weights of 4 "
             "bit; expected plain processes or ZeRO-2"
         )
-    if sharding == "zero3" and lora is not None and reads_weights(lora):
+    if sharding == "zero3" and lora is not None and lora.reads_weights:
         raise RecipeError(
             f"lora.init: {lora.init} is computed from whole weights, which zero3 splits; "
             "expected true, gaussian or orthogonal, or ZeRO-2"
@@ -81,10 +80,11 @@ def gathered(parameters: Iterable[Tensor], change: bool = False) -> Iterator[Non
 
 
 def trained_state(model: Any) -> dict[str, Tensor]:
-    """The weights that are trained, by name, whole and on the CPU. Every process must ask."""
+    """The weights that an adapter consists of, by name, whole and on the CPU: those that are
+    trained, and those of LoRA that are not (MiCA). Every process must ask."""
     state = {}
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad or ".lora_" in name:
             with gathered([parameter]):
                 values = parameter.detach()
                 full = values.full_tensor() if isinstance(values, DTensor) else values

@@ -4,6 +4,7 @@ Knows no branches and no loss. What transformers already restores (weights, opti
 random numbers of each process, place in the data) is left to it.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,27 @@ from trl import SFTTrainer
 
 from ptrain.checkpoints import storage
 from ptrain.checkpoints.resume import describe_processes
+from ptrain.model.lora import convert_for_original_base, load_converted
 from ptrain.trainer.guard import Guard, oom_as_training_error
 
 
 class ResumableSFTTrainer(SFTTrainer):
-    """Writes checkpoints into the run's folder `out`, and does what its Guard says."""
+    """Writes checkpoints into the run's folder `out`, and does what its Guard says.
+
+    A checkpoint is an adapter, or a model, that can be used as it lies. facts: stored with it.
+    initial: see `copy_initial_weights`. write_metadata: given its folder and the trainer's state,
+    puts there what lies next to the weights.
+    """
+
+    facts: dict[str, Any]
+    initial: dict[str, Tensor]
+    write_metadata: Callable[[Path, Any], None]
 
     def __init__(self, *args: Any, guard: Guard, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.guard, self.out = guard, Path(str(self.args.output_dir))
         self.add_callback(guard)
+        self.facts, self.initial, self.write_metadata = {}, {}, lambda folder, state: None
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """Forward and backward, watched by the guard."""
@@ -60,8 +72,20 @@ class ResumableSFTTrainer(SFTTrainer):
             super(SFTTrainer, self)._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()  # each process writes files of its own
             if self.args.should_save:
-                keep, facts = self.args.save_total_limit or 0, describe_processes(self.accelerator)
-                storage.settle(self.out, self.state.global_step, keep, facts)
+                step, keep = self.state.global_step, self.args.save_total_limit or 0
+                folder = storage.staging(self.out) / f"checkpoint-{step}"
+                convert_for_original_base(folder, self.initial)
+                self.write_metadata(folder, self.state)
+                facts = describe_processes(self.accelerator) | self.facts
+                storage.settle(self.out, step, keep, facts)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """And one whose adapter was converted for the whole base, back onto the base without its
+        initial weights."""
+        if self.initial and not self.is_fsdp_enabled:
+            load_converted(model or self.model, Path(resume_from_checkpoint), self.initial)
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _save_rng_state(self, output_dir: str) -> None:
         """And the losses since the last line of the log, which transformers would forget."""

@@ -8,6 +8,7 @@ import pytest
 
 from pbranch.format.markers import MARKERS, Role
 from ptrain import recipe as runner
+from ptrain.checkpoints.storage import list_checkpoints
 from tests.ptrain.conftest import make_records, write_records
 
 PAGE = "model: {model}\ndata: {data}\nout: {out}\neval_share: 0\n"
@@ -72,7 +73,7 @@ VALUES = {
     "eval_share=1": "eval_share: found 1.0, expected a share in [0, 1)",
     "form=paralel": "form: found 'paralel', expected one of parallel, linear, mixed; did you mean",
     "lora.r=0": "lora.r: found 0, expected at least 1",
-    "lora.target_modules=[w_proj]": "cannot add LoRA",
+    "lora.target_modules=[w_proj]": "lora.target_modules: w_proj: the model has no such module",
     "branches.join=drop": "branches.join: found 'drop', expected one of keep",
     "data=[]": "data: found none, expected files or globs",
     "data=nowhere.jsonl": "data nowhere.jsonl: no such file",
@@ -162,6 +163,11 @@ def test_checkpoints_of_another_run_are_named(attempt, bases, data, tmp_path):
     assert "train.lr was 0.012, is 0.1" in attempt("train.lr=0.1")
     more = write_records(tmp_path / "more.jsonl", make_records(4))
     assert "data was" in attempt(f"data={more}")
+    last = list_checkpoints(tmp_path / "out")[-1]  # made to one of an earlier release
+    (last / "recipe.yaml").unlink()
+    facts = json.loads((last / "files.json").read_text())
+    del facts["sizes"]["recipe.yaml"]
+    (last / "files.json").write_text(json.dumps(facts))
     (tmp_path / "out" / "recipe.yaml").write_text("- torn")
     assert f"{tmp_path / 'out'}/recipe.yaml: expected a mapping" in attempt()
     (tmp_path / "out" / "recipe.yaml").unlink()

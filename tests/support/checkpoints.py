@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-from pbranch.format.branch_config import BranchConfig, fingerprint
+from pbranch.format.branch_config import BranchConfig
 from pbranch.format.markers import add_markers
+from pbranch.hf.fingerprint import fingerprint
 from tests.conftest import build_model
 
 ROWS = 448  # of the vocabulary: the byte-level tokenizer of conftest, the markers, some to spare
@@ -30,7 +31,7 @@ def save_adapter(folder: Path, base: Path, **changes: Any) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(base)
     markers = add_markers(tokenizer)
     model: Any = AutoModelForCausalLM.from_pretrained(base)
-    found = fingerprint(model)
+    found = fingerprint(str(base), model.config)
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     ids = list(markers.as_dict().values())
     config = LoraConfig(

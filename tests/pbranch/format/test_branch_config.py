@@ -10,7 +10,6 @@ from pbranch.format.branch_config import (
     FILE_NAME,
     BranchConfig,
     SwitchOptions,
-    fingerprint,
     load_branch_config,
 )
 from pbranch.format.layout import LayoutOptions
@@ -92,22 +91,6 @@ def test_files_that_are_no_config(tmp_path, text):
 def test_a_folder_without_config(tmp_path):
     with pytest.raises(AdapterError, match="expected an adapter made by ptrain"):
         load_branch_config(tmp_path)
-
-
-def test_fingerprints(make_model, byte_tokenizer):
-    import torch
-
-    def made(kind="qwen2", **options):
-        return make_model(kind, byte_tokenizer, **options)
-
-    one = fingerprint(made())
-    assert one == fingerprint(made()) == fingerprint(made().to(torch.bfloat16))
-    assert one == fingerprint(made().double())
-    assert len({one, fingerprint(made(seed=1)), fingerprint(made("llama"))}) == 3
-    assert one != fingerprint(made(num_hidden_layers=3))
-    resized = made()
-    resized.resize_token_embeddings(512)
-    assert one == fingerprint(resized)  # an adapter's markers may add rows
 
 
 def test_template_arguments_are_stored_and_may_be_missing(stored):

@@ -115,7 +115,7 @@ def test_a_run_from_pissa_saves_what_it_trained(bases, data, tmp_path, trained):
         ),
         (
             LoraOptions(options={"layers_to_transform": [0]}),
-            r"lora\.options: `layers_to_transform` cannot be used",
+            r"lora\.options\.layers_to_transform: `layers_to_transform` cannot be used",
         ),
     ],
 )

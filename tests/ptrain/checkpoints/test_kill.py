@@ -28,6 +28,7 @@ LAUNCH = [
     "--config_file", ROOT / "recipes" / "accelerate" / "cpu2.yaml",
 ]  # fmt: skip
 STEPS = 24
+KILLS = int(os.environ.get("KILLS", "3"))  # by each signal; KILLS=20 takes a quarter of an hour
 
 
 class Runs:
@@ -92,25 +93,39 @@ def last_step(out):
     return max(map(step_of, list_checkpoints(out)), default=0)
 
 
-def kill_at_random(runs, name, seed, times=3):
-    """Kill -9 `times` runs at random moments of their training; returns what was found after each.
-
-    A moment is drawn in new checkpoints, so that each run gets on and none ends, be it fast.
+def kill_at_random(runs, name, seed, times=3, number=signal.SIGKILL):
+    """Stop runs by signal `number`, `times` in all, at random moments: while they load, while they
+    train, while they save. Each goes on where the one before was stopped; a run that ends is
+    compared with the undisturbed one, and the next starts anew. Returns what was found after each.
     """
-    rng, found = random.Random(seed), []
-    out = runs.root / name
-    for _ in range(times):
-        goal = last_step(out) + rng.randint(1, 5)
-        process = runs.start(name)
-        while last_step(out) < goal:
-            assert process.poll() is None, runs.log(name).read_text()
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.1))
-        kill(process)
+    rng, found, current = random.Random(seed), [], f"{name}-0"
+    while len(found) < times:
+        out = runs.root / current
+        process = runs.start(current)
+        if rng.random() < 0.2:  # before its first step
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(rng.uniform(0, 5))
+        else:  # counted in new checkpoints, so that runs get on, be they fast or slow
+            goal = last_step(out) + rng.randint(1, 4)
+            while last_step(out) < goal and process.poll() is None:
+                time.sleep(0.002)
+            time.sleep(rng.uniform(0, 0.1))
+        if process.poll() is None:
+            if number == signal.SIGKILL:
+                kill(process)
+            else:
+                process.send_signal(number)
+                process.wait(60)
+        if process.returncode == 0:  # it was faster
+            runs.assert_same(current, "whole")
+            current = f"{name}-{int(current.rsplit('-', 1)[1]) + 1}"
+            continue
         checkpoints = list_checkpoints(out)
-        assert checkpoints and not any(map(find_damage, checkpoints))
-        found.append((checkpoints[-1].name, (out / ".partial").exists()))
-    runs.finish(name)
+        assert not any(map(find_damage, checkpoints)), runs.log(current).read_text()
+        last = checkpoints[-1].name if checkpoints else "none"
+        found.append((process.returncode, last, (out / ".partial").exists()))
+    runs.finish(current)
+    runs.assert_same(current, "whole")
     return found
 
 
@@ -130,17 +145,18 @@ def pair(bases, data, tmp_path_factory):
     return runs
 
 
-def test_a_run_killed_three_times_ends_with_the_same_bits(alone):
-    found = kill_at_random(alone, "killed", seed=int(os.environ.get("KILL_SEED", "0")))
-    print("after each kill, last checkpoint and whether one was half-written:", found)
-    alone.assert_same("killed", "whole")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_runs_stopped_at_random_end_with_the_same_bits(alone, number):
+    seed = int(os.environ.get("KILL_SEED", "0"))
+    found = kill_at_random(alone, f"killed-{number.name}", seed, KILLS, number)
+    print(f"{number.name}: exit status, last checkpoint and whether one was half-written:", found)
+    assert len(found) == KILLS
 
 
 def test_two_processes_killed_end_with_the_same_bits(pair):
     found = kill_at_random(pair, "killed", seed=1, times=2)
     print("after each kill, last checkpoint and whether one was half-written:", found)
-    pair.assert_same("killed", "whole")
-    folder = pair.root / "killed" / f"checkpoint-{STEPS}"
+    folder = list_checkpoints(pair.root / "killed-0")[-1]
     assert len(list(folder.glob("rng_state_*.pth"))) == len(list(folder.glob("loss_*.pt"))) == 2
 
 

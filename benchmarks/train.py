@@ -2,7 +2,7 @@
 
     python benchmarks/train.py [--rounds 5] [--device cpu|cuda] [--vocabulary 1408] [--json]
 
-Three arms feed the same traces to the same model, LoRA steps with the fused head of a run:
+Three arms feed the same traces to the same model, LoRA steps with the head of a run:
   tree    whole traces packed into sequences, through the attention that a run takes
   paths   one causal sequence per branch, in batches of similar length: stock SDPA without a mask
   plain   sequences of the same tokens and targets as `tree`, as ordinary causal text: stock SDPA
@@ -11,9 +11,9 @@ Against paths the ideal is the ratio of the tokens fed, padding included; agains
 On a CPU the times are CPU time of one thread, so other load counts little.
 
 The model has the width of Qwen2.5-0.5B, random weights, and on a CPU 2 of its 24 layers. Its head
-has the proportion to the layers that the 7B's has, or with `--vocabulary 6336` the 0.5B's. trl's
-fused head works on every token on a CPU. On CUDA it works on the targets alone, which are the same
-in all arms, so there a large head limits what fewer tokens save. The settings for CUDA (sequences
+has the proportion to the layers that the 7B's has, or with `--vocabulary 6336` the 0.5B's. The head
+works on the targets alone, which are the same in all arms, so a large one limits what fewer tokens
+save. The settings for CUDA (sequences
 of 8,192 tokens, FlexAttention against flash SDPA, peak memory) were not run yet.
 """
 
@@ -42,6 +42,8 @@ from ptrain.data.collator import collate
 from ptrain.data.path_rows import split_paths
 from ptrain.model import attention
 from ptrain.model.base import Base, add_lora
+from ptrain.model.fast_lora import use_fast_lora
+from ptrain.model.vocabulary import use_frozen_vocabulary
 
 MARKERS = MarkerIds(fork=1, topic=2, spawn=3, branch=4, end=5, join=6)
 PROMPT, INTRO, TOPIC, TAIL = 256, 32, 8, 64  # tokens
@@ -149,7 +151,7 @@ def _move(batch: Batch, device: str) -> Batch:
 
 
 def make_model(settings: Settings) -> Any:
-    """Random weights, LoRA and marker rows as in a run, and trl's fused head."""
+    """Random weights; LoRA, marker rows and head as in a run."""
     heads = settings.hidden // 64
     config = Qwen2Config(
         vocab_size=settings.vocabulary,
@@ -166,6 +168,8 @@ def make_model(settings: Settings) -> Any:
     model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, settings.dtype))
     model = add_lora(Base("random", model.to(settings.device), None, MARKERS, ""), LoraOptions())
     add_fused_lm_head(model.get_base_model(), outputs=("log_probs", "entropy", "is_top1"))
+    use_frozen_vocabulary(model)
+    use_fast_lora(model)
     return model.train()
 
 

@@ -39,7 +39,7 @@ def fit_memory(recipe: Recipe, lengths: Sequence[int], measure: Measure) -> Reci
             f"process has {spell_bytes(free)}; expected {_what_fits(one, longest, measure, free)}"
         )
     share = max(1, recipe.train.batch_rows // state.num_processes)
-    taken, row = found.total, found.activations + found.head
+    taken, row = found.total, found.activations + found.head + found.pieces
     fitting = [1, *(n for n in range(2, share + 1) if taken + (n - 1) * row < SHARE[device] * free)]
     chosen = [max(n for n in fitting if share % n == 0)]
     broadcast_object_list(chosen)  # processes may see other free memory

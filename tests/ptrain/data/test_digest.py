@@ -33,7 +33,7 @@ def test_equal_content_gives_one_hash_and_any_change_another(read):
     prompt, answer = copy.deepcopy(records), copy.deepcopy(records)
     prompt[3]["messages"][0]["content"] += " high"
     answer[5]["completion"] += " high"
-    others = [prompt, answer, records[:5], records[::-1], [*records, records[0]]]
+    others = [prompt, answer, records[:5], records[::-1], [*records, records[0] | {"id": "again"}]]
     assert len({one, *map(read, others)}) == 6
 
 

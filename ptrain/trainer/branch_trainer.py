@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PrinterCallback
 
 from pbranch.format.markers import find_markers
+from ptrain.artifacts.stop_tokens import stop_at_turn_end
 from ptrain.config import Recipe
 from ptrain.data.batching import (
     count_steps,
@@ -109,8 +110,11 @@ class BranchSFTTrainer(ResumableSFTTrainer):
         """An adapter's or a model's files, from what `gather` returned; peft's own default would
         add a resized vocabulary."""
         model: Any = self.model
-        extra = {"save_embedding_layers": False} if is_peft_model(model) else {}
-        model.save_pretrained(str(folder), state_dict=weights, **extra)
+        if is_peft_model(model):
+            model.save_pretrained(str(folder), state_dict=weights, save_embedding_layers=False)
+        else:
+            stop_at_turn_end(model, self.processing_class)
+            model.save_pretrained(str(folder), state_dict=weights)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """As a checkpoint asks, of every process; the first writes."""

@@ -162,6 +162,8 @@ def _describe(artifact: Artifact) -> str:
         on = f" trained on the base in 4 bit ({q})" if (q := artifact.config.quantization) else ""
         lora = f"LoRA of rank {recipe.lora.r}{on}"
         what = f"A {lora} {'for' if artifact.is_adapter else 'merged into'} {base}"
+    if recipe.adapter:
+        what += f", which goes on from `{recipe.adapter}`"
     step, planned = artifact.report.get("steps"), artifact.report.get("steps_planned")
     if planned and step != planned:
         what += f" (a checkpoint, after {step} of {planned} steps)"

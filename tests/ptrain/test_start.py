@@ -137,6 +137,21 @@ def test_starts_that_do_not_fit_are_one_line(bases, data, tmp_path, capsys):
     refused(RecipeError, "quantization: found null, but", "trained on nf4")
 
 
+@pytest.mark.parametrize("init", ["pissa", "mica"])
+def test_an_adapter_from_a_start_within_the_base(bases, data, tmp_path, init):
+    lora = LoraOptions(r=2, alpha=4, init=init)
+    adapter = train(make_recipe(bases["llama"], data, tmp_path / "one", lora=lora))
+    stored = json.loads((adapter / "adapter_config.json").read_text())
+    again = LoraOptions(r=stored["r"], alpha=stored["lora_alpha"])
+    recipe = make_recipe(
+        bases["llama"], data, tmp_path / "two", lora=again, adapter=str(adapter), lr=1e-12
+    )
+    recipe = replace(recipe, train=replace(recipe.train, marker_lr=1e-12))
+    assert same(load_file(train(recipe) / WEIGHTS), load_file(adapter / WEIGHTS), atol=1e-7)
+    merged = merge(tmp_path / "two", tmp_path / "merged")
+    assert decode(model=str(merged)) == decode(adapter=str(adapter))
+
+
 def test_another_layout_than_before_is_said(bases, data, tmp_path):
     adapter = train(make_recipe(bases["qwen3"], data, tmp_path / "adapter"))
     recipe = make_recipe(

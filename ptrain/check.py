@@ -12,30 +12,30 @@ from typing import Any
 from pbranch.format.layout import NO_TARGET, Kind, Layout
 from pbranch.format.markers import MarkerIds
 from pbranch.format.show import ROWS, draw_mask, find_runs, fold_runs
-from pbranch.hf.base_models import locate
-from pbranch.hf.load_model import context_length, load_config
+from pbranch.hf.load_model import context_length
 from ptrain.config import Recipe, TrainOptions
 from ptrain.data.batching import count_steps, make_sequences, sequence_lengths
 from ptrain.data.dataset import Example, load_split
 from ptrain.data.encoder import make_encoder
 from ptrain.data.path_rows import measure_packing
-from ptrain.model.base import load_marked_tokenizer
 from ptrain.model.defaults import fill_in
-from ptrain.model.memory_estimate import estimate, format_estimate
+from ptrain.model.memory_estimate import build_empty, estimate, format_estimate
+from ptrain.start import check_lora, find_start
 from ptrain.trainer.micro_batches import fit_memory
 
 
 def check(recipe: Recipe, home: Path | None = None) -> str:
     """What will be trained, as text. Raises BranchError where the run would."""
-    path = locate(recipe.model)
-    config = load_config(path, recipe.trust_remote_code)
-    tokenizer, markers = load_marked_tokenizer(path, recipe.trust_remote_code)
+    start = find_start(recipe)
+    config, tokenizer, markers = start.config, start.tokenizer, start.markers
     recipe = fill_in(recipe, config, "cpu" if recipe.train.device == "cpu" else "auto")
     encode = make_encoder(recipe, tokenizer, markers, home)
     split = load_split(recipe, encode, home, context_length(config))
     lengths = [len(x) for x in split.train]
     measure = partial(estimate, config=config, tokenizer=tokenizer, markers=markers)
     recipe = fit_memory(recipe, lengths, measure)
+    if start.adapter:
+        check_lora(build_empty(recipe, config, tokenizer, markers), start.adapter)
     sequences = make_sequences(lengths, recipe.train, recipe.seed)
     longest = max(sequence_lengths(lengths, sequences))
     example = min(split.train, key=lambda x: (not x.forked, len(x))).layout()  # the shortest fork
@@ -43,6 +43,7 @@ def check(recipe: Recipe, home: Path | None = None) -> str:
         [
             draw_example(example, tokenizer, markers),
             "",
+            *start.describe(recipe),
             *split.describe(),
             *count_tokens(split.train, recipe.train, recipe.seed),
             *format_estimate(measure(recipe, longest), recipe),

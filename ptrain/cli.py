@@ -66,6 +66,24 @@ def merge(
 
 
 @app.command()
+def export(
+    adapter: Annotated[str, typer.Argument(help="an adapter's folder or Hub id")],
+    out: Annotated[Path, typer.Option(help="folder for base and adapter")],
+    dtype: Annotated[DType, typer.Option(help="of the base; auto: its own")] = "auto",
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="run Python code that comes with the base")
+    ] = False,
+) -> None:
+    """Write ADAPTER for other libraries: a base with the markers, and a plain LoRA for it."""
+    console.quiet_libraries()
+    with redirect_stdout(sys.stderr):
+        from ptrain.artifacts import export as exporter
+
+        folder = exporter.export(adapter, out, dtype, trust_remote_code)
+    print(folder)
+
+
+@app.command()
 def publish(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="an adapter or a model")],
     repo_id: Annotated[str, typer.Argument(metavar="REPO_ID", help="on the Hub, as me/name")],

@@ -28,9 +28,14 @@ class LoraOptions:
             raise RecipeError(f"lora.dropout: found {self.dropout}, expected a share in [0, 1)")
 
     @property
+    def starts_within_base(self) -> bool:
+        """Whether the start is taken out of the base's weights."""
+        return isinstance(self.init, str) and self.init.startswith(("pissa", "olora"))
+
+    @property
     def reads_weights(self) -> bool:
         """Whether the start is computed from the base's weights, which must be whole for that."""
-        return isinstance(self.init, str) and self.init.startswith(("pissa", "olora", "mica"))
+        return self.starts_within_base or self.init == "mica"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +107,12 @@ class BranchOptions:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One run of `ptrain sft`. `model`: a folder, a Hub id, or tiny (the shipped base)."""
+    """One run of `ptrain sft`. `model`: a folder, a Hub id, tiny (the shipped base),
+    or what an earlier run has left, merged or tuned in full."""
 
     data: list[str] | str  # JSONL files or globs, plain or gzipped
     model: str = "tiny"
+    adapter: str | None = None  # of this model, to train further: a folder or a Hub id
     trust_remote_code: bool = False  # run Python code that comes with the model
     data_keep_wrong: bool = False  # keep traces whose answer is known to be wrong
     eval_data: list[str] | str = field(default_factory=list)
@@ -146,6 +153,16 @@ class Recipe:
             raise RecipeError(
                 "lora.options.target_parameters: names weights that quantization: "
                 f"{self.quantization} packs; expected lora.target_modules"
+            )
+        if self.adapter and self.tuning == "full":
+            raise RecipeError(
+                f"adapter: {self.adapter} with tuning: full; expected tuning: lora, or model: a "
+                "folder that `ptrain merge` has made of it"
+            )
+        if self.adapter and self.lora.starts_within_base:
+            raise RecipeError(
+                f"lora.init: {self.lora.init} takes a start out of the base, and adapter: "
+                f"{self.adapter} is the start; expected lora.init: true"
             )
         if not self.data:
             raise RecipeError("data: found none, expected files or globs")

@@ -15,8 +15,7 @@ from torch import Tensor
 from pbranch.console import say
 from pbranch.files.recipe import dump_recipe
 from pbranch.format.branch_config import BranchConfig
-from pbranch.hf.base_models import locate
-from pbranch.hf.load_model import context_length, load_config
+from pbranch.hf.load_model import context_length
 from ptrain.artifacts.run_report import (
     Report,
     disk_errors,
@@ -24,15 +23,21 @@ from ptrain.artifacts.run_report import (
     save_metadata,
     write_checkpoint_metadata,
 )
-from ptrain.checkpoints.resume import check_facts, check_processes, find_checkpoint
-from ptrain.checkpoints.storage import replacing
+from ptrain.checkpoints.resume import (
+    check_facts,
+    check_processes,
+    find_checkpoint,
+    plan_rounds,
+)
+from ptrain.checkpoints.storage import read_state, replacing
 from ptrain.config import Recipe
+from ptrain.data.batching import count_steps
 from ptrain.data.dataset import Split, load_split, mean_branch_tokens
 from ptrain.data.digest import digest
 from ptrain.data.encoder import make_encoder
 from ptrain.data.path_rows import PackingStats, measure_packing
 from ptrain.model.attention import refuse_context_parallelism
-from ptrain.model.base import Base, add_lora, load_base, load_marked_tokenizer
+from ptrain.model.base import Base, add_lora, load_base
 from ptrain.model.defaults import fill_in
 from ptrain.model.leak_probe import probe
 from ptrain.model.lora import convert_for_original_base, copy_initial_weights
@@ -49,6 +54,7 @@ from ptrain.model.sharding import (
     refuse_sharding,
     sharded_loading,
 )
+from ptrain.start import Start, find_start, load_adapter
 from ptrain.trainer.branch_trainer import BranchSFTTrainer, make_trainer
 from ptrain.trainer.evaluate import make_generations, weak_markers
 from ptrain.trainer.guard import stop_signals
@@ -86,6 +92,7 @@ class Run:
     """A run that is ready for its first step, or for the one after `checkpoint`."""
 
     recipe: Recipe
+    start: Start
     base: Base
     data: Split
     packing: PackingStats
@@ -94,6 +101,7 @@ class Run:
     trainer: BranchSFTTrainer
     attention: str  # a line that names it
     checkpoint: Path | None
+    rounds: list[int]  # see `plan_rounds`
 
 
 def prepare(recipe: Recipe, home: Path | None) -> Run:
@@ -106,13 +114,12 @@ def prepare(recipe: Recipe, home: Path | None) -> Run:
     lora = recipe.lora if recipe.tuning == "lora" else None
     refuse_sharding(sharding, recipe.quantization, lora)
     main = PartialState().is_main_process
-    path = locate(recipe.model)
-    config = load_config(path, recipe.trust_remote_code)
+    start = find_start(recipe)
+    config, tokenizer, markers = start.config, start.tokenizer, start.markers
     asked, recipe = recipe.train.dtype, fill_in(recipe, config, device)
     dtype = getattr(torch, recipe.train.dtype)
     overrule_launcher(asked, dtype)
     checkpoint = find_checkpoint(recipe, main)
-    tokenizer, markers = load_marked_tokenizer(path, recipe.trust_remote_code)
     encode = make_encoder(recipe, tokenizer, markers, home)
     data = load_split(recipe, encode, home, context_length(config))
     fitted = recipe  # to this machine, which the recipe that is kept should not be
@@ -120,26 +127,40 @@ def prepare(recipe: Recipe, home: Path | None) -> Run:
         measure = partial(estimate, config=config, tokenizer=tokenizer, markers=markers)
         fitted = fit_memory(recipe, list(map(len, data.train)), measure)
     base, model = load_model(recipe, sharding, dtype)
+    load_adapter(model, base, start)
     base = replace(base, tokenizer=tokenizer)  # with the recipe's chat template, if it has one
     initial = copy_initial_weights(model, lora) if lora else {}
+    packing = measure_packing(data.train, recipe.train, recipe.seed)
+    rounds = plan_rounds(checkpoint, count_steps(packing.sequences, recipe.train))
     facts = describe_run(base, data, dtype)
     if checkpoint:
         check_facts(checkpoint, facts, main)
     with deepspeed_errors():
-        trainer = make_trainer(fitted, model, base.tokenizer, data.train, data.held_out)
+        trainer = make_trainer(fitted, model, base.tokenizer, data.train, data.held_out, rounds)
     check_precision(trainer, asked, dtype)
     attention = trainer.use_attention(recipe.train.attention)
     check_leaks(recipe, trainer, base, sharding, dtype)
     branches = make_branch_config(base, recipe, mean_branch_tokens(data.train, base.markers))
-    trainer.facts, trainer.initial = facts, initial
+    trainer.facts, trainer.initial = {**facts, "rounds": rounds}, initial
     trainer.write_metadata = partial(
         write_checkpoint_metadata, tokenizer=base.tokenizer, recipe=recipe, config=branches
     )
     trainer.generations = make_generations(recipe.evaluation, trainer, data.held_out, branches)
     if checkpoint:
         check_processes(checkpoint, trainer.accelerator)
-    packing = measure_packing(data.train, recipe.train, recipe.seed)
-    return Run(recipe, base, data, packing, branches, initial, trainer, attention, checkpoint)
+    return Run(
+        recipe,
+        start,
+        base,
+        data,
+        packing,
+        branches,
+        initial,
+        trainer,
+        attention,
+        checkpoint,
+        rounds,
+    )
 
 
 def describe_run(base: Base, data: Split, dtype: torch.dtype) -> dict[str, str]:
@@ -185,11 +206,17 @@ def announce(run: Run) -> None:
     with disk_errors(out), replacing(out) as folder:
         (folder / "recipe.yaml").write_text(dump_recipe(run.recipe), encoding="utf-8")
     first, *others = data.describe()
-    say("\n".join([f"{first} → {out}", *others]))
+    say("\n".join([f"{first} → {out}", *others, *run.start.describe(run.recipe)]))
     say(f"{run.packing}\n{run.attention}")
     if not data.held_out:
         say("no evaluation: nothing is held out (eval_share, eval_data), or all is one prompt")
-    say(f"from {run.checkpoint}" if run.checkpoint else f"{run.trainer.args.max_steps} steps")
+    say(f"from {run.checkpoint}" if run.checkpoint else f"{run.rounds[-1]} steps")
+    if run.checkpoint and run.rounds[-1] != read_state(run.checkpoint)["max_steps"]:
+        before, now = run.rounds[-2:]
+        say(
+            f"planned for {before} steps, now for {now}: from here the learning rate is that of a "
+            f"run of {now} steps"
+        )
 
 
 def optimise(run: Run) -> dict[str, float]:

@@ -35,8 +35,8 @@ LAYERS = {
         bench commands cli.py __main__.py
     """.split(),
     "ptrain": """
-        __init__.py config.py compat.py data model checkpoints artifacts trainer pretrain check.py
-        train.py recipe.py __main__.py cli.py
+        __init__.py config.py compat.py data model start.py checkpoints artifacts trainer pretrain
+        check.py train.py recipe.py __main__.py cli.py
     """.split(),
 }
 

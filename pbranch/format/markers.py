@@ -75,7 +75,8 @@ def add_markers(tokenizer: Any) -> MarkerIds:
     taken = [text for text in MARKERS.values() if text in vocabulary]
     if taken:
         raise MarkerError(
-            f"the tokenizer's vocabulary already has {taken[0]}; expected a base without markers"
+            f"the tokenizer's vocabulary already has {taken[0]}; expected a base without "
+            "markers, or with the branch_config.json of its training"
         )
     from transformers import AddedToken
 

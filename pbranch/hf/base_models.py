@@ -31,6 +31,8 @@ def locate(name: str) -> str:
     if not is_folder and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise ModelError(f"model {name}: no such folder; expected a folder, a Hub id or {SHIPPED}")
     if is_folder and not (Path(name) / "config.json").is_file():
+        if (Path(name) / "adapter_config.json").is_file():
+            raise ModelError(f"model {name}: an adapter; expected its base, and this as `adapter`")
         raise ModelError(f"model {name}: no config.json in this folder; expected a model")
     return name
 

@@ -51,14 +51,16 @@ def fingerprint(path: str, config: Any, rows: int | None = None) -> str:
     return f"2-{rows}-{hashlib.sha256(repr((shape, sorted(parts))).encode()).hexdigest()[:16]}"
 
 
-def check_base(base: Any, config: BranchConfig, folder: Path) -> None:
+def check_base(base: Any, config: BranchConfig, folder: Path, stored_as: Any = None) -> None:
     """Raise AdapterError unless `base`, as `load_model` gives it, is the one that the adapter in
-    `folder` was made for. Rows that its vocabulary has grown by do not count."""
+    `folder` was made for. Rows that its vocabulary has grown by do not count. stored_as: the
+    configuration in the base's files, where that of `base` has changed since."""
     stored = config.base_fingerprint
     form = FORM.fullmatch(stored)
     if form:
-        own = base.config.get_text_config().vocab_size
-        found = fingerprint(base.name_or_path, base.config, min(int(form[1]), own))
+        files = stored_as or base.config
+        own = files.get_text_config().vocab_size
+        found = fingerprint(base.name_or_path, files, min(int(form[1]), own))
     else:  # an adapter that took hours stays usable, but not without a word
         found = _embedding_fingerprint(base)
     if found != stored:

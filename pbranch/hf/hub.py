@@ -1,4 +1,5 @@
-"""Fetches adapters from the Hugging Face Hub, and says in one line why the Hub refuses.
+"""Fetches adapters and their small files from the Hugging Face Hub, and says in one line why the
+Hub refuses.
 
 Shared by training and decoding. huggingface_hub is imported when it is needed; where it looks, and
 with which token, is its own business (HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE).
@@ -7,7 +8,8 @@ with which token, is its own business (HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE).
 from collections.abc import Iterator
 from pathlib import Path
 
-from pbranch.errors import AdapterError, HubError
+from pbranch.errors import AdapterError, HubError, ModelError
+from pbranch.format.branch_config import FILE_NAME, BranchConfig, load_branch_config
 
 LOG_IN = "log in by `hf auth login`, or set HF_TOKEN"
 # of an adapter's repository, what decoding and merging read: no other weights, no folders
@@ -39,6 +41,20 @@ def find_file(repo_id: str, name: str) -> Path | None:
         return None
     except Exception as e:
         raise HubError(f"{repo_id}: no such folder, nor on the Hub: {explain(e)}") from e
+
+
+def find_branch_config(model: str) -> BranchConfig | None:
+    """What a merged or fully tuned model (a folder or a Hub id) was trained for; None where it is a
+    plain base. Raises AdapterError on a file that does not fit, ModelError where none can be read.
+    """
+    if Path(model).is_dir():
+        path = Path(model) / FILE_NAME
+        return load_branch_config(path.parent) if path.is_file() else None
+    try:
+        found = find_file(model, FILE_NAME)
+    except HubError as e:
+        raise ModelError(f"model {e}") from e
+    return load_branch_config(found.parent) if found else None
 
 
 def explain(error: BaseException) -> str:

@@ -36,13 +36,20 @@ def merge_adapter(base: Any, tokenizer: Any, folder: Path, config: BranchConfig,
     check_base(base, config, folder)
     check_markers(tokenizer, config, folder)
     own = base.dtype
+    grow_vocabulary(base, tokenizer)
+    wide = torch.promote_types(own, dtype)
+    merged = _merge(base if wide == own else base.to(wide), folder)
+    return merged if wide == dtype else merged.to(dtype)
+
+
+def grow_vocabulary(base: Any, tokenizer: Any) -> None:
+    """Give the base the rows that the tokenizer has and it lacks, as in training."""
+    import torch
+
     if len(tokenizer) > base.get_input_embeddings().weight.shape[0]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
             base.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=64, mean_resizing=False)
-    wide = torch.promote_types(own, dtype)
-    merged = _merge(base if wide == own else base.to(wide), folder)
-    return merged if wide == dtype else merged.to(dtype)
 
 
 def check_markers(tokenizer: Any, config: BranchConfig, folder: str | Path) -> None:

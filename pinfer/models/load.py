@@ -10,12 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pbranch.errors import AdapterError, HubError, ModelError, RequestError
+from pbranch.errors import AdapterError, RequestError
 from pbranch.format.branch_config import FILE_NAME as BRANCH_CONFIG
 from pbranch.format.branch_config import BranchConfig, load_branch_config
 from pbranch.format.layout import LayoutOptions
 from pbranch.hf.base_models import SHIPPED, locate, shipped
-from pbranch.hf.hub import fetch_adapter, find_file
+from pbranch.hf.hub import fetch_adapter, find_branch_config
 from pbranch.hf.load_model import context_length, four_bit, load_model, load_tokenizer
 from pbranch.hf.merge_adapter import check_markers, merge_adapter
 from pbranch.hf.prompt import turn_end_id
@@ -64,16 +64,15 @@ def load(
     if model is None:
         model = config.base_model if config else SHIPPED
     model = locate(model)
-    merged = _config_of(model) if adapter is None else None
     quantization = config.quantization if config else None
+    if adapter is None:
+        config = find_branch_config(model)
     weights = getattr(torch, dtype)
     if quantization and folder is not None:
         _check_rounding(quantization, folder, device)
         base = load_rounded(model, weights, quantization, device, trust_remote_code)
     else:
         base = load_model(model, weights, trust_remote_code=trust_remote_code)
-    if merged is not None:
-        config = load_branch_config(merged.parent)
     tokenizer = load_tokenizer(folder or model, trust_remote_code)
     if folder is not None and config is not None:
         base = merge_adapter(base, tokenizer, folder, config, weights)
@@ -116,14 +115,3 @@ def make_spec(model: Any, tokenizer: Any, config: BranchConfig | None) -> ModelS
         layout=config.layout_options if config else LayoutOptions(),
         branch_tokens=config.branch_tokens if config else None,
     )
-
-
-def _config_of(model: str) -> Path | None:
-    """The branch config of a merged or fully tuned model; None where `model` is a plain base."""
-    if Path(model).is_dir():
-        path = Path(model) / BRANCH_CONFIG
-        return path if path.is_file() else None
-    try:
-        return find_file(model, BRANCH_CONFIG)
-    except HubError as e:
-        raise ModelError(f"model {e}") from e

@@ -19,6 +19,7 @@ from pbranch.hf.load_model import four_bit, load_model, load_tokenizer
 from pbranch.hf.merge_adapter import merge_adapter
 from ptrain.artifacts.artifact import RECIPE, REPORT, matches, read_artifact
 from ptrain.artifacts.model_card import write_card
+from ptrain.artifacts.stop_tokens import stop_at_turn_end
 
 
 def merge(
@@ -54,6 +55,7 @@ def merge(
     tokenizer = load_tokenizer(source.folder, trust_remote_code)
     written = base.dtype if dtype == "auto" else getattr(torch, dtype)
     model = merge_adapter(base, tokenizer, source.folder, source.config, written)
+    stop_at_turn_end(model, tokenizer)
     with atomic_folder(out) as part:
         model.save_pretrained(part)
         tokenizer.save_pretrained(part)

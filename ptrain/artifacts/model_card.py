@@ -48,6 +48,10 @@ print(answer.text)
 
 {plain}
 
+## Other libraries
+
+{others}
+
 ## Results
 
 {results}
@@ -76,8 +80,33 @@ DERAILS = (
 TWIN = (
     "It is a sequential twin: trained on the same traces with every block flattened into plain "
     "text. It never forks, and is there to be compared with. It writes no markers, so that the "
-    "plain `generate` of other libraries decodes it too."
+    "plain `generate` of other libraries decodes it too, once they have loaded it as below."
 )
+WHOLE = """\
+- transformers: `AutoModelForCausalLM.from_pretrained("{where}")`. `generate` stops at the end of
+  a turn by itself.
+- vLLM: `vllm serve {where}`. Not run: that it is a plain model folder is what was tested."""
+PEFT = """\
+- peft: `AutoPeftModelForCausalLM.from_pretrained("{where}")`. Around a base that you have loaded,
+  the vocabulary has to grow first:
+
+  ```python
+  if len(tokenizer) > base.get_input_embeddings().num_embeddings:
+      base.resize_token_embeddings(len(tokenizer))
+  model = PeftModel.from_pretrained(base, "{where}")
+  ```
+
+  `generate` takes the token that ends a turn as `eos_token_id`, where the base does not stop there.
+"""
+PLAIN = """\
+- transformers and vLLM: `ptrain merge {where} --out FOLDER` makes a plain model folder for both.
+- vLLM with `--enable-lora`: it refuses the trained vocabulary rows of this adapter.
+  `ptrain export {where} --out FOLDER` writes a base that has them, and a plain LoRA. Not run: file
+  names and shapes are what was tested."""
+PEFT_SHIPPED = """\
+- peft: `ptrain export {where} --out FOLDER`, as the base comes with parallel-branches; then
+  `AutoPeftModelForCausalLM.from_pretrained("FOLDER/adapter")`.
+"""
 
 
 def write_card(folder: Path, where: str | None = None) -> None:
@@ -106,6 +135,7 @@ def make_card(artifact: Artifact, where: str, license: str | None = None) -> str
         mode=" --mode linear" if twin else "",
         keyword=', mode="linear"' if twin else "",
         plain=TWIN if twin else DERAILS,
+        others=_write_others(artifact, where),
         results=_write_results(artifact.report),
         data=_write_data(artifact),
         limits=_write_limits(artifact),
@@ -164,6 +194,8 @@ def _describe(artifact: Artifact) -> str:
         on = f" trained on the base in 4 bit ({q})" if (q := artifact.config.quantization) else ""
         lora = f"LoRA of rank {recipe.lora.r}{on}"
         what = f"A {lora} {'for' if artifact.is_adapter else 'merged into'} {base}"
+    if recipe.adapter:
+        what += f", which goes on from `{recipe.adapter}`"
     step, planned = artifact.report.get("steps"), artifact.report.get("steps_planned")
     if planned and step != planned:
         what += f" (a checkpoint, after {step} of {planned} steps)"
@@ -184,6 +216,14 @@ def _describe(artifact: Artifact) -> str:
         for form, said in asked.items()
         if said
     )
+
+
+def _write_others(artifact: Artifact, where: str) -> str:
+    if not artifact.is_adapter:
+        return WHOLE.format(where=where)
+    peft = PEFT_SHIPPED if artifact.config.base_model == SHIPPED else PEFT
+    rounded = artifact.config.quantization is not None  # not tested in peft
+    return ("" if rounded else peft.format(where=where)) + PLAIN.format(where=where)
 
 
 def _write_results(report: dict[str, Any]) -> str:

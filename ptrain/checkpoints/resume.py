@@ -10,7 +10,13 @@ from accelerate.utils import DistributedType
 from pbranch.console import say
 from pbranch.errors import RecipeError
 from pbranch.files.recipe import load_recipe
-from ptrain.checkpoints.storage import find_damage, list_checkpoints, read_facts, remove_leftovers
+from ptrain.checkpoints.storage import (
+    find_damage,
+    list_checkpoints,
+    read_facts,
+    read_state,
+    remove_leftovers,
+)
 from ptrain.config import Recipe
 
 # keys that a run may go on with although it was started with others: they decide where, how often
@@ -22,6 +28,7 @@ FREE = {
 }  # fmt: skip
 # keys whose meaning a checkpoint's facts hold: what they lead to counts, not how they are written
 BY_FACT = {"data", "eval_data", "train.dtype"}
+PLANNED = {"train.steps", "train.epochs"}  # see `plan_rounds`
 FACTS = {
     "data": "the data", "base": "the base's weights (fingerprint)",
     "dtype": "the precision (train.dtype)",
@@ -52,8 +59,8 @@ def find_checkpoint(recipe: Recipe, main: bool = True) -> Path | None:
         if damage is None:
             own = folder / "recipe.yaml"  # earlier releases wrote that of the run alone
             page = own if own.is_file() else out / "recipe.yaml"
-            free = FREE | BY_FACT if FACTS.keys() <= read_facts(folder).keys() else FREE
-            _compare(recipe, load_recipe(Recipe, page), free)
+            by_fact = BY_FACT if FACTS.keys() <= read_facts(folder).keys() else set()
+            _compare(recipe, load_recipe(Recipe, page), FREE | PLANNED | by_fact)
             return folder
         damages.append(damage)
         if main:
@@ -82,6 +89,20 @@ def check_facts(checkpoint: Path, facts: dict[str, Any], main: bool = True) -> N
     missing = [what for key, what in FACTS.items() if key not in stored]
     if missing and main:
         say(f"{checkpoint} is of an earlier release: not compared with it: {', '.join(missing)}")
+
+
+def plan_rounds(checkpoint: Path | None, steps: int) -> list[int]:
+    """After which steps the rounds of a run end: several where `steps`, those that the recipe asks
+    for now, were raised since the run began. Raises RecipeError where they were lowered."""
+    if checkpoint is None:
+        return [steps]
+    rounds = read_facts(checkpoint).get("rounds") or [read_state(checkpoint)["max_steps"]]
+    if steps < rounds[-1]:
+        raise RecipeError(
+            f"{checkpoint}: the run was planned for {rounds[-1]} steps, is for {steps} "
+            "(train.steps, train.epochs); expected as many or more, resume=never, or another out"
+        )
+    return rounds if steps == rounds[-1] else [*rounds, steps]
 
 
 def check_processes(checkpoint: Path, accelerator: Any) -> None:

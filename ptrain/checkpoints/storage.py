@@ -85,6 +85,11 @@ def read_facts(checkpoint: Path) -> dict[str, Any]:
     return json.loads((checkpoint / MANIFEST).read_text("utf-8"))
 
 
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """transformers' state of the trainer at a checkpoint that is whole."""
+    return json.loads((checkpoint / STATE).read_text("utf-8"))
+
+
 @contextmanager
 def replacing(out: Path) -> Iterator[Path]:
     """A new folder whose entries replace those of the same name in `out` once all are written.

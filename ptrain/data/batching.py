@@ -9,6 +9,7 @@ import bisect
 import math
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -51,8 +52,20 @@ def sequence_lengths(lengths: Sequence[int], sequences: Sequence[Sequence[int]])
     return [sum(lengths[i] for i in traces) for traces in sequences]
 
 
-def order_sequences(lengths: Sequence[int], batch_size: int, steps: int, seed: int) -> list[int]:
-    """Numbers of the sequences of `steps` batches: epoch after epoch, each shuffled.
+def order_rounds(
+    lengths: Sequence[int], batch_size: int, rounds: Sequence[int], seed: int
+) -> list[int]:
+    """Numbers of the sequences of a run whose rounds end after these steps: what a round trains is
+    not changed by those after it."""
+    spans = pairwise([0, *rounds])
+    return [i for a, b in spans for i in order_sequences(lengths, batch_size, b, seed, a)]
+
+
+def order_sequences(
+    lengths: Sequence[int], batch_size: int, steps: int, seed: int, first: int = 0
+) -> list[int]:
+    """Numbers of the sequences of `steps` batches, without those of the `first`: epoch after epoch,
+    each shuffled.
 
     Batches are of like length; within one, sequences are sorted, longest first.
     """
@@ -63,7 +76,7 @@ def order_sequences(lengths: Sequence[int], batch_size: int, steps: int, seed: i
         epoch = list(range(len(lengths)))
         rng.shuffle(epoch)
         stream += epoch
-    del stream[steps * batch_size :]
+    stream = stream[first * batch_size : steps * batch_size]
     for start in range(0, len(stream), POOL * batch_size):
         pool = sorted(stream[start : start + POOL * batch_size], key=lambda i: -lengths[i])
         batches = [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]

@@ -15,7 +15,9 @@ from pbranch.errors import ModelError
 from pbranch.format.markers import MarkerIds, Role, add_markers
 from pbranch.hf.base_models import locate
 from pbranch.hf.fingerprint import fingerprint
+from pbranch.hf.hub import find_branch_config
 from pbranch.hf.load_model import four_bit, load_config, load_model, load_tokenizer
+from pbranch.hf.merge_adapter import check_markers
 from pbranch.hf.segment_codec import SegmentCodec
 from ptrain import compat
 from ptrain.config import LoraOptions
@@ -52,7 +54,8 @@ def load_base(
     quantization: str | None = None,
     trust_remote_code: bool = False,
 ) -> Base:
-    """Model and tokenizer of `name` (a folder, a Hub id, or tiny), with rows for the markers.
+    """Model and tokenizer of `name` (a folder, a Hub id, or tiny), with rows for the markers. What
+    an earlier run has left, merged or tuned in full, keeps the rows that were trained.
 
     quantization: nf4 or fp4, for QLoRA; `dtype` is then that of the products. Raises ModelError on
     a missing or unfit model, MarkerError where a marker string is taken.
@@ -72,7 +75,8 @@ def load_base(
     if model._is_stateful:
         raise ModelError(f"model {name}: {config.model_type} keeps a recurrent state, no mask")
     base = Base(name, model, tokenizer, markers, fingerprint(path, config))
-    add_marker_rows(base, seed)
+    if find_branch_config(path) is None:
+        add_marker_rows(base, seed)
     return base
 
 
@@ -87,9 +91,13 @@ def _in_four_bits(kind: str, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def load_marked_tokenizer(path: str, trust_remote_code: bool = False) -> tuple[Any, MarkerIds]:
-    """The base's tokenizer with the six markers added."""
-    tokenizer = load_tokenizer(path, trust_remote_code)
-    return tokenizer, add_markers(tokenizer)
+    """The tokenizer of a base with the six markers added; they are there already in what training
+    has left, whose `branch_config.json` has their ids."""
+    tokenizer, learned = load_tokenizer(path, trust_remote_code), find_branch_config(path)
+    if learned is None:
+        return tokenizer, add_markers(tokenizer)
+    check_markers(tokenizer, learned, path)
+    return tokenizer, learned.ids
 
 
 def add_marker_rows(base: Base, seed: int) -> None:

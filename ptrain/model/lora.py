@@ -129,7 +129,7 @@ def _check_init(name: bool | str) -> None:
 def copy_initial_weights(model: Any, options: LoraOptions) -> dict[str, Tensor]:
     """The matrices A (r, in) and B (out, r) of a fresh adapter whose start was taken out of the
     base (PiSSA, OLoRA), by their names in its file; empty where the base is unchanged."""
-    if not (isinstance(options.init, str) and options.init.startswith(("pissa", "olora"))):
+    if not options.starts_within_base:
         return {}
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
     return {k: v.detach().cpu().clone() for k, v in state.items() if _side(k)}

@@ -5,6 +5,7 @@ tensors that have a shape and no content. Knows no sharding over devices, and on
 fragmentation.
 """
 
+import copy
 import math
 import sys
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ def build_empty(recipe: Recipe, config: Any, tokenizer: Any, markers: MarkerIds)
     full = recipe.tuning == "full"
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(
-            config,
+            copy.deepcopy(config),  # a vocabulary that grows is written into it
             attn_implementation=_attention_name(config, device),
             dtype=torch.float32 if full else getattr(torch, recipe.train.dtype),
             trust_remote_code=recipe.trust_remote_code,

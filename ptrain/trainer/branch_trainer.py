@@ -3,6 +3,7 @@
 Data arrives laid out and in order; nothing is shuffled, cut or packed here.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from torch import Tensor
 from transformers import PrinterCallback
 
 from pbranch.format.markers import find_markers
+from ptrain.artifacts.stop_tokens import stop_at_turn_end
 from ptrain.config import Recipe
 from ptrain.data.batching import (
     count_steps,
     draw_forms,
     make_sequences,
-    order_sequences,
+    order_rounds,
     sequence_lengths,
 )
 from ptrain.data.collator import BranchCollator
@@ -109,8 +111,11 @@ class BranchSFTTrainer(ResumableSFTTrainer):
         """An adapter's or a model's files, from what `gather` returned; peft's own default would
         add a resized vocabulary."""
         model: Any = self.model
-        extra = {"save_embedding_layers": False} if is_peft_model(model) else {}
-        model.save_pretrained(str(folder), state_dict=weights, **extra)
+        if is_peft_model(model):
+            model.save_pretrained(str(folder), state_dict=weights, save_embedding_layers=False)
+        else:
+            stop_at_turn_end(model, self.processing_class)
+            model.save_pretrained(str(folder), state_dict=weights)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """As a checkpoint asks, of every process; the first writes."""
@@ -120,16 +125,20 @@ class BranchSFTTrainer(ResumableSFTTrainer):
 
 
 def make_trainer(
-    recipe: Recipe, model: Any, tokenizer: Any, train: list[Example], held_out: list[Example]
+    recipe: Recipe,
+    model: Any,
+    tokenizer: Any,
+    train: list[Example],
+    held_out: list[Example],
+    rounds: Sequence[int] | None = None,
 ) -> BranchSFTTrainer:
     """A trainer over `train`, evaluating on `held_out`; nothing has run yet. `recipe` is filled in,
-    see `ptrain.model.defaults`."""
+    see `ptrain.model.defaults`. rounds: see `plan_rounds`; None: the run has one."""
     options, lengths = recipe.train, [len(x) for x in train]
     sequences = make_sequences(lengths, options, recipe.seed)
-    steps = count_steps(len(sequences), options)
-    order = order_sequences(
-        sequence_lengths(lengths, sequences), options.batch_rows, steps, recipe.seed
-    )
+    rounds = rounds or [count_steps(len(sequences), options)]
+    in_order = sequence_lengths(lengths, sequences)
+    order, steps = order_rounds(in_order, options.batch_rows, rounds, recipe.seed), rounds[-1]
     alone = sorted(range(len(held_out)), key=lambda i: -len(held_out[i]))  # a sequence each
     by_length = [len(sequences) + i for i in alone]
     sequences += [[len(train) + i] for i in range(len(held_out))]

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 from trl import SFTTrainer
 
 from ptrain.checkpoints import storage
@@ -86,6 +87,17 @@ class ResumableSFTTrainer(SFTTrainer):
             load_converted(model or self.model, Path(resume_from_checkpoint), self.initial)
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """And the rates of this run's schedule: it may be longer than that of the checkpoint."""
+        super()._load_optimizer_and_scheduler(checkpoint)
+        schedule = self.lr_scheduler
+        if checkpoint is not None and isinstance(schedule, LambdaLR):
+            shares = [share(schedule.last_epoch) for share in schedule.lr_lambdas]
+            rates = [lr * share for lr, share in zip(schedule.base_lrs, shares, strict=True)]
+            for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+            schedule._last_lr = rates  # what is logged
 
     def _save_rng_state(self, output_dir: str) -> None:
         """And the losses since the last line of the log, which transformers would forget."""

@@ -54,7 +54,7 @@ def test_help_does_not_import_torch():
     )
     done = run(sys.executable, "-c", code)
     assert done.returncode == 0, done.stderr
-    for verb in ("sft", "check", "merge", "pretrain"):
+    for verb in ("sft", "check", "merge", "export", "pretrain"):
         assert verb in done.stdout
 
 

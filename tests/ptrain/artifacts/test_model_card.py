@@ -92,7 +92,23 @@ def test_adapters_merged_and_tuned_models_are_told_apart(made, library, said):
 
 def test_a_base_in_4_bit_is_said():
     config = replace(artifact().config, quantization="nf4")
-    assert "in 4 bit (nf4)" in make_card(replace(artifact(), config=config), "me/x")
+    card = make_card(replace(artifact(), config=config), "me/x")
+    assert "in 4 bit (nf4)" in card and "AutoPeftModelForCausalLM" not in card
+
+
+def test_what_other_libraries_need_is_said():
+    adapter, merged = (make_card(artifact(is_adapter=x), "me/x") for x in (True, False))
+    twin = make_card(artifact(is_adapter=False, form="linear"), "me/x")
+    assert 'AutoPeftModelForCausalLM.from_pretrained("me/x")' in adapter
+    assert "ptrain merge me/x" in adapter and "ptrain export me/x" in adapter
+    for card in (merged, twin):
+        assert 'AutoModelForCausalLM.from_pretrained("me/x")' in card and "peft:" not in card
+        assert "ptrain export" not in card and "vllm serve me/x" in card
+    assert "derails" in merged and "derails" not in twin
+    shipped_card = make_card(read_artifact(shipped("adapter")), "me/x")
+    assert 'from_pretrained("FOLDER/adapter")' in shipped_card
+    again = make_card(artifact(adapter="runs/first"), "me/x")
+    assert "which goes on from `runs/first`" in again
 
 
 def test_the_shipped_adapter_has_a_card():

@@ -105,7 +105,9 @@ class Letters:
         return [10 + ord(letter) for letter in text]
 
 
-def make_layout(branches: int, tokens: int, rng: random.Random) -> Layout:
+def make_layout(
+    branches: int, tokens: int, rng: random.Random, markers: MarkerIds = MARKERS
+) -> Layout:
     """Rows of a prompt and one block of `branches`, with text before and after it."""
 
     def text(n: int) -> str:
@@ -114,7 +116,7 @@ def make_layout(branches: int, tokens: int, rng: random.Random) -> Layout:
     topics = tuple(text(TOPIC) for _ in range(branches))
     fork = Fork(topics, tuple(make_trace(t + text(tokens - TOPIC - 2)) for t in topics))
     trace: Trace = make_trace(text(INTRO), fork, text(TAIL))
-    return build_layout(Letters().encode(text(PROMPT)), trace, Letters(), MARKERS, 9)  # type: ignore[arg-type]
+    return build_layout(Letters().encode(text(PROMPT)), trace, Letters(), markers, 9)  # type: ignore[arg-type]
 
 
 def make_arms(branches: int, tokens: int, settings: Settings, config: Any) -> dict[str, Arm]:

@@ -1,6 +1,6 @@
 """How fast one CPU thread trains a real base with LoRA, next to plain trl.
 
-    python benchmarks/train_cpu.py --model FOLDER [--dtype bfloat16] [--tokens 512] [--rounds 5]
+    python benchmarks/train_cpu.py --model FOLDER [--dtype bfloat16] [--rounds 5]
 
 Three arms take one optimiser step each on the same tokens and targets, in turn within a round:
   ours     a tree of four branches, marker rows trained, as `ptrain sft` runs it
@@ -24,11 +24,10 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
+from train import make_layout
 from transformers import AutoModelForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 
-from pbranch.format.layout import Layout, build_layout
-from pbranch.format.tree import Fork, make_trace
 from ptrain.config import LoraOptions
 from ptrain.data.collator import collate
 from ptrain.model import attention
@@ -39,25 +38,7 @@ from ptrain.model.vocabulary import use_frozen_vocabulary
 ARMS = ("ours", "markers", "plain")
 OUTPUTS = ("log_probs", "entropy", "is_top1")  # what trl's SFTTrainer asks its head for
 LORA = LoraOptions()
-
-
-class Letters:
-    """A codec of one token a character."""
-
-    def encode(self, text: str) -> list[int]:
-        return [1000 + 7 * ord(letter) for letter in text]
-
-
-def make_layout(tokens: int, markers: Any, rng: random.Random) -> Layout:
-    """A prompt of a third of the tokens, and a block of four branches with text after it."""
-
-    def text(n: int) -> str:
-        return "".join(chr(rng.randrange(97, 1000)) for _ in range(n))
-
-    topics = tuple(text(8) for _ in range(4))
-    fork = Fork(topics, tuple(make_trace(t + text(tokens // 8 - 10)) for t in topics))
-    prompt = Letters().encode(text(tokens // 3))
-    return build_layout(prompt, make_trace(fork, text(20)), Letters(), markers, 2)  # type: ignore[arg-type]
+TREE = (4, 64)  # branches, and tokens of each
 
 
 def make_model(arm: str, folder: str, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -79,11 +60,11 @@ def make_model(arm: str, folder: str, dtype: torch.dtype) -> tuple[Any, Any]:
     return model, base.markers
 
 
-def make_step(arm: str, folder: str, dtype: torch.dtype, tokens: int) -> Callable[[], float]:
+def make_step(arm: str, folder: str, dtype: torch.dtype) -> Callable[[], float]:
     """A function that takes one optimiser step and returns its CPU seconds."""
     model, markers = make_model(arm, folder, dtype)
     model.train()
-    batch = collate([make_layout(tokens, markers, random.Random(0))])
+    batch = collate([make_layout(*TREE, random.Random(0), markers)])
     kept = ("input_ids", "shift_labels")
     if arm != "plain":
         kept += ("position_ids", "attention_mask")  # type: ignore[assignment]
@@ -113,14 +94,13 @@ def make_step(arm: str, folder: str, dtype: torch.dtype, tokens: int) -> Callabl
 def measure_peak(arm: str, args: argparse.Namespace) -> int:
     """Bytes that a process which takes two steps of an arm has resident at its peak."""
     command = [sys.executable, __file__, "--model", args.model, "--dtype", args.dtype]
-    command += ["--tokens", str(args.tokens), "--peak", arm]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run([*command, "--peak", arm], capture_output=True, text=True, check=True)
     return int(done.stdout.split()[-1])
 
 
 def print_peak(arm: str, args: argparse.Namespace) -> None:
     """Take two steps; print this process's peak."""
-    step = make_step(arm, args.model, getattr(torch, args.dtype), args.tokens)
+    step = make_step(arm, args.model, getattr(torch, args.dtype))
     step(), step()
     found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
     print(int(found[1]) * 1024 if found else 0)
@@ -129,7 +109,7 @@ def print_peak(arm: str, args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Tokens a second, ratios and peaks."""
     dtype = getattr(torch, args.dtype)
-    steps = {arm: make_step(arm, args.model, dtype, args.tokens) for arm in ARMS}
+    steps = {arm: make_step(arm, args.model, dtype) for arm in ARMS}
     times: dict[str, list[float]] = {arm: [] for arm in ARMS}
     for turn in range(args.rounds + 1):
         for arm in ARMS[turn % 3 :] + ARMS[: turn % 3]:
@@ -161,7 +141,6 @@ def main() -> None:
     )
     parser.add_argument("--model", required=True, help="a folder or a Hub id")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
-    parser.add_argument("--tokens", type=int, default=512, help="of a row, about")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--peak", choices=ARMS, help=argparse.SUPPRESS)

@@ -3,8 +3,7 @@
 Loads configuration and tokenizer of the model, never its weights.
 """
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,36 +18,29 @@ from ptrain.data.dataset import Example, load_split
 from ptrain.data.encoder import make_encoder
 from ptrain.data.path_rows import measure_packing
 from ptrain.model.defaults import fill_in
-from ptrain.model.memory_estimate import build_empty, estimate, format_estimate
+from ptrain.model.memory_estimate import build_empty, format_estimate
 from ptrain.start import check_lora, find_start
 from ptrain.trainer.micro_batches import fit_memory
 
 
-def check(recipe: Recipe, home: Path | None = None) -> str:
-    """What will be trained, as text. Raises BranchError where the run would."""
+def check(recipe: Recipe, home: Path | None = None) -> Iterator[str]:
+    """What will be trained, as parts of a text: an example, what the data hold, the memory. Raises
+    BranchError where the run would, after all that is known by then."""
     start = find_start(recipe)
     config, tokenizer, markers = start.config, start.tokenizer, start.markers
     recipe = fill_in(recipe, config, "cpu" if recipe.train.device == "cpu" else "auto")
     encode = make_encoder(recipe, tokenizer, markers, home)
     split = load_split(recipe, encode, home, context_length(config))
+    example = min(split.train, key=lambda x: (not x.forked, len(x))).layout()  # the shortest fork
+    yield draw_example(example, tokenizer, markers) + "\n"
+    yield "\n".join([*start.describe(recipe), *split.describe()])
+    yield "\n".join(count_tokens(split.train, recipe.train, recipe.seed))
     lengths = [len(x) for x in split.train]
-    measure = partial(estimate, config=config, tokenizer=tokenizer, markers=markers)
-    recipe = fit_memory(recipe, lengths, measure)
     if start.adapter:
         check_lora(build_empty(recipe, config, tokenizer, markers), start.adapter)
-    sequences = make_sequences(lengths, recipe.train, recipe.seed)
-    longest = max(sequence_lengths(lengths, sequences))
-    example = min(split.train, key=lambda x: (not x.forked, len(x))).layout()  # the shortest fork
-    return "\n".join(
-        [
-            draw_example(example, tokenizer, markers),
-            "",
-            *start.describe(recipe),
-            *split.describe(),
-            *count_tokens(split.train, recipe.train, recipe.seed),
-            *format_estimate(measure(recipe, longest), recipe),
-        ]
-    )
+    longest = max(sequence_lengths(lengths, make_sequences(lengths, recipe.train, recipe.seed)))
+    fitted = fit_memory(recipe, lengths, start.measure)
+    yield "\n".join(format_estimate(start.measure(fitted, longest), fitted))
 
 
 def draw_example(layout: Layout, tokenizer: Any, markers: MarkerIds) -> str:

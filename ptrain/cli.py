@@ -41,7 +41,8 @@ def check(recipe: RecipeFile, overrides: Overrides = None) -> None:
     loaded = load_recipe(Recipe, recipe, overrides or [])  # before torch: a typo answers at once
     from ptrain import check as checker
 
-    print(checker.check(loaded, home_of(recipe)))
+    for part in checker.check(loaded, home_of(recipe)):
+        print(part, flush=True)
 
 
 @app.command()

@@ -45,7 +45,7 @@ class TrainOptions:
     steps: int | None = None  # optimiser steps; none: as many as `epochs` needs
     epochs: float = 1.0
     batch_rows: int = 32  # rows of one optimiser step, over all devices and micro-batches
-    micro_rows: int | None = None  # rows of one forward pass on one device; none: all of its share
+    micro_rows: int | None = None  # rows of one forward pass on one device; none: by its memory
     lr: float | None = None  # none: by the width of the base, see ptrain/model/defaults.py
     marker_lr: float = 0.04  # of the markers' rows, in units of the vocabulary's own size (RMS)
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"

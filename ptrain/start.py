@@ -14,6 +14,7 @@ from pbranch.hf.hub import fetch_adapter, find_branch_config
 from pbranch.hf.load_model import describe_misfits, load_config
 from ptrain.config import Recipe
 from ptrain.model.base import Base, load_marked_tokenizer
+from ptrain.model.memory_estimate import Estimate, estimate
 from ptrain.model.sharding import gathered
 
 # of peft's configuration, what the weights alone do not tell, and the recipe's keys for it
@@ -37,6 +38,10 @@ class Start:
     markers: MarkerIds
     adapter: Path | None
     learned: BranchConfig | None
+
+    def measure(self, recipe: Recipe, length: int) -> Estimate:
+        """Memory of the run of `recipe`, filled in, with sequences of up to `length` tokens."""
+        return estimate(recipe, length, self.config, self.tokenizer, self.markers)
 
     def describe(self, recipe: Recipe) -> Iterator[str]:
         """Lines about an earlier round, and how its layout differs from this one's."""

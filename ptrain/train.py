@@ -10,7 +10,6 @@ from typing import Any
 import torch
 import transformers
 from accelerate import PartialState
-from torch import Tensor
 
 from pbranch.console import say
 from pbranch.files.recipe import dump_recipe
@@ -41,7 +40,6 @@ from ptrain.model.base import Base, add_lora, load_base
 from ptrain.model.defaults import fill_in
 from ptrain.model.leak_probe import probe
 from ptrain.model.lora import convert_for_original_base, copy_initial_weights
-from ptrain.model.memory_estimate import estimate
 from ptrain.model.precision import (
     check_precision,
     deepspeed_errors,
@@ -97,11 +95,14 @@ class Run:
     data: Split
     packing: PackingStats
     config: BranchConfig
-    initial: dict[str, Tensor]  # see `copy_initial_weights`
     trainer: BranchSFTTrainer
     attention: str  # a line that names it
     checkpoint: Path | None
-    rounds: list[int]  # see `plan_rounds`
+
+    @property
+    def rounds(self) -> list[int]:
+        """See `plan_rounds`."""
+        return self.trainer.facts["rounds"]
 
 
 def prepare(recipe: Recipe, home: Path | None) -> Run:
@@ -109,26 +110,24 @@ def prepare(recipe: Recipe, home: Path | None) -> Run:
     quieten()
     check_reporter(recipe.train.report_to)
     refuse_context_parallelism()
+    lora = recipe.lora if recipe.tuning == "lora" else None
     device = "cpu" if use_cpu(recipe.train.device) else "auto"
     sharding = find_sharding(device == "cpu")  # first: joins the processes
-    lora = recipe.lora if recipe.tuning == "lora" else None
     refuse_sharding(sharding, recipe.quantization, lora)
     main = PartialState().is_main_process
     start = find_start(recipe)
-    config, tokenizer, markers = start.config, start.tokenizer, start.markers
-    asked, recipe = recipe.train.dtype, fill_in(recipe, config, device)
+    asked, recipe = recipe.train.dtype, fill_in(recipe, start.config, device)
     dtype = getattr(torch, recipe.train.dtype)
     overrule_launcher(asked, dtype)
     checkpoint = find_checkpoint(recipe, main)
-    encode = make_encoder(recipe, tokenizer, markers, home)
-    data = load_split(recipe, encode, home, context_length(config))
+    encode = make_encoder(recipe, start.tokenizer, start.markers, home)
+    data = load_split(recipe, encode, home, context_length(start.config))
     fitted = recipe  # to this machine, which the recipe that is kept should not be
     if sharding is None:
-        measure = partial(estimate, config=config, tokenizer=tokenizer, markers=markers)
-        fitted = fit_memory(recipe, list(map(len, data.train)), measure)
+        fitted = fit_memory(recipe, list(map(len, data.train)), start.measure)
     base, model = load_model(recipe, sharding, dtype)
     load_adapter(model, base, start)
-    base = replace(base, tokenizer=tokenizer)  # with the recipe's chat template, if it has one
+    base = replace(base, tokenizer=start.tokenizer)  # with the recipe's chat template, if any
     initial = copy_initial_weights(model, lora) if lora else {}
     packing = measure_packing(data.train, recipe.train, recipe.seed)
     rounds = plan_rounds(checkpoint, count_steps(packing.sequences, recipe.train))
@@ -141,26 +140,15 @@ def prepare(recipe: Recipe, home: Path | None) -> Run:
     attention = trainer.use_attention(recipe.train.attention)
     check_leaks(recipe, trainer, base, sharding, dtype)
     branches = make_branch_config(base, recipe, mean_branch_tokens(data.train, base.markers))
-    trainer.facts, trainer.initial = {**facts, "rounds": rounds}, initial
+    trainer.facts = {**facts, "rounds": rounds}
+    trainer.initial = initial
     trainer.write_metadata = partial(
         write_checkpoint_metadata, tokenizer=base.tokenizer, recipe=recipe, config=branches
     )
     trainer.generations = make_generations(recipe.evaluation, trainer, data.held_out, branches)
     if checkpoint:
         check_processes(checkpoint, trainer.accelerator)
-    return Run(
-        recipe,
-        start,
-        base,
-        data,
-        packing,
-        branches,
-        initial,
-        trainer,
-        attention,
-        checkpoint,
-        rounds,
-    )
+    return Run(recipe, start, base, data, packing, branches, trainer, attention, checkpoint)
 
 
 def describe_run(base: Base, data: Split, dtype: torch.dtype) -> dict[str, str]:
@@ -248,7 +236,7 @@ def save(run: Run, metrics: dict[str, float]) -> None:
         )
         with disk_errors(out), replacing(out) as folder:
             trainer.write_weights(folder, weights)
-            convert_for_original_base(folder, run.initial)
+            convert_for_original_base(folder, run.trainer.initial)
             tokenizer, stored = run.base.tokenizer, report.as_dict(trainer)
             save_metadata(folder, tokenizer, run.recipe, run.config, stored)
         warn_of_weak_markers(run.recipe, scores)

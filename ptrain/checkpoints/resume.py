@@ -136,7 +136,11 @@ def describe_processes(accelerator: Any) -> dict[str, Any]:
 
 def _compare(new: Recipe, old: Recipe, free: set[str]) -> None:
     a, b = _flat(dataclasses.asdict(new)), _flat(dataclasses.asdict(old))
-    differs = [f"{k} was {b[k]!r}, is {a[k]!r}" for k in a if k not in free and a[k] != b.get(k)]
+    differs = [
+        f"{key} was {b.get(key)!r}, is {a.get(key)!r}"
+        for key in sorted(a.keys() | b.keys())
+        if key not in free and a.get(key) != b.get(key)
+    ]
     if differs:
         raise RecipeError(
             f"{new.out} holds checkpoints of another recipe ({differs[0]}); expected the same "

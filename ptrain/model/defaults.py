@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from ptrain.config import Recipe
+from ptrain.model.precision import name_of
 
 # rates of Thinking Machines' LoRA study ("LoRA without regret", 2025): they fall with the width
 LORA_LR, WIDTH, POWER = 5e-4, 2000, 0.775
@@ -18,7 +19,7 @@ def fill_in(recipe: Recipe, config: Any, device: str) -> Recipe:
     train = recipe.train
     dtype = choose_dtype(train.dtype, device, config)
     lr = train.lr or choose_lr(config, recipe.tuning)
-    filled = replace(train, lr=lr, dtype=str(dtype).removeprefix("torch."))  # type: ignore[arg-type]
+    filled = replace(train, lr=lr, dtype=name_of(dtype))  # type: ignore[arg-type]
     return replace(recipe, train=filled)
 
 

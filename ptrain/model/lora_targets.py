@@ -13,6 +13,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from pbranch.errors import RecipeError, did_you_mean
+from ptrain.config import LoraOptions
 
 ALL_LINEAR = "all-linear"
 Names = str | Collection[str]  # a regular expression of whole names, or ends of names
@@ -125,7 +126,7 @@ def _check_ranks(config: Any, layers: dict[str, Any]) -> None:
             r for p, r in config.rank_pattern.items() if _is_pattern_of("rank_pattern", p, name)
         )
         rank, most = next(ranks, config.r), min(_shape(layer))
-        if isinstance(init, str) and init.startswith(("pissa", "olora", "mica")) and rank > most:
+        if LoraOptions(init=init).reads_weights and rank > most:
             raise RecipeError(
                 f"lora.r: {rank} for {name}, expected at most {most}, the directions that "
                 f"lora.init: {init} finds there"

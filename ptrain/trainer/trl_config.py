@@ -24,6 +24,7 @@ def make_sft_config(
 ) -> SFTConfig:
     """trl's arguments of a run of `steps` optimiser steps; evaluates: something is held out.
     `train` is filled in, see `ptrain.model.defaults`."""
+    assert train.lr is not None
     cpu = use_cpu(train.device)
     processes = PartialState(cpu=cpu).num_processes
     micro, accumulation = split_batch(train.batch_rows, train.micro_rows, processes)
@@ -33,7 +34,7 @@ def make_sft_config(
         per_device_train_batch_size=micro,
         per_device_eval_batch_size=micro,
         gradient_accumulation_steps=accumulation,
-        learning_rate=train.lr or 0.0,
+        learning_rate=train.lr,
         optim=choose_optimizer(train.optimizer),
         lr_scheduler_type=train.schedule,
         warmup_steps=math.ceil(train.warmup * steps),

@@ -1,9 +1,11 @@
 """`ptrain check`: what a user has to see before a run."""
 
 import json
+from unittest import mock
 
 import pytest
 
+from pbranch.errors import RecipeError
 from pbranch.files.recipe import load_recipe
 from pbranch.format.layout import NO_TARGET, build_layout
 from pbranch.format.markers import MARKERS, Role, add_markers
@@ -11,14 +13,14 @@ from pbranch.format.tree import Fork, make_trace
 from pbranch.format.visibility import sees
 from pbranch.hf.segment_codec import SegmentCodec
 from ptrain.check import check, draw_example
-from ptrain.config import Recipe
+from ptrain.config import Recipe, TrainOptions
 from tests.ptrain.conftest import make_records, make_tokenizer, write_records
 from tests.support.repository import ROOT
 
 
 def run(base, data, *overrides):
     options = [f"model={base}", f"data={data}", "train.device=cpu", "eval_share=0", *overrides]
-    return check(load_recipe(Recipe, ROOT / "recipes" / "sft.yaml", options))
+    return "\n".join(check(load_recipe(Recipe, ROOT / "recipes" / "sft.yaml", options)))
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,18 @@ def test_how_many_traces_fork_is_said(bases, tmp_path):
     linear = [record for record in records if fork not in record["completion"]]
     text = run(bases["qwen3"], write_records(path, linear), "eval_share=0.3")
     assert f"0 of {len(linear)} traces fork\nwarning: no trace forks" in text
+
+
+def test_a_run_beyond_the_memory_is_refused_after_what_is_known_of_its_data(bases, tmp_path):
+    data = write_records(tmp_path / "a.jsonl", make_records(4))
+    recipe = Recipe(data=str(data), model=str(bases["qwen3"]), train=TrainOptions(device="cpu"))
+    parts, found = check(recipe), []
+    with (
+        mock.patch("ptrain.trainer.micro_batches.free_memory", return_value=1000),
+        pytest.raises(RecipeError, match="memory: one row of"),
+    ):
+        found.extend(parts)
+    assert len(found) == 3 and "traces fork" in found[1] and "targets:" in found[2]
 
 
 def test_notes_are_said(bases, tmp_path):

@@ -57,7 +57,7 @@ def test_an_adapter_is_the_start(first, tmp_path, capsys):
     recipe, adapter = first
     still = replace(recipe.train, lr=1e-12, marker_lr=1e-12)
     again = replace(recipe, adapter=str(adapter), out=str(tmp_path / "again"), train=still)
-    assert f"goes on from there: {adapter}" in check(again)
+    assert f"goes on from there: {adapter}" in "\n".join(check(again))
     out = train(again)
     assert f"goes on from there: {adapter}" in capsys.readouterr().err
     assert same(load_file(out / WEIGHTS), load_file(adapter / WEIGHTS), atol=1e-7)
@@ -76,7 +76,7 @@ def test_a_merged_model_is_a_base(first, data, tmp_path):
     assert base.markers == load_branch_config(adapter).ids
     assert same(base.model.state_dict(), stored.state_dict())  # the rows that were trained too
     again = make_recipe(merged, data, tmp_path / "again")
-    check(again)
+    list(check(again))
     out = train(again)
     config = load_branch_config(out)
     assert config.base_model == str(merged)
@@ -114,14 +114,14 @@ def test_starts_that_do_not_fit_are_one_line(bases, data, tmp_path, capsys):
         lora=LoraOptions(r=4, alpha=8),
     )  # fmt: skip
     with pytest.raises(RecipeError, match=r"needs lora\.r=2"):
-        check(replace(recipe, lora=LoraOptions(r=4, alpha=4)))
+        list(check(replace(recipe, lora=LoraOptions(r=4, alpha=4))))
     refused(
         RecipeError, "are not those of this recipe on this model", "not in the model",
         lora=LoraOptions(r=2, alpha=4, target_modules=["q_proj"]),
     )  # fmt: skip
     refused(AdapterError, "made for base", model=str(bases["llama"]))
     with pytest.raises(RecipeError, match=r"on this model: 1 missing \(.*lm_head"):
-        check(replace(recipe, model=str(bases["wide"])))
+        list(check(replace(recipe, model=str(bases["wide"]))))
     refused(ModelError, "an adapter; expected its base", model=str(adapter), adapter=None)
     merged = merge(adapter, tmp_path / "merged")
     refused(AdapterError, "a whole model; expected an adapter", adapter=str(merged))
@@ -158,7 +158,7 @@ def test_another_layout_than_before_is_said(bases, data, tmp_path):
         bases["qwen3"], data, tmp_path / "out", adapter=str(adapter),
         branches=BranchOptions(positions="flat"),
     )  # fmt: skip
-    assert f"branches.positions is flat; {adapter} was trained with max" in check(recipe)
+    assert f"branches.positions is flat; {adapter} was trained with max" in "\n".join(check(recipe))
 
 
 def test_the_chat_template_of_the_first_round_is_kept(bases, data, tmp_path):

@@ -67,6 +67,14 @@ def test_equal_data_under_other_names_goes_on_to_the_same_weights(run):
     assert all(torch.equal(w, whole[k]) for k, w in load_file(root / "run" / WEIGHTS).items())
 
 
+def test_an_entry_that_the_recipe_no_longer_has_is_another_recipe(run):
+    recipe, root = run
+    other = replace(recipe, out=str(root / "other"), lora=LoraOptions(options={"bias": "none"}))
+    train(other)
+    with pytest.raises(RecipeError, match=r"lora\.options\.bias was 'none', is None"):
+        train(replace(other, lora=LoraOptions()))
+
+
 def test_another_chat_template_is_other_data(run):
     recipe, root = run
     page = root / "base" / "chat_template.jinja"

@@ -86,7 +86,7 @@ def test_what_is_trained_is_what_is_decoded(
         with torch.no_grad():
             return model.eval()(input_ids=ids).logits[..., :known]
 
-    check(recipe)
+    list(check(recipe))
     folder = ptrain.train.train(recipe)
     expected = logits(made[-1].model)
     lora_b = [p for n, p in made[-1].model.named_parameters() if "lora_B" in n]
@@ -212,7 +212,7 @@ def test_a_check_refuses_what_a_run_would(
     options, _ = REFUSED[name]
     recipe = make_recipe(bases[family], few, tmp_path, options)
     with pytest.raises(RecipeError) as before:
-        check(recipe)
+        list(check(recipe))
     with pytest.raises(RecipeError) as then:
         ptrain.train.train(recipe)
     assert str(before.value) == str(then.value)

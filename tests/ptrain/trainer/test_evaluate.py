@@ -243,7 +243,7 @@ def test_fork_and_spawn_are_what_a_model_needs_to_fork(scores, weak):
 def test_tensorboard_gets_every_score(bases, data, tmp_path, capsys):
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     options = {"report_to": "tensorboard", "eval_steps": 3}
-    out = train(recipe(bases["qwen3"], data, tmp_path / "run", prompts=2, **options))
+    out = train(recipe(bases["qwen3"], data, tmp_path / "run", prompts=8, **options))
     found: dict[str, list[float]] = {}
     for file in sorted(out.rglob("events.out.tfevents.*")):
         events = reader.EventAccumulator(str(file)).Reload()

@@ -67,5 +67,6 @@ def build(
             drop_near_duplicates=drop_near_duplicates,
         ).as_dict()  # fmt: skip
     make.show(counts, as_json)
+    make.fail_if_empty(source, out, counts)
     if push:
         make.send(out, push, private)

@@ -21,6 +21,7 @@ from pdata.roles.turns import (
 
 # a reference solution, not what some model wrote
 REFERENCES = ("answer", "solution")
+_OPTIONS = re.compile(r"""\[\s*(?:["'][A-J]["'][,\s]*)+\]""")  # a list, spelled as text
 _GOLD = re.compile(r"(?:\A|\n)####[ \t]*([^\n#%]+?)\s*\Z")
 
 
@@ -77,8 +78,12 @@ def gold_text(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False) if inner is None else gold_text(inner)
     if isinstance(value, list):
         return ", ".join(dict.fromkeys(gold_text(item) for item in value))
-    closing = _GOLD.search(value) if isinstance(value, str) else None
-    return closing[1] if closing else str(value)
+    if not isinstance(value, str):
+        return str(value)
+    if _OPTIONS.fullmatch(value.strip()):
+        return ", ".join(re.findall("[A-J]", value))
+    closing = _GOLD.search(value)
+    return closing[1] if closing else value
 
 
 def read_tools(row: dict[str, Any], key: str | None) -> tuple[dict[str, Any], ...]:

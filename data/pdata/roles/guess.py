@@ -13,8 +13,8 @@ from pbranch.errors import DataError
 from pdata.roles import names
 from pdata.roles.field_map import FieldMap, find_value
 from pdata.roles.names import name_of
-from pdata.roles.turns import as_turns, is_answered, is_turn, read_answers, read_turn
-from pdata.roles.values import gold_text
+from pdata.roles.turns import as_turns, is_answered, is_turn, read_answers, read_turn, unpack_text
+from pdata.roles.values import gold_text, several_texts
 
 DEPTH = 3  # objects in objects that are searched for keys
 SAMPLE = 100  # rows that are compared
@@ -50,7 +50,11 @@ def describe_missing(rows: Sequence[Row], overrides: Mapping[str, str]) -> str:
     flags = {"prompt": fields.prompt, "completion": fields.completion}
     wanted = " ".join(f"--map {role}=…" for role, key in flags.items() if not key)
     if not fields.prompt:
-        which = "which keys hold prompt and trace" if not fields.completion else "which the prompt"
+        which = (
+            "which keys hold prompt and trace"
+            if not fields.completion
+            else "which key holds the prompt"
+        )
         return f"cannot tell {which}, found {keys}; give {wanted}"
     held = [(key, text) for key in guess.keys if (text := guess.first_text(key))]
     labels = [f"{key} holds {text[:20]!r}" for key, text in held
@@ -116,7 +120,8 @@ class _Guess:
             value = self._value(key)
             turns = as_turns(value)
             plain = isinstance(value, list) and value and isinstance(value[0], str)
-            if turns and (not plain or self._stands_alone(turns)):
+            # `turns` of plain texts are questions alone
+            if turns and (not plain or (name_of(key) != "turns" and self._stands_alone(turns))):
                 return key
         return None
 
@@ -126,10 +131,12 @@ class _Guess:
     def _find_conversation(self) -> str | None:
         """A key of any name that holds turns, answered, and not to be avoided."""
         for key in self.keys:
-            avoided = name_of(key) in (*names.REJECTED, "history") or key in self.used
-            turns = None if avoided else as_turns(self._value(key))
-            if turns and len(turns) > 1 and all(map(is_turn, turns)) and is_answered(turns):
-                return key
+            avoided = name_of(key) in (*names.REJECTED, "history")
+            avoided |= key in self.overrides.values()
+            value = None if avoided else unpack_text(self._value(key))
+            if isinstance(value, list) and len(value) > 1 and all(map(is_turn, value)):
+                if is_answered(value):
+                    return key
         return None
 
     def _find_completion(self) -> str | None:
@@ -137,9 +144,9 @@ class _Guess:
         found = [key for key in self._named(names.COMPLETIONS) if self._texts(key)]
         longest = max((self._length(key) for key in found), default=0)
         for key in found:
-            strong = name_of(key) in names.STRONG
+            clear = name_of(key) not in names.SHORT_OR_LONG
             short = self._length(key) <= 40 and longest >= max(40, 4 * self._length(key))
-            if not self._is_bare(key) and (strong or not short):
+            if not self._is_bare(key) and (clear or not short):
                 return key
         return next((key for key in found if name_of(key) in names.STRONG), None)
 
@@ -244,9 +251,8 @@ def _text_of(value: Any) -> str | None:
         return str(read_turn(read_answers(value)[-1])["content"])
     except DataError:
         pass
-    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-        return "\n".join(value)  # several texts: rejected where there is no place for them
-    return None
+    texts = several_texts(value)  # rejected where there is no place for them
+    return "\n".join(texts) if texts else None
 
 
 def _is_verdict(*values: Any) -> bool:

@@ -24,6 +24,8 @@ REFERENCES = ("rationale", "explanation", "analysis", "reference", "reference_an
               "reference_solution", "std_answer", "standard_answer", "canonical_solution", "ideal",
               "gt_cot", "gt_solution", "target", "answers")  # fmt: skip
 COMPLETIONS = (*STRONG, *WRITTEN, *THOUGHTS, *REASONING, *REFERENCES)
+# a bare answer in one data set, a whole one in another
+SHORT_OR_LONG = ("answer", "model_answer", "generated_answer", *REFERENCES)
 # the gold answer; what a model has answered (`pred`, `parsed_answer`) is none
 GOLD = ("gold_keys", "gold", "gold_answer", "expected_answer", "ground_truth",
         "ground_truth_answer", "ground_true_answer", "groundtruth", "gt", "gt_answer",

@@ -58,6 +58,13 @@ def is_answered(turns: list[Message] | None) -> bool:
     return bool(turns) and _role(turns[-1]) == "assistant"  # type: ignore[index]
 
 
+def is_wrapper(value: Any) -> bool:
+    """Whether `value` is an object around a turn or turns: a choice, a reply of a server."""
+    if not isinstance(value, dict):
+        return False
+    return any(isinstance(value.get(key), dict | list) for key in WRAPPERS[:7])
+
+
 def unpack_text(value: Any) -> Any:
     """The turn or turns that a text spells as JSON, or as Python prints them; else `value`."""
     if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
@@ -117,9 +124,9 @@ def read_answers(value: Any) -> list[Message]:
         return [value]
     if isinstance(value, list) and value and all(map(is_turn, value)):
         return value
-    if isinstance(value, list) and len(value) > 1 and all(map(_is_wrapper, value)):
+    if isinstance(value, list) and len(value) > 1 and all(map(is_wrapper, value)):
         raise DataError(f"expected one answer, found {len(value)}")
-    if _is_wrapper(value):
+    if is_wrapper(value):
         return read_answers(value[_first(value, WRAPPERS)])
     return [_turn(1, read_text(value))]
 
@@ -176,14 +183,7 @@ def _as_pair(turn: Any) -> tuple[Any, Any] | None:
 def _holds_turn(value: Any) -> bool:
     if isinstance(value, list):  # turns, or a question and its answer
         return bool(value) and (all(map(is_turn, value)) or _as_pair(value) is not None)
-    return is_turn(value) or _is_wrapper(value) or _as_pair(value) is not None
-
-
-def _is_wrapper(value: Any) -> bool:
-    """Whether `value` is an object around a turn or turns: a choice, a reply of a server."""
-    if not isinstance(value, dict):
-        return False
-    return any(isinstance(value.get(key), dict | list) for key in WRAPPERS[:7])
+    return is_turn(value) or is_wrapper(value) or _as_pair(value) is not None
 
 
 def _are_parts(value: list[Any]) -> bool:

@@ -12,6 +12,7 @@ from pdata.roles.turns import (
     as_turns,
     is_answered,
     is_turn,
+    is_wrapper,
     read_answer,
     read_answers,
     read_text,
@@ -86,6 +87,17 @@ def gold_text(value: Any) -> str:
     return closing[1] if closing else value
 
 
+def several_texts(value: Any) -> list[str]:
+    """The texts of a list, of `choices[0].turns`, or of several choices; else none."""
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
+        value = value[0].get("turns")
+    if isinstance(value, list) and len(value) > 1 and all(map(is_wrapper, value)):
+        return [json.dumps(item) for item in value]
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return value
+    return []
+
+
 def read_tools(row: dict[str, Any], key: str | None) -> tuple[dict[str, Any], ...]:
     """The tools of a conversation: a list, or its JSON text. Raises DataError."""
     value = find_value(row, key)
@@ -115,22 +127,11 @@ def _find_turns(row: dict[str, Any], fields: FieldMap) -> list[Message]:
 def _read_completion(row: dict[str, Any], fields: FieldMap) -> list[Message]:
     """The turns of the answer. Questions in a list have as many answers: one after the other."""
     value = _get(row, fields.completion)
-    asked = unpack_text(find_value(row, fields.prompt))
-    said = _unwrap(value)
-    if _are_texts(asked) and _are_texts(said) and len(asked) == len(said) > 1:
+    asked = several_texts(unpack_text(find_value(row, fields.prompt)))
+    said = several_texts(value)
+    if len(asked) == len(said) > 1:
         return as_turns([text for pair in zip(asked, said, strict=True) for text in pair]) or []
     return _at(fields.completion, read_answers, value)
-
-
-def _unwrap(value: Any) -> Any:
-    """The texts in `choices[0].turns`, if it is that."""
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
-        return value[0].get("turns")
-    return value
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _read_prompt(row: dict[str, Any], fields: FieldMap) -> list[Message]:

@@ -7,13 +7,17 @@ without such a list is held whole. Knows no files.
 import json
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import IO, Any
 
 from pbranch.errors import DataError
+from pdata.roles.names import COMPLETIONS, MESSAGES, name_of
 from pdata.roles.turns import as_turns, is_turn
 
 CHUNK = 1 << 16  # characters that are read at a time, doubled for a value that is longer
 _BLANK = re.compile(r"[\s\ufeff]*")
+MAX_COLUMNS = 100
+_TURNS = (*MESSAGES, "history")  # keys whose lists are no rows
 LOOKED_AT = 20  # elements of a list in an object that are asked whether they are rows
 # Python reads no integer of thousands of digits; whoever reads the row says so
 _decoder = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) < 4000 else digits)
@@ -75,7 +79,7 @@ class _Text:
             except json.JSONDecodeError as e:
                 if self.ended or not is_cut(e):
                     found = self.buffer[e.pos : e.pos + 20]
-                    raise DataError(f"not JSON: {e.msg} at {found!r}") from e
+                    raise DataError(f"not JSON: {e.msg} ({found!r})") from e
             except RecursionError as e:
                 raise DataError("not JSON: nested too deeply") from e
             else:
@@ -130,7 +134,8 @@ def _read_object(text: _Text, is_row: IsRow) -> Iterator[str]:
             held: list[tuple[Any, str]] = []
             are_rows = False
             for value, raw in _read_elements(text):
-                if not are_rows and len(held) < LOOKED_AT and is_row(value):
+                asked = not are_rows and len(held) < LOOKED_AT and name_of(key) not in _TURNS
+                if asked and is_row(value):
                     are_rows = not is_row({name: value for name, (value, _) in members.items()})
                 held.append((value, raw))
                 if are_rows:
@@ -152,16 +157,16 @@ def _unfold(members: dict[str, tuple[Any, str]], is_row: IsRow) -> Iterator[str]
         for row in columns:
             yield json.dumps(row, ensure_ascii=False)
         return
-    lists = [value for value in values.values() if _are_objects(value)]
-    if not is_row(values):
-        if values and all(map(is_row, values.values())):
-            for key, (value, raw) in members.items():
-                own = "" if "id" in value else f'"id": {json.dumps(key, ensure_ascii=False)}, '
-                yield "{" + own + raw.lstrip()[1:]
-            return
-        if len(lists) == 1:
-            yield from (json.dumps(row, ensure_ascii=False) for row in lists[0])
-            return
+    if _are_objects(list(values.values())) and all(map(is_row, islice(values.values(), LOOKED_AT))):
+        for key, (value, raw) in members.items():
+            own = "" if "id" in value else f'"id": {json.dumps(key, ensure_ascii=False)}, '
+            yield "{" + own + raw.lstrip()[1:]
+        return
+    lists = [value for key, value in values.items()
+             if _are_objects(value) and name_of(key) not in (*_TURNS, *COMPLETIONS)]  # fmt: skip
+    if len(lists) == 1 and not is_row(values):
+        yield from (json.dumps(row, ensure_ascii=False) for row in lists[0])
+        return
     body = ", ".join(
         f"{json.dumps(k, ensure_ascii=False)}: {raw}" for k, (_, raw) in members.items()
     )
@@ -178,7 +183,7 @@ def _are_objects(value: Any) -> bool:
 def _find_columns(values: dict[str, Any], is_row: IsRow) -> list[dict[str, Any]]:
     """The rows of an object of columns: lists of one length, or pandas' objects by number."""
     columns = list(values.values())
-    if len(columns) < 2:
+    if not 2 <= len(columns) <= MAX_COLUMNS:
         return []
     if all(isinstance(c, list) and len(c) == len(columns[0]) > 1 for c in columns):
         rows = [dict(zip(values, row, strict=True)) for row in zip(*columns, strict=True)]

@@ -26,8 +26,8 @@ LAYERS = {
         errors.py console.py files rates.py format hf __init__.py __main__.py
     """.split(),
     "pdata": """
-        __init__.py record.py sources rules grading judge validate.py synthetic llm report build
-        publish.py commands cli.py
+        __init__.py record.py roles sources rules grading judge validate.py synthetic llm report
+        build publish.py commands cli.py
     """.split(),
     "pinfer": """
         cost params.py model_spec.py reference.py request kv_cache attention dialects scheduling

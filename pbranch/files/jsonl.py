@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,8 @@ from pbranch.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class JsonLine:
-    """A line of `file`; `error` says why its bytes are no text, and `text` then lacks them."""
+    """A line of `file`, or a row; `error` says what was wrong with it when it was read, such as
+    bytes that are no text, which `text` then lacks."""
 
     file: str
     number: int
@@ -38,7 +39,7 @@ class JsonLine:
         """The line's object. Raises DataError that says what is wrong, without the origin: a caller
         puts that before this and before what is wrong with the object."""
         if self.error:
-            raise DataError(f"not JSON text: {self.error}")
+            raise DataError(self.error)
         try:
             row = json.loads(self.text)
             if "\\ud" in self.text or "\\uD" in self.text:  # only so can half a pair come in
@@ -67,17 +68,24 @@ def read_lines(
     number = 0
     try:
         with _open(path) as stream:
-            for number, data in enumerate(stream, 1):
-                if drop_torn and not data.endswith(b"\n"):
-                    return
-                line = _decode(data, name or str(path), number)
-                if line.text or line.error:
-                    yield line
+            for line in read_stream(stream, name or str(path), drop_torn):
+                number = line.number
+                yield line
     except (OSError, EOFError, zlib.error) as e:
         where = f"{path}:{number + 1}" if number else str(path)
         reason = getattr(e, "strerror", None) or e
         reason = reason if isinstance(e, OSError) else f"cannot decompress: {reason}"
         raise DataError(f"{where}: cannot read ({reason})") from e
+
+
+def read_stream(stream: Iterable[bytes], name: str, drop_torn: bool = False) -> Iterator[JsonLine]:
+    """As `read_lines`, of a file that is open."""
+    for number, data in enumerate(stream, 1):
+        if drop_torn and not data.endswith(b"\n"):
+            return
+        line = _decode(data, name, number)
+        if line.text or line.error:
+            yield line
 
 
 def read_objects(path: str | Path) -> Iterator[dict[str, Any]]:
@@ -100,7 +108,8 @@ def _decode(data: bytes, file: str, number: int) -> JsonLine:
     try:
         text, error = data.decode("utf-8"), ""
     except UnicodeDecodeError as e:
-        text, error = data.decode("utf-8", "replace"), f"not UTF-8 ({e.reason} at byte {e.start})"
+        text = data.decode("utf-8", "replace")
+        error = f"not JSON text: not UTF-8 ({e.reason} at byte {e.start})"
     return JsonLine(file, number, text.removeprefix("\ufeff").strip(), error)
 
 

@@ -190,3 +190,41 @@ def test_a_judge_that_is_none_is_one_line(tmp_path: Path, name: str) -> None:
     done = pdata("build", source, "--out", tmp_path / "o.jsonl", "--judge-model", name, code=1)
     assert name in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "o.jsonl").exists()
+
+
+def test_a_run_that_keeps_nothing_fails_and_says_why(tmp_path: Path) -> None:
+    out = tmp_path / "o.jsonl"
+    write_rows(tmp_path / "a.jsonl", [{"prompt": "q", "response": "  "}, {"prompt": "q"}])
+    done = pdata("build", tmp_path / "a.jsonl", "--out", out, "--json", code=1)
+    assert "no trace was kept: 2 broken line; the first is a.jsonl:1: key 'response'" in done.stderr
+    assert json.loads(done.stdout)["in"] == json.loads(done.stdout)["rejected"] == 2
+    done = pdata("convert", tmp_path / "a.jsonl", "--from", "paper", "--out", out, code=1)
+    assert "no trace was kept" in done.stderr
+    write_rows(tmp_path / "b.jsonl", [{"prompt": "q", "response": "It is ash."}])
+    kept = (tmp_path / "b.jsonl").read_bytes()
+    wrong = pdata("build", tmp_path / "b.jsonl", "--out", out, "--map", "prompt=promt", code=1)
+    assert "did you mean prompt?" in wrong.stderr and (tmp_path / "b.jsonl").read_bytes() == kept
+    (tmp_path / "c.jsonl").write_text("")
+    assert (
+        "no row in this file" in pdata("build", tmp_path / "c.jsonl", "--out", out, code=1).stderr
+    )
+
+
+def test_what_is_built_from_any_file_passes_the_check(tmp_path: Path) -> None:
+    """The guess is said with an example; ids of two files are apart; nothing is lost."""
+    rows = [{"id": "a", "question": f"q{i}", "cot": f"We count the woods: {i}.", "answer": str(i)}
+            for i in range(70)]  # fmt: skip
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.json").write_text(json.dumps(rows))
+    (tmp_path / "in" / "b.csv").write_text("id,prompt,response\na,q,It is ash.\na,q,x,y\n")
+    out = tmp_path / "o.jsonl"
+    done = pdata("build", tmp_path / "in", "--out", out, "--json", "--workers", 2)
+    counts = json.loads(done.stdout)
+    assert (counts["in"], counts["out"], counts["rejected"]) == (72, 71, 1)
+    assert "a.json: prompt=question, completion=cot, answer=answer, id=id" in done.stderr
+    assert "  trace: We count the woods: 0." in done.stderr
+    assert "no problem found" in pdata("check", out).stderr
+    whole = out.read_bytes()
+    out.write_bytes(whole[: len(whole) // 2])
+    pdata("build", tmp_path / "in", "--out", out, "--resume")
+    assert out.read_bytes() == whole

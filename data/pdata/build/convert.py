@@ -16,9 +16,11 @@ from pbranch.format.tree import plain_text
 from pdata.build.counts import Counts
 from pdata.grading.answer_match import grade_trace
 from pdata.record import Record, Rejection, check_out, dump_line, dump_rejected, rejected_path
+from pdata.roles.field_map import parse_overrides
+from pdata.roles.schemas import Schemas
 from pdata.sources.dialects import DIALECTS, read_dialect
-from pdata.sources.fields import FieldMap, parse_overrides
-from pdata.sources.reader import list_files, look_at_fields, read_source, say_fields
+from pdata.sources.reader import list_files, look_at_files, say_fields
+from pdata.sources.source import read_source
 from pdata.validate import check_record
 
 
@@ -33,13 +35,13 @@ def convert(
         raise DataError(f"dialect {dialect!r}: expected {', '.join(DIALECTS)}")
     mapping, files = parse_overrides(overrides), list_files(source)
     check_out(out, files)
+    looked = look_at_files(files, mapping)
     counts, ids = Counts(), UniqueIds()
     with LineFile(out, False) as kept, LineFile(rejected_path(out), False) as rejected:
-        for file in files:
-            fields, lines = look_at_fields(file, mapping)
-            say_fields(file, fields)
-            for line in lines:
-                outcome = convert_line(line, fields, dialect)
+        for file in looked:
+            say_fields(file.path, file.schemas)
+            for line in file.read():
+                outcome = convert_line(line, file.schemas, dialect)
                 if isinstance(outcome, Rejection):
                     rejected.write(dump_rejected(line, outcome))
                 else:
@@ -50,7 +52,7 @@ def convert(
     return {key: value for key, value in counts.as_dict().items() if key in keys}
 
 
-def convert_line(line: JsonLine, fields: FieldMap, dialect: str) -> Record | Rejection:
+def convert_line(line: JsonLine, fields: Schemas, dialect: str) -> Record | Rejection:
     """The record of one line, or why there is none."""
     try:
         source = read_source(line, fields)

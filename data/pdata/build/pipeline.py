@@ -40,9 +40,9 @@ from pdata.record import (
     read_records,
     rejected_path,
 )
+from pdata.roles.field_map import parse_overrides
 from pdata.rules.rewriter import rewrite
-from pdata.sources.fields import parse_overrides
-from pdata.sources.reader import list_files, look_at_fields, say_fields
+from pdata.sources.reader import list_files, look_at_files, say_fields
 
 if TYPE_CHECKING:
     from pdata.judge.judge import Judge
@@ -84,17 +84,23 @@ def build(
     """
     mapping, files = parse_overrides(overrides), list_files(source)
     check_out(out, files)
+    looked = look_at_files(files, mapping)
     counts, ids, trace_filter = Counts(), UniqueIds(), None
     if max_words is not None or drop_near_duplicates:
         trace_filter = TraceFilter(max_words, drop_near_duplicates)
     with LineFile(out, resume) as kept, LineFile(rejected_path(out), resume) as rejected:
         done = _read_done(out, counts, ids, trace_filter) if resume else set()
-        for file in files:
-            fields, lines = look_at_fields(file, mapping)
-            say_fields(file, fields)
-            options = LineOptions(fields, rewriter or rewrite, drop_wrong, trace_filter is not None)
-            todo = (line for line in lines if line.origin not in done)
+        for file in looked:
+            say_fields(file.path, file.schemas)
+            said = set(file.schemas.maps)
+            options = LineOptions(
+                file.schemas, rewriter or rewrite, drop_wrong, trace_filter is not None
+            )
+            todo = (line for line in file.read() if line.origin not in done)
             for line, processed in _process(todo, options, workers, threads=rewriter is not None):
+                if isinstance(processed, Accepted) and processed.fields not in said:
+                    say(f"{line.origin}: {processed.fields}")
+                    said.add(processed.fields)
                 outcome = _finish(line, processed, trace_filter, judge)
                 if isinstance(outcome, Rejection):
                     rejected.write(dump_rejected(line, outcome))

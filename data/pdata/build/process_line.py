@@ -14,9 +14,10 @@ from pbranch.format.tree import plain_text
 from pdata.build.filters import Fingerprint, take_fingerprint
 from pdata.grading.answer_match import Verdict, grade_trace
 from pdata.record import Record, Rejection
+from pdata.roles.field_map import FieldMap
+from pdata.roles.schemas import Schemas
 from pdata.rules.rewriter import Rewrite
-from pdata.sources.fields import FieldMap
-from pdata.sources.reader import Source, read_source
+from pdata.sources.source import Source, read_source
 
 # text, prompt -> tree
 Rewriter = Callable[[str, str], Rewrite]
@@ -26,7 +27,7 @@ Rewriter = Callable[[str, str], Rewrite]
 class LineOptions:
     """How lines are processed. fingerprint: whether a filter will ask for one."""
 
-    fields: FieldMap
+    fields: FieldMap | Schemas
     rewriter: Rewriter
     drop_wrong: bool = False
     fingerprint: bool = False
@@ -42,9 +43,10 @@ class Rewritten:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A record, and its fingerprint where a filter asks for one."""
+    """A record, the keys it was read by, and its fingerprint where a filter asks for one."""
 
     record: Record
+    fields: FieldMap
     fingerprint: Fingerprint | None = None
 
 
@@ -75,8 +77,9 @@ def grade_line(options: LineOptions, rewritten: Rewritten | Rejection) -> Accept
     if options.drop_wrong and record.answer_ok is False:
         return Rejection("wrong answer", f"expected {source.answer}")
     if not options.fingerprint:
-        return Accepted(record)
-    return Accepted(record, take_fingerprint(source.prompt, plain_text(rewrite.trace)))
+        return Accepted(record, source.fields)
+    fingerprint = take_fingerprint(source.prompt, plain_text(rewrite.trace))
+    return Accepted(record, source.fields, fingerprint)
 
 
 def _make_record(source: Source, rewrite: Rewrite, verdict: Verdict) -> Record:

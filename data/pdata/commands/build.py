@@ -39,7 +39,7 @@ def build(
     ] = False,
     fields: Annotated[
         list[str] | None,
-        typer.Option("--map", help="role=key, such as prompt=problem; roles: see the docs."),
+        typer.Option("--map", help="role=key, such as prompt=problem; see data/README."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run stopped.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes, or threads for llm.")] = 1,
@@ -67,5 +67,6 @@ def build(
             drop_near_duplicates=drop_near_duplicates,
         ).as_dict()  # fmt: skip
     make.show(counts, as_json)
+    make.fail_if_empty(source, out, counts)
     if push:
         make.send(out, push, private)

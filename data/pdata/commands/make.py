@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from pbranch import console
+
 
 class Split(StrEnum):
     """Held-out problems share no name and no numbers of an item with training ones."""
@@ -48,7 +50,9 @@ def convert(
     """Turn traces of another DIALECT into branch-tagged records."""
     from pdata.build.convert import convert as run_convert
 
-    show(run_convert(file, out, dialect, overrides=fields or ()), as_json)
+    counts = run_convert(file, out, dialect, overrides=fields or ())
+    show(counts, as_json)
+    fail_if_empty(file, out, counts)
 
 
 def distill(
@@ -91,6 +95,18 @@ def show(counts: dict[str, Any], as_json: bool) -> None:
     print_counts(counts)
     if as_json:
         typer.echo(json.dumps(counts))
+
+
+def fail_if_empty(source: str, out: Path, counts: dict[str, Any]) -> None:
+    """Exit with 1 where nothing was kept, and say why."""
+    from pbranch.files.jsonl import read_objects
+    from pdata.record import rejected_path
+
+    if counts["out"]:
+        return
+    reasons = ", ".join(f"{n:,} {reason}" for reason, n in counts["rejected_by_reason"].items())
+    first = next(read_objects(rejected_path(out)))
+    console.fail(f"{source}: no trace was kept: {reasons}; the first is {first['detail']}")
 
 
 def send(file: Path, repo_id: str, private: bool) -> None:

@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pbranch.format.tree import Fork, Trace, plain_text
-from pdata.grading.closing_form import clean_answer, find_closing
-from pdata.grading.math_equal import is_equal
+from pdata.grading.answer_forms import clean_answer, read_number, read_option, read_truth
+from pdata.grading.closing_form import Closing, find_closings
+from pdata.grading.math_equal import is_equal, take_side
 from pdata.rules.back_references import EDGES
 from pdata.rules.prompt import Prompt
 from pdata.rules.rewriter import rewrite
 from pdata.rules.steps import Block
+
+MAX_SAID = 80  # characters; what is longer is more than an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +49,37 @@ def grade_trace(
 
 
 def grade_text(text: str, answer: str) -> Verdict:
-    """By the closing form alone."""
-    closing = find_closing(text)
-    if closing is None:
-        return Verdict()
-    if clean_answer(closing) == clean_answer(answer):
+    """By the closing forms alone: the last one that can be compared with the answer."""
+    verdicts = (compare(closing, answer) for closing in find_closings(text))
+    return next((verdict for verdict in verdicts if verdict.right is not None), Verdict())
+
+
+def compare(closing: Closing, answer: str) -> Verdict:
+    """Whether a closing form says `answer`. Only what is of one kind can be wrong: a letter says
+    nothing about a text, words nothing about a number, a sentence nothing about a name."""
+    said = closing.text
+    if clean_answer(said) == clean_answer(answer):
         return Verdict(True, "closing")
-    return Verdict(True, "mathematics") if is_equal(closing, answer) else Verdict(False, "closing")
+    (letters, text), (gold_letters, gold_text) = read_option(said), read_option(answer)
+    if letters and gold_letters:
+        return Verdict(letters == gold_letters, "closing")
+    if letters or gold_letters:
+        same = text and gold_text and clean_answer(text) == clean_answer(gold_text)
+        return Verdict(True, "closing") if same else Verdict()
+    if (truth := read_truth(answer)) is not None:
+        said_truth = read_truth(said)
+        return Verdict() if said_truth is None else Verdict(said_truth == truth, "closing")
+    equal = is_equal(said, answer)
+    if equal:
+        return Verdict(True, "mathematics")
+    sides = take_side(said, answer), take_side(answer, said)
+    numbers = sum(read_number(side) is not None for side in sides)
+    gold = re.escape(clean_answer(answer))
+    named = re.search(rf"(?<!\w){gold}(?!\w)", clean_answer(said))
+    vague = named or not closing.firm or len(said) > MAX_SAID
+    if equal is None or numbers == 1 or (not numbers and vague):
+        return Verdict()
+    return Verdict(False, "closing")
 
 
 def grade_conclusion(conclusion: str, subjects: Sequence[str], answer: str) -> Verdict:

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 from rapidfuzz.distance import Levenshtein
 
 from pbranch.format.tree import Trace, make_trace, plain_text
-from pdata.grading.closing_form import clean_answer, find_closing
+from pdata.grading.answer_forms import clean_answer
+from pdata.grading.closing_form import find_closing
 from pdata.llm.chat_client import Client, Refused
 from pdata.llm.proposal import Branch, Edit, Fault, build_trace, number_sentences, split_sentences
 from pdata.rules import rewriter

@@ -3,10 +3,11 @@
 Each row comes as one line of JSON. Knows no roles; imports pyarrow and datasets when it reads.
 """
 
+import io
 import json
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from pbranch.errors import DataError
 
@@ -14,15 +15,17 @@ HUB = "hf:"
 BATCH = 128  # rows of a Parquet file that are held at a time
 
 
-def read_parquet(file: str) -> Iterator[str]:
-    """The rows of `file`. Raises DataError when it cannot be read."""
+def read_parquet(file: str, packed: IO[bytes] | None = None) -> Iterator[str]:
+    """The rows of `file`, or of its content, `packed`, which is then held. Raises DataError when it
+    cannot be read."""
     import pyarrow
     from pyarrow import parquet
 
     number = 0
     try:
         # without buffer_size a whole row group is held, which is often the whole file
-        with parquet.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False) as table:
+        content = file if packed is None else io.BytesIO(packed.read())
+        with parquet.ParquetFile(content, buffer_size=1 << 20, pre_buffer=False) as table:
             for batch in table.iter_batches(BATCH):
                 for row in batch.to_pylist():
                     number += 1

@@ -9,15 +9,10 @@ from pathlib import Path
 import pytest
 from pdata.build.pipeline import build
 from pdata.record import Record
-from pdata.sources.fields import guess_fields, parse_overrides
-from pdata.sources.reader import (
-    Source,
-    list_files,
-    look_at_fields,
-    read_source,
-    read_source_lines,
-    say_fields,
-)
+from pdata.roles.field_map import parse_overrides
+from pdata.roles.guess import guess_fields
+from pdata.sources.reader import list_files, look_at_fields, read_source_lines, say_fields
+from pdata.sources.source import Source, read_source
 from pdata.validate import find_problems
 
 from pbranch.errors import DataError

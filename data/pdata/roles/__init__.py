@@ -1,0 +1,1 @@
+"""Which key of a source row plays which role, and what stands under it."""

@@ -12,10 +12,10 @@ from pbranch.format.tree import Fork, Trace, plain_text
 from pdata.grading.answer_forms import clean_answer, read_number, read_option, read_truth
 from pdata.grading.closing_form import Closing, find_closings
 from pdata.grading.math_equal import is_equal, take_side
-from pdata.rules.back_references import EDGES
+from pdata.rules.blocks.steps import Block
+from pdata.rules.dependence.back_references import EDGES
 from pdata.rules.prompt import Prompt
 from pdata.rules.rewriter import rewrite
-from pdata.rules.steps import Block
 
 MAX_SAID = 80  # characters; what is longer is more than an answer
 

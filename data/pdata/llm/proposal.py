@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pbranch.format.tree import Fork, Segment, Trace, make_trace
-from pdata.rules.labels import MAX_WORDS, Kind, Label, count_words, title_of
+from pdata.rules.blocks.labels import MAX_WORDS, Kind, Label, count_words, title_of
+from pdata.rules.blocks.steps import Block, Step
 from pdata.rules.prompt import Prompt
-from pdata.rules.steps import Block, Step
 
 MAX_TOPIC = 80  # characters, for scripts that put no spaces between words
 # a line break and the indent of the next line, or the space after a sentence

@@ -21,10 +21,10 @@ from pdata.grading.closing_form import find_closing
 from pdata.llm.chat_client import Client, Refused
 from pdata.llm.proposal import Branch, Edit, Fault, build_trace, number_sentences, split_sentences
 from pdata.rules import rewriter
-from pdata.rules.independence import find_dependence
+from pdata.rules.blocks.steps import Block
+from pdata.rules.dependence.independence import find_dependence
 from pdata.rules.prompt import Prompt
 from pdata.rules.rewriter import Rewrite
-from pdata.rules.steps import Block
 
 T = TypeVar("T")
 NO_STEPS, DEPENDENT = "no steps", "dependent steps"

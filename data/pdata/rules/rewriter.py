@@ -8,10 +8,10 @@ import re
 from dataclasses import dataclass, field
 
 from pbranch.format.tree import Fork, Segment, Trace, make_trace
-from pdata.rules.independence import find_dependence, lists_all
-from pdata.rules.labels import Kind
+from pdata.rules.blocks.labels import Kind
+from pdata.rules.blocks.steps import Block, find_blocks, split_close
+from pdata.rules.dependence.independence import find_dependence, lists_all
 from pdata.rules.prompt import Prompt
-from pdata.rules.steps import Block, find_blocks, split_close
 from pdata.rules.worked_arithmetic import find_levels, is_worked
 
 MAX_DEPTH = 3

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from pdata.rules.back_references import OPENERS, POINTERS, SYMBOL, find_undefined
-from pdata.rules.labels import Kind, Label
-from pdata.rules.number_trace import all_numbers, results_of
+from pdata.rules.blocks.labels import Kind, Label
+from pdata.rules.blocks.steps import Block, Step
+from pdata.rules.blocks.topics import first_words, make_topics
+from pdata.rules.dependence.back_references import OPENERS, POINTERS, SYMBOL, find_undefined
+from pdata.rules.dependence.number_trace import all_numbers, results_of
 from pdata.rules.prompt import Prompt
-from pdata.rules.steps import Block, Step
-from pdata.rules.topics import first_words, make_topics
 
 _EQUATION = re.compile(r"\d[^\n=]*=\s*[^\s=]*\d")
 _WORDS = {w: str(n) for n, w in enumerate(

@@ -4,10 +4,10 @@ check finds one in them before it."""
 import inspect
 
 import pytest
-from pdata.rules.independence import CHECKS, BlockContext, Check, find_dependence
-from pdata.rules.labels import Kind, Label
+from pdata.rules.blocks.labels import Kind, Label
+from pdata.rules.blocks.steps import Block, Step
+from pdata.rules.dependence.independence import CHECKS, BlockContext, Check, find_dependence
 from pdata.rules.prompt import Prompt
-from pdata.rules.steps import Block, Step
 
 
 def examples(sign: str) -> list[tuple[Check, str]]:

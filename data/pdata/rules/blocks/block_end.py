@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pdata.rules.labels import is_heading
+from pdata.rules.blocks.labels import is_heading
 
 # what opens the paragraph after the last step
 _CONCLUDES = re.compile(

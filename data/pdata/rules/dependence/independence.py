@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from pdata.rules.back_references import (
+from pdata.rules.blocks.labels import UNLABELLED, Kind
+from pdata.rules.blocks.steps import Block, Step
+from pdata.rules.dependence.back_references import (
     DEFINED,
     EDGES,
     OPENERS,
@@ -23,11 +25,14 @@ from pdata.rules.back_references import (
     label_names,
     remove_names,
 )
-from pdata.rules.labels import UNLABELLED, Kind
-from pdata.rules.number_trace import all_numbers, given_numbers, results_of, trace_numbers
+from pdata.rules.dependence.number_trace import (
+    all_numbers,
+    given_numbers,
+    results_of,
+    trace_numbers,
+)
+from pdata.rules.dependence.word_chains import find_chain
 from pdata.rules.prompt import Prompt
-from pdata.rules.steps import Block, Step
-from pdata.rules.word_chains import find_chain
 
 # their steps start with words of their own; under a title, "next" may be about anything
 _PLAIN = (Kind.counted, Kind.bulleted, Kind.worked)

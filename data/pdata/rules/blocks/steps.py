@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from pbranch.format.paper_dialect import CLOSE, MARK, STEP_PATTERN
-from pdata.rules.block_end import CONTINUES, Line, last_end, sums_up
-from pdata.rules.labels import STYLED, Kind, Label, find_labels, is_heading, title_of
+from pdata.rules.blocks.block_end import CONTINUES, Line, last_end, sums_up
+from pdata.rules.blocks.labels import STYLED, Kind, Label, find_labels, is_heading, title_of
+from pdata.rules.blocks.topics import make_topics
 from pdata.rules.prompt import Prompt
-from pdata.rules.topics import make_topics
 
 _STEP_MARK = re.compile(STEP_PATTERN)
 _CLOSE_MARK = re.compile(rf"#*{CLOSE}%*[ \t]*")

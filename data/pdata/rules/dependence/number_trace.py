@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from pdata.rules.back_references import remove_names
+from pdata.rules.blocks.steps import Block
+from pdata.rules.dependence.back_references import remove_names
 from pdata.rules.prompt import Prompt
-from pdata.rules.steps import Block
 
 _NUMBER = re.compile(r"(?<![\w.,])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w])")
 _OPERATOR = re.compile(r"(?:\s*%|\s*[a-z]+)?\s*(?:[+*×·/÷^−–-]|\\times|\\div|\btimes\b)\s*")

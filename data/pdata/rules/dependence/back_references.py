@@ -6,8 +6,8 @@ Knows one text at a time; whether a block's steps depend on each other is indepe
 import re
 from collections.abc import Iterator, Sequence
 
+from pdata.rules.blocks.steps import Step
 from pdata.rules.prompt import Prompt
-from pdata.rules.steps import Step
 
 # phrases that point at what was said in another step
 POINTERS = re.compile(

@@ -1,0 +1,1 @@
+"""Blocks of steps: found in a text by their form alone."""

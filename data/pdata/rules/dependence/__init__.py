@@ -1,0 +1,1 @@
+"""Whether the steps of a block need one another, told from their words and numbers."""

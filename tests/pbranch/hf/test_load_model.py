@@ -96,7 +96,7 @@ def run_ptrain(folder: Path, *options: str) -> None:
 
     (folder.parent / "recipe.yaml").write_text(f"data: none.jsonl\nmodel: {folder}\n")
     trusted = ["trust_remote_code=true"] if options else []
-    check(load_recipe(Recipe, folder.parent / "recipe.yaml", trusted))
+    list(check(load_recipe(Recipe, folder.parent / "recipe.yaml", trusted)))
 
 
 def run_pdata(folder: Path, *options: str) -> None:

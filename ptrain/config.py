@@ -48,6 +48,7 @@ class TrainOptions:
     micro_rows: int | None = None  # rows of one forward pass on one device; none: by its memory
     lr: float | None = None  # none: by the width of the base, see ptrain/model/defaults.py
     marker_lr: float = 0.04  # of the markers' rows, in units of the vocabulary's own size (RMS)
+    fork_weight: float = 3.0  # in the loss, of the targets fork and spawn: a block has one of each
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
     warmup: float = 0.03  # share of the steps
     weight_decay: float = 0.0
@@ -71,7 +72,7 @@ class TrainOptions:
             _at_least("train.steps", self.steps, 1)
         if self.micro_rows is not None:
             _at_least("train.micro_rows", self.micro_rows, 1)
-        for key in ("lr", "marker_lr", "epochs"):
+        for key in ("lr", "marker_lr", "fork_weight", "epochs"):
             value = getattr(self, key)
             if value is not None and value <= 0:
                 raise RecipeError(f"train.{key}: found {value}, expected more than 0")

@@ -42,12 +42,13 @@ class BranchSFTTrainer(ResumableSFTTrainer):
 
     generations: Generations | None = None  # at each evaluation, where the recipe asks for them
 
-    def __init__(self, *args: Any, marker_lr: float, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, marker_lr: float, fork_weight: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.marker_lr = marker_lr
+        self.marker_lr, self.fork_weight = marker_lr, fork_weight
         use_frozen_vocabulary(self.model)
         use_fast_lora(self.model)
-        self.tally = Tally(find_markers(self.processing_class))
+        markers = find_markers(self.processing_class)
+        self.tally, self.rare = Tally(markers), [markers.fork, markers.spawn]
 
     def use_attention(self, option: str) -> str:
         """Switch the model to what `train.attention` asks for; returns a line that names it."""
@@ -73,7 +74,8 @@ class BranchSFTTrainer(ResumableSFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
-        """Mean over all targets of the optimiser step, whatever device or micro-batch has them.
+        """Mean over all targets of the optimiser step, whatever device or micro-batch has them. In
+        training, fork and spawn count `fork_weight` times.
 
         inputs: what `collate` makes, all (B, L) but for the layout tensor.
         """
@@ -86,6 +88,9 @@ class BranchSFTTrainer(ResumableSFTTrainer):
             sums = self.tally.count(losses.detach(), hits, targets, kinds)
             # one of each sequence: those that are doubled to fill a batch drop out
             self.tally.sums.append(self.accelerator.gather_for_metrics(sums))
+        elif self.fork_weight != 1:
+            rare = torch.isin(inputs["shift_labels"], torch.tensor(self.rare, device=losses.device))
+            losses = torch.where(rare, self.fork_weight * losses, losses)
         count = output.label_mask.sum() if num_items_in_batch is None else num_items_in_batch
         loss = losses.sum() / torch.as_tensor(count).clamp(min=1)
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
@@ -154,6 +159,7 @@ def make_trainer(
         callbacks=[Progress()],
         guard=Guard(recipe, tokenizer.decode),
         marker_lr=options.marker_lr,
+        fork_weight=options.fork_weight,
     )
     trainer.remove_callback(PrinterCallback)  # it writes to stdout
     return trainer

@@ -13,7 +13,8 @@ from pbranch.hf.load_model import load_config
 from ptrain.config import LoraOptions
 from ptrain.model import attention
 from ptrain.model.base import add_lora, load_base
-from ptrain.model.leak_probe import probe
+from ptrain.model.leak_probe import PLAIN_HALF, probe
+from ptrain.model.leak_probe import _own_logits as own_logits
 from tests.ptrain.conftest import FAMILIES, make_tokenizer
 
 
@@ -72,6 +73,28 @@ def test_an_attention_argument_that_ours_ignores_is_found(bases, monkeypatch):
 
     monkeypatch.setitem(
         attention.AttentionInterface._global_mapping, attention.BRANCH, without_scaling
+    )
+    with pytest.raises(ModelError, match="plain text"):
+        probe(base.model, base.markers)
+
+
+def test_a_base_that_half_precision_shakes_passes(bases, monkeypatch):
+    """Where two attention functions of transformers differ as much as ours does from either."""
+    base = load_base(str(bases["qwen3"]), torch.bfloat16)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in base.model.named_parameters():
+            if name.endswith(("_norm.weight", "o_proj.weight")):
+                parameter.mul_(30)  # rounding then picks another key
+    ids = list(range(8, 24))
+    eager, sdpa = (own_logits(base.model, ids, name) for name in ("eager", "sdpa"))
+    assert (eager - sdpa).abs().max() > PLAIN_HALF * eager.abs().max()
+    probe(base.model, base.markers)
+    forward = attention.sdpa_attention_forward
+    monkeypatch.setitem(
+        attention.AttentionInterface._global_mapping,
+        base.model.config._attn_implementation,
+        lambda *args, scaling=None, **kwargs: forward(*args, scaling=0.0, **kwargs),
     )
     with pytest.raises(ModelError, match="plain text"):
         probe(base.model, base.markers)

@@ -8,10 +8,12 @@ import torch
 from pbranch import Fork, make_trace
 from pbranch.format.layout import Kind, LayoutOptions, build_layout, concatenate
 from pbranch.format.visibility import dense_mask
+from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.data.collator import collate
-from ptrain.data.dataset import Encoder
-from ptrain.model.base import load_base
-from tests.ptrain.conftest import FAMILIES, random_trace
+from ptrain.data.dataset import Encoder, Example
+from ptrain.model.base import add_lora, load_base
+from ptrain.trainer.branch_trainer import make_trainer
+from tests.ptrain.conftest import FAMILIES, make_records, random_trace
 
 families = pytest.mark.parametrize("family", FAMILIES)
 
@@ -162,3 +164,24 @@ def _forked():
 
     branches = tuple(make_trace(f"{t}: seven") for t in ("low", "high"))
     return render(make_trace("so: ", Fork(("low", "high"), branches), "then"))
+
+
+def test_fork_and_spawn_count_more_in_training(bases, tmp_path):
+    base = load_base(str(bases["qwen3"]))
+    encode = encoder(base)
+    examples = [Example(len(x), x, x, r["messages"]) for r in make_records(4) for x in [encode(r)]]
+    recipe = Recipe(
+        data="x", model=str(bases["qwen3"]), out=str(tmp_path),
+        train=TrainOptions(lr=1e-3, device="cpu"),
+    )  # fmt: skip
+    model = add_lora(base, LoraOptions(r=2))
+    trainer = make_trainer(recipe, model, base.tokenizer, examples, [])
+    batch = collate([x.parallel for x in examples])
+    rare = torch.isin(batch["shift_labels"], torch.tensor([base.markers.fork, base.markers.spawn]))
+    each = losses(model, batch).detach()
+    weighted = each.sum() + (recipe.train.fork_weight - 1) * each[rare].sum()
+    count = (batch["shift_labels"] >= 0).sum()
+    model.train()
+    found = trainer.compute_loss(model, batch)
+    assert rare.any() and recipe.train.fork_weight > 1
+    assert torch.allclose(found.detach(), weighted / count, rtol=1e-4)

@@ -16,7 +16,7 @@ from pdata.rules.worked_arithmetic import find_levels, is_worked
 
 MAX_DEPTH = 3
 _LOOSE = (Kind.named, Kind.titled, Kind.bulleted)  # of equations, a line's form says too little
-_TOKEN = re.compile(r"[一-鿿]|\w+|#+|[^\w\s]")
+_TOKEN = re.compile(r"[一-鿿]|\w+|(?:([^\w\s])\1*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,7 @@ class _BlockFinder:
             self.refusals += [(b.flaw, "", None) for b in candidates if b.flaw]
             return self.find_level_parts(text, depth)
         dependence = find_dependence(block, self.prompt)
-        minor = depth or self.blocks  # the first block of the trunk is what the trace is about
-        if dependence is not None or (minor and not saves_passes(block)):
+        if dependence is not None or not saves_passes(block):
             reason = "no saving" if dependence is None else "dependent steps"
             self.refusals.append((reason, dependence or "", block))
             return self.find_inner_parts(text, block, depth)
@@ -77,9 +76,9 @@ class _BlockFinder:
         """A block's fork; one of the trunk is noted."""
         if not depth:
             self.blocks.append(block)
-        topics = tuple(step.label.text for step in block.steps)
+        topics = tuple(step.label.topic for step in block.steps)
         branches = tuple(
-            self.make_branch(step.label.text, step.text, depth) for step in block.steps
+            self.make_branch(step.label.topic, step.text, depth) for step in block.steps
         )
         return Fork(topics, branches, block.separator)
 
@@ -91,15 +90,19 @@ class _BlockFinder:
         return make_trace(topic, *self.find_parts(body, depth + 1))
 
     def find_inner_parts(self, text: str, block: Block, depth: int) -> list[str | Fork]:
-        """`text` with blocks inside the steps of one that stays linear."""
+        """`text` with blocks before, inside and after the steps of one that stays linear."""
         if depth + 1 >= MAX_DEPTH or is_worked(text):
             return self.find_level_parts(text, depth)
         out: list[str | Fork] = []
         cursor = 0
         for start, end in block.spans:
-            out += [text[cursor:start], *self.find_parts(text[start:end], depth + 1)]
+            between = text[cursor:start]
+            outside = cursor == 0 and between.strip()
+            out += self.find_parts(between, depth) if outside else [between]
+            out += self.find_parts(text[start:end], depth + 1)
             cursor = end
-        return [*out, text[cursor:]]
+        rest = text[cursor:]
+        return [*out, *(self.find_parts(rest, depth) if rest.strip() else [rest])]
 
     def find_level_parts(self, text: str, depth: int) -> list[str | Fork]:
         """Worked arithmetic: forks of neighbouring steps that use none of each other's results."""
@@ -121,7 +124,12 @@ class _BlockFinder:
 def saves_passes(block: Block) -> bool:
     """Whether the outline and the longest branch take fewer passes than all steps one after
     another, as far as words tell."""
-    lengths = [len(_TOKEN.findall(step.text)) for step in block.steps]
-    outline = sum(1 + len(_TOKEN.findall(step.label.text)) for step in block.steps)
+    lengths = [_count_tokens(step.text) for step in block.steps]
+    outline = sum(1 + _count_tokens(step.label.topic) for step in block.steps)
     # besides: fork and spawn, a branch's opening and end, and the join
     return 2 + outline + max(lengths) + 2 + 1 < sum(lengths)
+
+
+def _count_tokens(text: str) -> int:
+    """About how many tokens a text has: words, characters of Chinese, runs of a sign."""
+    return sum(1 for _ in _TOKEN.finditer(text))

@@ -49,11 +49,12 @@ class _BlockFinder:
     prompt: Prompt
     blocks: list[Block] = field(default_factory=list)  # of the trunk
     refusals: list[tuple[str, str, Block | None]] = field(default_factory=list)
+    faulty: set[tuple[Kind, str]] = field(default_factory=set)  # first lines of steps of no block
 
     def find_parts(self, text: str, depth: int) -> list[str | Fork]:
         """Text and forks in order. What does not hold as a block stays as it is, and each of its
         steps is looked at by itself."""
-        candidates = find_blocks(text, self.prompt)
+        candidates = [b for b in find_blocks(text, self.prompt) if not self.is_faulty(b)]
         block = next((b for b in candidates if b.flaw is None), None)
         if block and block.kind in _LOOSE and is_worked(text) and not lists_all(block, self.prompt):
             return self.find_level_parts(text, depth)
@@ -71,6 +72,14 @@ class _BlockFinder:
         around = (block.lead, before, after)
         lead, between, tail = (self.find_parts(t, depth) if t.strip() else [t] for t in around)
         return [*lead, fork, *between, close, *tail]
+
+    def is_faulty(self, block: Block) -> bool:
+        """Whether a block is a part of one that does not hold; text around a fork does not tell."""
+        lines = {(block.kind, step.text.partition("\n")[0]) for step in block.steps}
+        if block.fault:
+            self.faulty |= lines
+            return False
+        return bool(lines & self.faulty)
 
     def make_fork(self, block: Block, depth: int) -> Fork:
         """A block's fork; one of the trunk is noted."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
+from pdata.rules.blocks.faults import PART
 from pdata.rules.blocks.labels import Kind, Label
 from pdata.rules.blocks.masks import split_lines, unshield
 from pdata.rules.blocks.steps import Block, Step
@@ -118,11 +119,12 @@ def _block(text: str, run: list[Line], torn: bool) -> Block | None:
     part of a list (`torn`)."""
     if len(run) < 2:
         return None
+    fault = PART if torn else None
     topics = make_topics([line.text for line in run])
     steps = tuple(Step(Label(t), x.text) for t, x in zip(topics, run, strict=True))
     spans = tuple((x.start, x.start + len(x.text)) for x in run)
     gap = max((text[a:b] for (_, a), (b, _) in pairwise(spans)), key=len)
-    return Block(Kind.worked, text[: spans[0][0]], steps, gap, text[spans[-1][1] :], spans, torn)
+    return Block(Kind.worked, text[: spans[0][0]], steps, gap, text[spans[-1][1] :], spans, fault)
 
 
 def _lines(text: str) -> list[Line]:

@@ -25,7 +25,7 @@ _CONCLUDES = re.compile(
 _SUMS_UP = re.compile(
     r"[-*_#\s\d.、]*(?:综合(?:分析|结论|建议|评估|评价|报告|实施|发展|对比|考量|优化|策略|总结|应用|方案)|"
     r"总结|结论|整合|最终(?!的)|总体|横向对比|协同|(?:conclusion|summary|overall|comparison|synthesis|"
-    r"recommendation|final)\w*\b)",
+    r"recommendation|final(?!ly))\w*\b)",
     re.IGNORECASE,
 )
 # the first words of a step that sums up the others, or follows from them

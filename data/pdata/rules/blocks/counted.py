@@ -14,7 +14,7 @@ _STOP = r"(?=\s*[:：]|[.)](?:\s|$)|\s[-–—]\s(?!\s*[\d$]))"
 _CIRCLED = "①②③④⑤⑥⑦⑧⑨"
 _CN = "一二三四五六七八九十"
 _COUNTED = re.compile(
-    rf"{_INDENT}{_BULLET}{_BOLD}([A-Z]\w+(?: \w+){{0,4}}) (\d+|[A-Z]|[IVX]+){_STOP}"
+    rf"{_INDENT}{_BULLET}{_BOLD}([A-Z]\w+(?: \w+){{0,4}}) (?:(\d+|[A-Z]|[IVX]+)|\(([A-Z])\)){_STOP}"
 )
 _NUMBERED = re.compile(
     rf"[ \t]*{_BULLET}{_BOLD}(?:"
@@ -68,7 +68,7 @@ def find_count(line: str) -> Counted | None:
     """What counts a line, if anything does."""
     match = _COUNTED.match(line)
     if match and match[1].split()[0].lower() not in COMMON:
-        return Counted(match[0], (match[1], ""), _numbers(match[2]))
+        return Counted(match[0], (match[1], ""), _numbers(match[2] or match[3]))
     if match := _ORDINAL_LED.match(line):
         number = _LAST if match[3] else _ORDINALS.index(match[1]) + 1
         return Counted(match[0], ("ordinal", ""), (number,))

@@ -27,7 +27,8 @@ _MAY_HOLD = re.compile(r"[`~\\|]|<[a-z]|\$\$|\$[^\s$][^$]*[^\s$\\]\$(?!\d)|\$[^\
 _SET = re.compile(r"[\\^_{]")
 _THOUGHT = re.compile(r"(</?think(?:ing)?>)")
 _LINE = re.compile(r"[^\n]+\n?|\n")
-_BOLD = re.compile(r"\*\*[^*\n]+\*\*")
+# bold type, and names in quotation marks
+_BOLD = re.compile(r"\*\*[^*\n]+\*\*|《[^》\n]{1,40}》|“[^”\n]{1,40}”|「[^」\n]{1,40}」")
 _SIGNS = "\n:：.,;!?*#|`()[]{}-–—+•，。、；！？=<>（）&~$"
 _SHIELD = str.maketrans({sign: chr(0xE000 + i) for i, sign in enumerate(_SIGNS)})
 _UNSHIELD = str.maketrans({chr(0xE000 + i): sign for i, sign in enumerate(_SIGNS)})
@@ -84,9 +85,9 @@ def is_display(line: str) -> bool:
 
 
 def whole(text: str, end: int) -> int:
-    """`end`, or where the region or the bold type ends that a cut of `text` there would go through;
-    `text` is not shielded."""
-    if not _MAY_HOLD.search(text) and "**" not in text:
+    """`end`, or where the region, the bold type or the quoted name ends that a cut of `text` there
+    would go through; `text` is not shielded."""
+    if text.isascii() and not _MAY_HOLD.search(text) and "**" not in text:
         return end
     spans = (*_regions(text), *(m.span() for m in _BOLD.finditer(text)))
     return max((last for first, last in spans if first < end < last), default=end)

@@ -11,9 +11,10 @@ from itertools import pairwise
 
 from pbranch.format.paper_dialect import MARK
 from pdata.rules.blocks.block_end import answer_start, answers, last_end
+from pdata.rules.blocks.faults import find_fault
 from pdata.rules.blocks.labels import STYLED, Kind, Label, find_labels, title_of
 from pdata.rules.blocks.lines import Line, split
-from pdata.rules.blocks.runs import find_runs, is_torn
+from pdata.rules.blocks.runs import find_runs
 from pdata.rules.blocks.titles import is_short
 from pdata.rules.blocks.topics import make_topics
 from pdata.rules.prompt import Prompt
@@ -30,8 +31,8 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Block:
     """A trace in three: `lead` + steps joined by `separator` + `tail`. `spans`: where the steps
-    stand in the text, which a rewriter's own blocks do not tell; `torn`: a like line is left out.
-    """
+    stand in the text, which a rewriter's own blocks do not tell; `fault`: what else speaks against
+    it."""
 
     kind: Kind
     lead: str
@@ -39,7 +40,7 @@ class Block:
     separator: str
     tail: str
     spans: tuple[tuple[int, int], ...] = ()
-    torn: bool = False
+    fault: str | None = None
 
     @property
     def flaw(self) -> str | None:
@@ -53,7 +54,7 @@ class Block:
             return "no topic"
         if any(not re.search(r"\w", s.text[len(s.label.topic) :]) for s in self.steps):
             return "empty body"
-        return "part of a list" if self.torn else None
+        return self.fault
 
 
 def find_blocks(text: str, prompt: Prompt) -> list[Block]:
@@ -61,7 +62,10 @@ def find_blocks(text: str, prompt: Prompt) -> list[Block]:
     where they tie, in the order of `Kind`."""
     sections, close = split(text)
     blocks = [
-        _cut(text, lines, labels, run, kind, close is not None and lines is sections[-1])
+        replace(
+            _cut(text, lines, labels, run, kind, close is not None and lines is sections[-1]),
+            fault=find_fault(lines, labels, run, kind, prompt),
+        )
         for lines in sections
         for kind, labels in _label_lines(lines, prompt)
         for run in find_runs(lines, labels, kind)
@@ -161,8 +165,7 @@ def _cut(
     step_labels = _name_steps(kind, step_labels, texts)
     steps = tuple(Step(label, t) for label, t in zip(step_labels, texts, strict=True))
     spans = tuple((a, a + len(t)) for a, t in zip(starts, texts, strict=True))
-    torn = is_torn(lines, labels, run, kind)
-    return Block(kind, lead, steps, Counter(gaps).most_common(1)[0][0], tail, spans, torn)
+    return Block(kind, lead, steps, Counter(gaps).most_common(1)[0][0], tail, spans)
 
 
 def _without_answer(texts: list[str], label: Label) -> str:

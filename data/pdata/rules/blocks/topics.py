@@ -23,18 +23,25 @@ def make_topics(texts: Sequence[str], labels: Sequence[str] | None = None) -> li
     step's label, where there are any; no region and no bold type is cut."""
     labels = labels or [""] * len(texts)
     lines = [unshield(shield(text).partition("\n")[0]) for text in texts]
-    stops = [_stop_of(line, len(label)) for line, label in zip(lines, labels, strict=True)]
-    topics = _shorten(lines, labels, stops, MAX_TOPIC // 2)
-    if len(set(topics)) < len(topics) or not all(topics):
-        topics = _shorten(lines, labels, [len(line) for line in lines], MAX_TOPIC)
+    ends = [
+        _last_word(line) if line == text else len(line)
+        for line, text in zip(lines, texts, strict=True)
+    ]
+    stops = [
+        min(_stop_of(line, len(label)), end)
+        for line, label, end in zip(lines, labels, ends, strict=True)
+    ]
+    topics, told = _shorten(lines, labels, stops, MAX_TOPIC // 2)
+    if not told:
+        topics, _ = _shorten(lines, labels, ends, MAX_TOPIC)
     return topics
 
 
 def _shorten(
     lines: Sequence[str], labels: Sequence[str], stops: Sequence[int], most: int
-) -> list[str]:
-    """The lines cut to as few words as tell them apart and say something."""
-    cut: list[str] = []
+) -> tuple[list[str], bool]:
+    """The lines cut to as few words as tell them apart and say something, and whether they do."""
+    cut, words = list[str](), list[str]()
     spans = zip(lines, labels, stops, strict=True)
     short = [
         stop if label and _is_phrase(line[len(label) : stop]) else 0 for line, label, stop in spans
@@ -47,8 +54,8 @@ def _shorten(
         words = [c[len(label) :].strip().lower() for c, label in zip(cut, labels, strict=True)]
         told = len(set(words)) == len(words)
         if told and all(set(re.findall(r"\w+", w)) - COMMON for w in words):
-            return cut
-    return cut
+            return cut, True
+    return cut, len(set(words)) == len(words) and all(words)
 
 
 def _is_phrase(text: str) -> bool:
@@ -56,6 +63,11 @@ def _is_phrase(text: str) -> bool:
     Chinese."""
     words, characters = len(re.findall(r"[a-zA-Z0-9]\S*", text)), len(re.findall("[一-鿿]", text))
     return 0 < words + characters / 4 <= 2
+
+
+def _last_word(line: str) -> int:
+    """Where the last word begins, which is left for the step to say."""
+    return len(line.rsplit(maxsplit=1)[0]) if line.count(" ") > 1 else len(line) - 1
 
 
 def _stop_of(line: str, start: int) -> int:

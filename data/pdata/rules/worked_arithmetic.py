@@ -56,10 +56,10 @@ class Line:
     def numbers(self) -> frozenset[str]:
         return frozenset(all_numbers(self.text))
 
-    @cached_property
+    @property
     def item(self) -> tuple[str, ...]:
         """How it is marked as the item of a list; empty where it is none."""
-        match = _ITEM.match(self.text)
+        match = None if self.text[:1].isalpha() else _ITEM.match(self.text)
         return match.groups(default="") if match else ()
 
     @property
@@ -103,7 +103,9 @@ def _joins(run: list[Line], line: Line, known: frozenset[str]) -> bool:
     """Whether a line needs none of a run's lines; `known`: numbers from before the run."""
     if not run:
         return True
-    if line.item != run[0].item or _DERIVES.match(line.text) or _DERIVES.match(run[0].text):
+    if line.item != run[0].item or _DERIVES.match(line.text):
+        return False
+    if len(run) == 1 and _DERIVES.match(run[0].text):
         return False
     if POINTERS.search(line.text) or OPENERS.match(line.text) or _REFERS.search(line.text):
         return False

@@ -21,7 +21,7 @@ _NUMBERED = re.compile(
     # a number may touch a word of Chinese or bold type, where it is no decimal
     rf"(?P<a>\d{{1,3}}|[A-Z])(?:(?:\.\)|[.)])(?=\s)|(?<=\d)[.)](?=[一-鿿《“【*])|[、．])|"
     rf"(?P<b>[A-Za-z])\)(?=\s)|"
-    rf"\((?P<c>\w|\d\d)\)(?=\s)|(?P<d>[{_CN}]{{1,3}})、|[（(](?P<e>[{_CN}]{{1,3}}|\d)[）)])"
+    rf"\((?P<c>\w|\d\d)\)(?=[\s一-鿿])|(?P<d>[{_CN}]{{1,3}})、|[（(](?P<e>[{_CN}]{{1,3}}|\d)[）)])"
 )
 # what is numbered is an alternative, and a sentence about it may begin right away
 _OPTION = re.compile(
@@ -66,25 +66,42 @@ class Counted:
 
 def find_count(line: str) -> Counted | None:
     """What counts a line, if anything does."""
-    match = _COUNTED.match(line)
+    first = line.lstrip(" \t*-•+")[:1]
+    if not first.isalpha():
+        return _find_option(line) or _find_number(line)
+    if not first.isascii():
+        return _find_option(line) or _find_chinese(line) or _find_number(line)
+    match = _COUNTED.match(line) if first.isupper() else None
     if match and match[1].split()[0].lower() not in COMMON:
         return Counted(match[0], (match[1], ""), _numbers(match[2] or match[3]))
+    if first not in "ABCDEFGHLNOST":  # of an ordinal, an option
+        return _find_number(line)
     if match := _ORDINAL_LED.match(line):
         number = _LAST if match[3] else _ORDINALS.index(match[1]) + 1
         return Counted(match[0], ("ordinal", ""), (number,))
     if match := _ORDINAL.match(line):
         number = _ORDINALS.index(match[1]) + 1
         return Counted(match[0], (match[2] or match[3], "ordinal"), (number,))
-    if match := _OPTION.match(line):
-        noun = next((match[k] for k in (1, 3) if match[k]), "项" if match[5] else "①")
-        return Counted(match[0], (noun, ""), _numbers(match[2] or match[4] or match[5] or match[6]))
+    return _find_option(line) or _find_number(line)
+
+
+def _find_option(line: str) -> Counted | None:
+    """An alternative: Option A, 选项A, A项, ①."""
+    if not (match := _OPTION.match(line)):
+        return None
+    noun = next((match[k] for k in (1, 3) if match[k]), "项" if match[5] else "①")
+    return Counted(match[0], (noun, ""), _numbers(match[2] or match[4] or match[5] or match[6]))
+
+
+def _find_chinese(line: str) -> Counted | None:
+    """步骤1, 第一步, 首先."""
     if match := _COUNTED_CN.match(line):
         kind, value = match[1] or match[4], match[2] or match[3]
         return Counted(match[0], (kind, ""), _numbers(value))
     if match := _ORDINAL_CN.match(line):
         places = _numbers(match[1]) if match[1] else (_PLACES_CN[match[2]],)
         return Counted(match[0].rstrip("，,、：:"), ("第" if match[1] else "首", ""), places)
-    return _find_number(line)
+    return None
 
 
 def _find_number(line: str) -> Counted | None:

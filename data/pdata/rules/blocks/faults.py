@@ -37,6 +37,11 @@ _DRAWS = re.compile(
     r"(?:计算|得出|得到|求出?).*(?:总|结果|答案|和$)|汇总|合计|相加|求和|得出结论",
     re.IGNORECASE,
 )
+# a title that says that its step comes after another
+_IN_TURN = re.compile(
+    r"\W*\w{1,3}\W+(?:next|then|now|finally|afterwards)\b|\W*\d+\W*(?:然后|接着|接下来|随后|最后)",
+    re.I,
+)
 _NAMED = (Kind.titled, Kind.named, Kind.bold, Kind.headed)
 
 
@@ -49,6 +54,8 @@ def find_fault(
     if _is_torn(lines, labels, run, kind) or _skips_letters([labels[i].text for i in run], prompt):
         return PART
     last = labels[run[-1]]
+    if kind is Kind.counted and any(_IN_TURN.match(labels[i].text) for i in run[1:]):
+        return "dependent steps"
     if kind in (Kind.counted, Kind.heading, Kind.bold) and _DRAWS.search(last.text):
         return "dependent steps"
     if last.frame[0] == "ordinal" and _asks(lines, run):
@@ -72,7 +79,8 @@ def _is_torn(lines: list[Line], labels: dict[int, Label], run: list[int], kind: 
         before = None  # it heads the steps
     after = order[last + 1] if last + 1 < len(order) else None
     if kind is Kind.counted:
-        torn = _is_digit(labels[run[0]]) and min(labels[run[0]].numbers) > 1
+        counts = _is_digit(labels[run[0]]) or labels[run[0]].frame[0] in ("ordinal", "首")
+        torn = counts and min(labels[run[0]].numbers) > 1
         torn |= before is not None and 1 in gaps(labels[before], labels[run[0]])
         steps = gaps(labels[run[-1]], labels[after]) if after is not None else set()
         left_out = 1 in steps or (labels[run[0]].frame[0] in ("ordinal", "首") and any(steps))

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from pbranch.format.paper_dialect import CLOSE, STEP_PATTERN
 from pdata.rules.blocks.masks import is_display, split_lines
@@ -11,6 +12,12 @@ _CLOSE_MARK = re.compile(rf"#*{CLOSE}%*[ \t]*")
 _ITEM = re.compile(r"[ \t]*(?:[-*•+·]|\(?(?:\d{1,3}|[A-Za-z])[.)]|[①-⑳])[ \t]")
 
 _BULLET = re.compile(r"[ \t]*[-*•+·][ \t]")
+
+_INLINE_FIRST = re.compile(r"(?:[:：][ \t]*|^)[(（][a1][)）]")
+_INLINE = re.compile(
+    r"(?:(?<=[:;,.] )|(?<=[：；，。])|(?<=\band )|(?<=\bor )|^)[(（]([a-h1-8])[)）](?=\s\S|[一-鿿])"
+)
+_SENTENCE_END = re.compile(r"[.!?]\s|[。！？]\S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +54,25 @@ def split(text: str) -> tuple[list[list[Line]], tuple[int, int] | None]:
         if close := _CLOSE_MARK.match(line.text):
             return sections, (line.start, line.start + close.end())
         mark = _STEP_MARK.match(line.text)
-        at = mark.end() if mark else 0
-        sections[-1].append(Line(line.start + at, line.end, line.text[at:], mark is not None))
+        cuts = [mark.end() if mark else 0, *_inline_items(line.text), len(line.text)]
+        for n, (at, end) in enumerate(pairwise(cuts)):
+            text = line.text[at:end]
+            marked = mark is not None and not n
+            sections[-1].append(Line(line.start + at, line.start + end, text, marked))
     return sections, None
+
+
+def _inline_items(text: str) -> list[int]:
+    """Where the items of a list begin that stands in one sentence, as in "there are: (a) one; (b)
+    another"; none unless they are counted from the start, and nothing is said after the last."""
+    if "(" not in text and "（" not in text:
+        return []
+    items = list(_INLINE.finditer(text)) if _INLINE_FIRST.search(text) else []
+    values = "".join(item[1] for item in items)
+    if len(items) < 2 or not ("abcdefgh".startswith(values) or "12345678".startswith(values)):
+        return []
+    after = text[items[-1].end() :].rstrip()
+    return [] if _SENTENCE_END.search(after) else [item.start() for item in items if item.start()]
 
 
 def belongs(line: Line, label: Line) -> bool:

@@ -262,6 +262,8 @@ def test_lines_that_lead_on_and_parts_of_a_page_are_no_titles(text: str) -> None
          "where nobody needs it.\n", "Write a talk between Ada and Ben."),
         ("**Guide:** Welcome to our mill, dear guests! Follow me.\n**Guest:** Thank you, we have "
          "come a long way to see it.\n", "Write a dialogue."),
+        ("Person 1: Have you seen the lamp that stood in the hall for years?\nPerson 2: I have, it "
+         "is in the attic now, where nobody needs it.\n", "Write a conversation of two people."),
         ("小安：你看见大厅里的那盏灯了吗？我找不到它。\n小本：看见了，它现在放在阁楼里，"
          "没有人用。\n",
          "写一段小安和小本的对话。"),

@@ -60,7 +60,8 @@ def find_fault(
         return "dependent steps"
     if last.frame[0] == "ordinal" and _asks(lines, run):
         return "dependent steps"
-    if kind in _NAMED and _is_talk(lines, labels, run, prompt):
+    speakers = kind in _NAMED or (kind is Kind.counted and last.text[:1].isalpha())
+    if speakers and _is_talk(lines, labels, run, prompt):
         return "dialogue"
     if kind is Kind.named and not _is_pattern(lines, labels, run):
         return "no steps"
@@ -144,7 +145,8 @@ def _is_talk(lines: list[Line], labels: dict[int, Label], run: list[int], prompt
     asked = any(re.search(r"[?？]", text) for text in said[:-1])
     marked = any(lines[i].text.lstrip()[:1] in "-*•+" and lines[i].text.lstrip()[:2] != "**"
                  for i in run)  # fmt: skip
-    return asked and not marked and spoken == len(said)
+    counted = any(labels[i].numbers for i in run)
+    return asked and not (marked or counted) and spoken == len(said)
 
 
 def _is_pattern(lines: list[Line], labels: dict[int, Label], run: list[int]) -> bool:

@@ -44,7 +44,8 @@ def _shorten(
     cut, words = list[str](), list[str]()
     spans = zip(lines, labels, stops, strict=True)
     short = [
-        stop if label and _is_phrase(line[len(label) : stop]) else 0 for line, label, stop in spans
+        len(line[:stop].rstrip()) if label and _is_phrase(line[len(label) : stop]) else 0
+        for line, label, stop in spans
     ]
     for n in range(1, most + 1):
         cut = [

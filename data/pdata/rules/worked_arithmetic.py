@@ -40,6 +40,8 @@ _DERIVES = re.compile(
 )
 _ITEM = re.compile(r"([ \t]*)(?:([-*•+])|\(?\d{1,2}([.)]))[ \t]")
 
+_PART = re.compile(r"(For|If|When|With)\b|([A-Z]\w+) \(?(?:\d{1,2}|[a-zA-Z])\)?:")
+
 
 @dataclass(frozen=True)
 class Line:
@@ -58,8 +60,8 @@ class Line:
 
     @property
     def item(self) -> tuple[str, ...]:
-        """How it is marked as the item of a list; empty where it is none."""
-        match = None if self.text[:1].isalpha() else _ITEM.match(self.text)
+        """How it is marked as the item of a list (2., Part (b):, If …); empty where it is none."""
+        match = (_PART if self.text[:1].isalpha() else _ITEM).match(self.text)
         return match.groups(default="") if match else ()
 
     @property

@@ -37,6 +37,8 @@ _DRAWS = re.compile(
     r"(?:计算|得出|得到|求出?).*(?:总|结果|答案|和$)|汇总|合计|相加|求和|得出结论",
     re.IGNORECASE,
 )
+# of up to three words, and something after it
+_SHORT_TITLE = re.compile(r"[ \t]*(?:[-*•+][ \t]+)?(\w[\w'’-]*(?: [\w'’-]+){0,2}):[ \t]+\S")
 # a title that says that its step comes after another
 _IN_TURN = re.compile(
     r"\W*\w{1,3}\W+(?:next|then|now|finally|afterwards)\b|\W*\d+\W*(?:然后|接着|接下来|随后|最后)",
@@ -85,6 +87,8 @@ def _is_torn(lines: list[Line], labels: dict[int, Label], run: list[int], kind: 
         torn |= before is not None and 1 in gaps(labels[before], labels[run[0]])
         steps = gaps(labels[run[-1]], labels[after]) if after is not None else set()
         left_out = 1 in steps or (labels[run[0]].frame[0] in ("ordinal", "首") and any(steps))
+    elif kind is Kind.titled and _goes_on_titled(lines, run):
+        return True
     elif kind in STYLED or kind is Kind.titled:
         torn = before is not None and _are_neighbours(lines, before, run[0])
         left_out = after is not None and _are_neighbours(lines, run[-1], after)
@@ -94,6 +98,17 @@ def _is_torn(lines: list[Line], labels: dict[int, Label], run: list[int], kind: 
         return torn
     title = labels[after].text
     return not sums_up(title, body_of(lines[after:], title)) or bool(_FINAL.match(title))
+
+
+def _goes_on_titled(lines: list[Line], run: list[int]) -> bool:
+    """Whether the line before or after steps with short titles has such a title as well, though the
+    prompt does not know it."""
+    if not all(_SHORT_TITLE.match(lines[i].text) for i in run):
+        return False
+    before = next((i for i in reversed(range(run[0])) if not lines[i].blank), None)
+    after = next((i for i in range(run[-1] + 1, len(lines)) if not lines[i].blank), None)
+    titles = (_SHORT_TITLE.match(lines[i].text) for i in (before, after) if i is not None)
+    return any(title and not closes(title[1]) for title in titles)
 
 
 def _is_torn_heading(lines: list[Line], run: list[int], level: int) -> bool:

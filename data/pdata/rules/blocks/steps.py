@@ -193,12 +193,16 @@ def _name_steps(kind: Kind, labels: list[Label], texts: list[str]) -> list[Label
 def _name_numbers(labels: list[Label], texts: list[str]) -> list[Label]:
     """The labels, numbers with the title or the first words that follow."""
     firsts = [text.partition("\n")[0].rstrip() for text in texts]
-    titled = all(_is_title_line(x, len(t)) for x, t in zip(firsts, texts, strict=True))
-    topics = firsts if titled else make_topics(texts, [label.text for label in labels])
+    if all(_is_title_line(x, len(t)) for x, t in zip(firsts, texts, strict=True)):
+        topics = firsts
+    else:
+        bare = [(x.text, t) for x, t in zip(labels, texts, strict=True) if x.bare]
+        made = iter(make_topics([t for _, t in bare], [x for x, _ in bare]))
+        topics = [next(made) if label.bare else label.text for label in labels]
     if not all(re.search(r"\w", t[len(x) :]) for x, t in zip(topics, texts, strict=True)):
         return labels  # a topic is all that a step says
     return [
-        replace(label, more=topic[len(label.text) :]) if label.bare else label
+        replace(label, more=topic[len(label.text) :])
         for label, topic in zip(labels, topics, strict=True)
     ]
 

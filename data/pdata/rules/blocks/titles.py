@@ -35,7 +35,9 @@ _TELLS = re.compile(
     r"\b(?:is|are|was|were|has|have|had|gets?|gives?|yields?|becomes?|follows?|following|follow|"
     r"below|let|lets|we|i|you|us|our|your|it|this|these|that|here|can|could|will|would|should|must|"
     r"may|might|do|does|did|say|says|said|using|so|if|then|thus|hence|therefore|now|next|finally|"
-    r"because|since|alternatively|also)\b|(?:ing|['’]s) .*\b(?:by|to|into|from)\b|^(?:to|for|as) |"
+    r"because|since|alternatively|also|both sides|subtract|multiply|divide|factor|expand|isolate|"
+    r"plug|rewrite|distribute|evaluate|convert)\b|"
+    r"(?:ing|['’]s) .*\b(?:by|to|into|from)\b|^(?:to|for|as) |"
     r"可以|可得|得到|得出|如下|以下|下面|下列|我们|您|你|这|那|则|即|因为|所以|因此|根据|由于|首先|其次|"
     r"然后|接着|最后|将|把|解得|求|为$|是$|有$|到$|出$",
     re.IGNORECASE,

@@ -288,6 +288,9 @@ def test_turns_of_a_talk_are_no_list(text: str, prompt: str) -> None:
         ("First, the lamp is made of brass and shines at night.\nSecond, the chair is made of "
          "oak and has a seat of straw.\nLastly, the basket holds all the apples.\n",
          ("First", "Second", "Lastly")),
+        ("首先，这盏灯是铜做的，整夜都亮着。\n\n人们都喜欢它。\n\n其次，这把椅子是木头做的。\n\n"
+         "坐垫是草编的，坐着舒服。\n\n最后，篮子里装着树上所有的苹果。\n\n孩子们都来拿。",
+         ("首先", "其次", "最后")),
         (" Case 1: no lamp\n There is one way to leave all of them dark.\n Case 2: one lamp\n "
          "There are ten ways, as any lamp may be it.\n That is all of "
          "them.", (" Case 1", " Case 2")),

@@ -6,7 +6,7 @@ from collections import Counter
 from pdata.rules.blocks.block_end import sums_up
 from pdata.rules.blocks.labels import STYLED, Kind, Label, heading_level
 from pdata.rules.blocks.lines import Line, belongs
-from pdata.rules.blocks.runs import body_of, gaps, is_bare
+from pdata.rules.blocks.runs import ORDINALS, body_of, gaps, is_bare
 from pdata.rules.blocks.titles import closes
 from pdata.rules.prompt import Prompt
 
@@ -82,11 +82,11 @@ def _is_torn(lines: list[Line], labels: dict[int, Label], run: list[int], kind: 
         before = None  # it heads the steps
     after = order[last + 1] if last + 1 < len(order) else None
     if kind is Kind.counted:
-        counts = _is_digit(labels[run[0]]) or labels[run[0]].frame[0] in ("ordinal", "首")
+        counts = _is_digit(labels[run[0]]) or labels[run[0]].frame[0] in ORDINALS
         torn = counts and min(labels[run[0]].numbers) > 1
         torn |= before is not None and 1 in gaps(labels[before], labels[run[0]])
         steps = gaps(labels[run[-1]], labels[after]) if after is not None else set()
-        left_out = 1 in steps or (labels[run[0]].frame[0] in ("ordinal", "首") and any(steps))
+        left_out = 1 in steps or (labels[run[0]].frame[0] in ORDINALS and any(steps))
     elif kind is Kind.titled and _goes_on_titled(lines, run):
         return True
     elif kind in STYLED or kind is Kind.titled:

@@ -7,6 +7,8 @@ from pdata.rules.blocks.block_end import follows, sums_up
 from pdata.rules.blocks.labels import Kind, Label, is_heading
 from pdata.rules.blocks.lines import Line, belongs, is_outside
 
+ORDINALS = ("ordinal", "首")  # frames of words that count: Firstly, 首先
+
 
 def find_runs(lines: list[Line], labels: dict[int, Label], kind: Kind) -> list[list[int]]:
     """Consecutive step lines, with nothing between them but what belongs to a step."""
@@ -45,7 +47,10 @@ def _joined(lines: list[Line], labels: dict[int, Label], a: int, b: int, kind: K
     level = len(labels[a].frame[0]) if kind is Kind.heading else 6
     if any(is_heading(line.text, level) for line in lines[a + 1 : b]):
         return False
-    counted_on = kind is Kind.counted and 1 in gaps(labels[a], labels[b])
+    steps = gaps(labels[a], labels[b]) if kind is Kind.counted else set()
+    # what comes last may come after any number, but from "first" to "finally" a story is told
+    ordinal = labels[a].frame[0] in ORDINALS and max(labels[a].numbers) > 1
+    counted_on = 1 in steps or (ordinal and any(steps))
     if kind in (Kind.heading, Kind.headed) or counted_on:
         return True
     plain_too = kind in (Kind.counted, Kind.bold) or (kind is Kind.titled and lines[b - 1].blank)

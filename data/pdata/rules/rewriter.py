@@ -16,7 +16,7 @@ from pdata.rules.worked_arithmetic import find_levels, is_worked
 
 MAX_DEPTH = 3
 _LOOSE = (Kind.named, Kind.titled, Kind.bulleted)  # of equations, a line's form says too little
-_TOKEN = re.compile(r"[一-鿿]|\w+|#+|[^\w\s]")
+_TOKEN = re.compile(r"[一-鿿]|\w+|(?:([^\w\s])\1*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,12 @@ class _BlockFinder:
     prompt: Prompt
     blocks: list[Block] = field(default_factory=list)  # of the trunk
     refusals: list[tuple[str, str, Block | None]] = field(default_factory=list)
+    faulty: set[tuple[Kind, str]] = field(default_factory=set)  # first lines of steps of no block
 
     def find_parts(self, text: str, depth: int) -> list[str | Fork]:
         """Text and forks in order. What does not hold as a block stays as it is, and each of its
         steps is looked at by itself."""
-        candidates = find_blocks(text, self.prompt)
+        candidates = [b for b in find_blocks(text, self.prompt) if not self.is_faulty(b)]
         block = next((b for b in candidates if b.flaw is None), None)
         if block and block.kind in _LOOSE and is_worked(text) and not lists_all(block, self.prompt):
             return self.find_level_parts(text, depth)
@@ -62,8 +63,7 @@ class _BlockFinder:
             self.refusals += [(b.flaw, "", None) for b in candidates if b.flaw]
             return self.find_level_parts(text, depth)
         dependence = find_dependence(block, self.prompt)
-        minor = depth or self.blocks  # the first block of the trunk is what the trace is about
-        if dependence is not None or (minor and not saves_passes(block)):
+        if dependence is not None or not saves_passes(block):
             reason = "no saving" if dependence is None else "dependent steps"
             self.refusals.append((reason, dependence or "", block))
             return self.find_inner_parts(text, block, depth)
@@ -73,13 +73,21 @@ class _BlockFinder:
         lead, between, tail = (self.find_parts(t, depth) if t.strip() else [t] for t in around)
         return [*lead, fork, *between, close, *tail]
 
+    def is_faulty(self, block: Block) -> bool:
+        """Whether a block is a part of one that does not hold; text around a fork does not tell."""
+        lines = {(block.kind, step.text.partition("\n")[0]) for step in block.steps}
+        if block.fault:
+            self.faulty |= lines
+            return False
+        return bool(lines & self.faulty)
+
     def make_fork(self, block: Block, depth: int) -> Fork:
         """A block's fork; one of the trunk is noted."""
         if not depth:
             self.blocks.append(block)
-        topics = tuple(step.label.text for step in block.steps)
+        topics = tuple(step.label.topic for step in block.steps)
         branches = tuple(
-            self.make_branch(step.label.text, step.text, depth) for step in block.steps
+            self.make_branch(step.label.topic, step.text, depth) for step in block.steps
         )
         return Fork(topics, branches, block.separator)
 
@@ -91,15 +99,19 @@ class _BlockFinder:
         return make_trace(topic, *self.find_parts(body, depth + 1))
 
     def find_inner_parts(self, text: str, block: Block, depth: int) -> list[str | Fork]:
-        """`text` with blocks inside the steps of one that stays linear."""
+        """`text` with blocks before, inside and after the steps of one that stays linear."""
         if depth + 1 >= MAX_DEPTH or is_worked(text):
             return self.find_level_parts(text, depth)
         out: list[str | Fork] = []
         cursor = 0
         for start, end in block.spans:
-            out += [text[cursor:start], *self.find_parts(text[start:end], depth + 1)]
+            between = text[cursor:start]
+            outside = cursor == 0 and between.strip()
+            out += self.find_parts(between, depth) if outside else [between]
+            out += self.find_parts(text[start:end], depth + 1)
             cursor = end
-        return [*out, text[cursor:]]
+        rest = text[cursor:]
+        return [*out, *(self.find_parts(rest, depth) if rest.strip() else [rest])]
 
     def find_level_parts(self, text: str, depth: int) -> list[str | Fork]:
         """Worked arithmetic: forks of neighbouring steps that use none of each other's results."""
@@ -121,7 +133,12 @@ class _BlockFinder:
 def saves_passes(block: Block) -> bool:
     """Whether the outline and the longest branch take fewer passes than all steps one after
     another, as far as words tell."""
-    lengths = [len(_TOKEN.findall(step.text)) for step in block.steps]
-    outline = sum(1 + len(_TOKEN.findall(step.label.text)) for step in block.steps)
+    lengths = [_count_tokens(step.text) for step in block.steps]
+    outline = sum(1 + _count_tokens(step.label.topic) for step in block.steps)
     # besides: fork and spawn, a branch's opening and end, and the join
     return 2 + outline + max(lengths) + 2 + 1 < sum(lengths)
+
+
+def _count_tokens(text: str) -> int:
+    """About how many tokens a text has: words, characters of Chinese, runs of a sign."""
+    return sum(1 for _ in _TOKEN.finditer(text))

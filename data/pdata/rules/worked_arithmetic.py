@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
+from pdata.rules.blocks.faults import PART
 from pdata.rules.blocks.labels import Kind, Label
+from pdata.rules.blocks.masks import split_lines, unshield
 from pdata.rules.blocks.steps import Block, Step
 from pdata.rules.blocks.topics import first_words, make_topics
 from pdata.rules.dependence.back_references import OPENERS, POINTERS, SYMBOL, find_undefined
@@ -28,6 +30,19 @@ _REFERS = re.compile(
 )
 
 
+# a line that goes on with a derivation, or sets out on another try
+_DERIVES = re.compile(
+    r"\s*(?:let|let's|lets|suppose|assume|from|solving|substituting|plugging|adding|subtracting|"
+    r"multiplying|dividing|simplifying|combining|expanding|factoring|rearranging|equating|setting|"
+    r"we|and|or|but|where|which|since|because|hence|thus|so|then|now|next|finally|also|"
+    r"alternatively|consider)\b",
+    re.IGNORECASE,
+)
+_ITEM = re.compile(r"([ \t]*)(?:([-*•+])|\(?\d{1,2}([.)]))[ \t]")
+
+_PART = re.compile(r"(For|If|When|With)\b|([A-Z]\w+) \(?(?:\d{1,2}|[a-zA-Z])\)?:")
+
+
 @dataclass(frozen=True)
 class Line:
     """A line and where it stands, without its line break."""
@@ -44,14 +59,25 @@ class Line:
         return frozenset(all_numbers(self.text))
 
     @property
-    def is_step(self) -> bool:
+    def item(self) -> tuple[str, ...]:
+        """How it is marked as the item of a list (2., Part (b):, If …); empty where it is none."""
+        match = (_PART if self.text[:1].isalpha() else _ITEM).match(self.text)
+        return match.groups(default="") if match else ()
+
+    @property
+    def is_equation(self) -> bool:
         return bool(_EQUATION.search(self.text)) and not _CLOSING.match(self.text)
+
+    @cached_property
+    def is_step(self) -> bool:
+        """Whether it is an equation that begins with words."""
+        return self.is_equation and bool(first_words(self.text))
 
 
 def is_worked(text: str) -> bool:
     """Whether most lines of `text` are equations."""
     lines = [x for x in _lines(text) if x.text.strip() and not _CLOSING.match(x.text)]
-    return len(lines) > 1 and 2 * sum(x.is_step for x in lines) > len(lines)
+    return len(lines) > 1 and 2 * sum(x.is_equation for x in lines) > len(lines)
 
 
 def find_levels(text: str, prompt: Prompt) -> list[Block]:
@@ -60,14 +86,16 @@ def find_levels(text: str, prompt: Prompt) -> list[Block]:
     given = frozenset(all_numbers(prompt.text)) | {_WORDS[w] for w in prompt.words & _WORDS.keys()}
     lines, known = _lines(text), given
     run: list[Line] = []
-    for line in [*lines, None]:
-        if line and line.is_step and first_words(line.text) and _joins(run, line, known):
+    for n, line in enumerate([*lines, None]):
+        if line and line.is_step and _joins(run, line, known):
             run.append(line)
             continue
-        if block := _block(text, run):
+        around = [*lines[max(n - len(run) - 1, 0) : n - len(run)], *([line] if line else [])]
+        torn = bool(run and run[0].item) and any(x.item == run[0].item for x in around)
+        if block := _block(text, run, torn):
             blocks.append(block)
         known = known.union(*(x.numbers for x in run))
-        run = [line] if line and line.is_step and first_words(line.text) else []
+        run = [line] if line and line.is_step else []
         if line and not run:
             known |= line.numbers
     return blocks
@@ -77,6 +105,10 @@ def _joins(run: list[Line], line: Line, known: frozenset[str]) -> bool:
     """Whether a line needs none of a run's lines; `known`: numbers from before the run."""
     if not run:
         return True
+    if line.item != run[0].item or _DERIVES.match(line.text):
+        return False
+    if len(run) == 1 and _DERIVES.match(run[0].text):
+        return False
     if POINTERS.search(line.text) or OPENERS.match(line.text) or _REFERS.search(line.text):
         return False
     if find_undefined(line.text) & {s for x in run for s in SYMBOL.findall(x.text)}:
@@ -86,16 +118,19 @@ def _joins(run: list[Line], line: Line, known: frozenset[str]) -> bool:
     return not line.numbers & (earlier | brought_in)
 
 
-def _block(text: str, run: list[Line]) -> Block | None:
-    """The lines as a block; its flaw tells where topics do not tell them apart."""
+def _block(text: str, run: list[Line], torn: bool) -> Block | None:
+    """The lines as a block; its flaw tells where topics do not tell them apart, or where they are a
+    part of a list (`torn`)."""
     if len(run) < 2:
         return None
+    fault = PART if torn else None
     topics = make_topics([line.text for line in run])
     steps = tuple(Step(Label(t), x.text) for t, x in zip(topics, run, strict=True))
     spans = tuple((x.start, x.start + len(x.text)) for x in run)
     gap = max((text[a:b] for (_, a), (b, _) in pairwise(spans)), key=len)
-    return Block(Kind.worked, text[: spans[0][0]], steps, gap, text[spans[-1][1] :], spans)
+    return Block(Kind.worked, text[: spans[0][0]], steps, gap, text[spans[-1][1] :], spans, fault)
 
 
 def _lines(text: str) -> list[Line]:
-    return [Line(m.start(), m[0].rstrip()) for m in re.finditer(r"[^\n]+", text)]
+    lines = (Line(x.start, unshield(x.text).rstrip()) for x in split_lines(text))
+    return [line for line in lines if line.text.strip()]

@@ -11,7 +11,11 @@ BASKETS = (
     "Ann Lee, Bert Moor and Cleo Dane each carry a basket. Ann Lee has 3 apples, Bert Moor has 5 "
     "pears and Cleo Dane has 7 plums. Who has more than 6 pieces?"
 )
-STEPS = ("3 pieces, too few.", "5 pieces, too few. Not the one.", "7 pieces, which is enough.")
+STEPS = (
+    "3 pieces, which is too few for what is asked.",
+    "5 pieces, too few for it. Not the one that we want.",
+    "7 pieces, which is enough for what is asked.",
+)
 NAMES = ("Ann Lee", "Bert Moor", "Cleo Dane")
 END = "Only one of them has more than 6. name: Cleo Dane"
 
@@ -54,17 +58,22 @@ def test_never_forks_chains() -> None:
         (f"Checks:\n{write('- **{n}**: {b}')}\n\n{END}", tuple(f"- **{n}**" for n in NAMES)),
         (f"{write('- **{n}:** {b}')}\n\n{END}", tuple(f"- **{n}:**" for n in NAMES)),
         (
-            "1. Ann Lee: too few.\n2. Bert Moor: too few.\n3. Cleo Dane: enough.\n" + END,
+            f"1. Ann Lee: {STEPS[0]}\n2. Bert Moor: {STEPS[1]}\n3. Cleo Dane: {STEPS[2]}\n{END}",
             ("1. Ann Lee", "2. Bert Moor", "3. Cleo Dane"),
         ),
         (
-            "Option A: the first.\n  - it holds 3.\nOption B: the second.\n  - it holds 5.\nDone.",
+            "Option A: the first of the two.\n  - it holds 3 pieces.\nOption B: the second of the "
+            "two.\n  - it holds 5 pieces.\nDone.",
             ("Option A", "Option B"),
         ),
-        ("Case 1: odd.\nIt fails.\nCase 2: even.\nIt holds.\nSo one.", ("Case 1", "Case 2")),
-        ("(a) 3 apples.\n(b) 5 pears.\n(c) 7 plums.\nSo (c).", ("(a)", "(b)", "(c)")),
-        (f"Person 1: Ann Lee\n- holds 3.\n\nPerson 2: Bert Moor\n- holds 5.\n\n{END}",
-         ("Person 1", "Person 2")),
+        ("Case 1: the number is odd.\nIt fails by far.\nCase 2: the number is even.\nIt holds "
+         "well.\nSo one.",
+         ("Case 1", "Case 2")),
+        ("(a) 3 apples are too few.\n(b) 5 pears are still too few.\n(c) 7 plums are enough for "
+         "it.\nSo (c).",
+         ("(a)", "(b)", "(c)")),
+        (f"Person 1: Ann Lee\n- holds 3 of the apples.\n\nPerson 2: Bert Moor\n- holds 5 of the "
+         f"pears.\n\n{END}", ("Person 1", "Person 2")),
     ],
 )  # fmt: skip
 def test_finds_steps_by_their_lines(text: str, topics: tuple[str, ...]) -> None:
@@ -118,13 +127,15 @@ def test_flattened_text_is_the_source(gap: str, form: str) -> None:
 
 
 def test_a_name_that_the_prompt_spells_otherwise_is_still_a_step() -> None:
-    text = f"Ann Lee: few.\nBert More: few.\nCleo Dane: enough.\nAnn Lee's son: none.\n{END}"
+    last = "none at all, since he does not carry a basket."
+    text = f"{write('{n}: {b}').replace('Moor', 'More')}\nAnn Lee's son: {last}\n{END}"
     prompt = BASKETS.replace("Who", "Ann Lee's son has none. Who")
     assert len(fork_of(rewrite(text, prompt)).topics) == 4
 
 
 def test_uneven_blank_lines_are_evened_out() -> None:
-    text = f"Ann Lee: 3, few.\nBert Moor: 5, few.\n\nCleo Dane: 7, enough.\n{END}"
+    ann, bert, cleo = write("{n}: {b}").split("\n")
+    text = f"{ann}\n{bert}\n\n{cleo}\n{END}"
     result = rewrite(text, BASKETS)
     assert fork_of(result).separator in ("\n", "\n\n")
     assert plain_text(result.trace).split() == text.split()
@@ -179,7 +190,10 @@ def test_equal_results_are_no_dependence() -> None:
 
 def test_words_of_the_prompt_point_at_nothing() -> None:
     prompt = "Ann Lee: previous rent 300\nBert Moor: previous rent 500\nWho paid more?"
-    text = "Ann Lee: the previous rent is 300.\nBert Moor: the previous rent is 500.\nBert Moor."
+    text = (
+        "Ann Lee: the previous rent is 300 for a month.\n"
+        "Bert Moor: the previous rent is 500 for a month.\nBert Moor."
+    )
     assert len(fork_of(rewrite(text, prompt)).topics) == 2
 
 
@@ -202,20 +216,22 @@ def sentence(thing: str) -> str:
          ("Harbour:", "Market:")),
         (f"- the harbour {sentence('boats')}\n- a market {sentence('cheese')}\n\nGo.",
          ("- the harbour", "- a market")),
-        ("一、港口\n这里有很多船，风景很好。\n二、市场\n这里有奶酪和面包。\n\n综上，值得去。",
-         ("一、", "二、")),
-        ("（一）港口：有很多船。\n（二）市场：有奶酪和面包。\n总之，值得去。",
+        ("一、港口\n这里有很多船，风景很好。\n二、市场\n这里有奶酪和面包，价格便宜。\n\n综上，值得去。",
+         ("一、港口", "二、市场")),
+        ("（一）港口：这里有很多船，风景很好。\n（二）市场：这里有奶酪和面包，价格便宜。\n总之，值得去。",
          ("（一）港口", "（二）市场")),
         ("首先，港口有很多船。\n其次，市场有奶酪。\n最后，山上有一座塔。\n\n综上，值得去。",
          ("首先", "其次", "最后")),
-        ("**港口**：有很多船。\n**市场**：有奶酪。\n总之，值得去。", ("**港口**", "**市场**")),
+        ("**港口**：这里有很多船，风景很好。\n**市场**：这里有奶酪和面包，价格便宜。\n总之，值得去。",
+         ("**港口**", "**市场**")),
         (f"First approach: by boat, which {sentence('view')}.\nSecond approach: by rail, which "
          f"{sentence('speed')}.\n\nSo by boat.", ("First approach", "Second approach")),
         (f"Document 1: it {sentence('boats')}.\nDocument 2: it {sentence('cheese')}.\n\nDone.",
          ("Document 1", "Document 2")),
         (f"1. **Harbour**\n\n   It {sentence('boats')}.\n\n2. **Market**\n\n   It "
-         f"{sentence('cheese')}.\n\nGo.", ("1.", "2.")),
-        ("(g) A dull one.\n(h) A wet one.\n(i) A cold one.\n(j) A hot one.\nSo (j).",
+         f"{sentence('cheese')}.\n\nGo.", ("1. **Harbour**", "2. **Market**")),
+        ("(g) A dull one to see.\n(h) A wet one to see.\n(i) A cold one to see.\n(j) A hot one to "
+         "see.\nSo (j).",
          ("(g)", "(h)", "(i)", "(j)")),
     ],
 )  # fmt: skip
@@ -231,7 +247,10 @@ def test_several_blocks() -> None:
     second = f"1. By boat it {sentence('view')}.\n2. By rail it {sentence('speed')}."
     text = f"First who.\n\n{first}\n\nNow how to get there.\n\n{second}\n\nThat is all."
     result = rewrite(text, "Ann or Bert, by boat or by rail?")
-    assert [f.topics for f in result.trace.forks()] == [("Ann", "Bert"), ("1.", "2.")]
+    assert [f.topics for f in result.trace.forks()] == [
+        ("Ann", "Bert"),
+        ("1. By boat", "2. By rail"),
+    ]
     assert plain_text(result.trace) == text
 
 

@@ -1,42 +1,61 @@
-"""Lines of a trace, and where the last step of a block ends: at a mark, or by the form of the steps
-before it. Knows no labels."""
+"""Where the last step of a block ends: at a mark, or by the form of the steps before it, with the
+list, formula, code or table that it leads to; what concludes the trace is no part of it."""
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 from itertools import pairwise
 
 from pdata.rules.blocks.labels import is_heading
+from pdata.rules.blocks.lines import Line, belongs, is_item, is_outside
+from pdata.rules.blocks.masks import shield
 
 # what opens the paragraph after the last step
 _CONCLUDES = re.compile(
-    r"[*_#\s]*(?:in (?:summary|conclusion|short|total)|to (?:sum up|conclude|summari[sz]e)|overall|"
-    r"altogether|therefore|thus|hence|so\b|finally|综上|总之|总的来说|总体|综合|因此|所以|最终|结论|"
-    r"通过(?:以上|上述)|基于(?:以上|上述)|根据(?:以上|上述)|从(?:以上|上述))",
+    r"[*_#\s]*(?:in (?:summary|conclusion|short|total|the end|all)\b|"
+    r"to (?:sum up|conclude|summari[sz]e)|"
+    r"overall|altogether|therefore|thus|hence|consequently|as a result|ultimately|so\b|finally|"
+    r"remember|by (?:following|doing|using|taking|implementing|understanding|incorporating)\b|"
+    r"(?:all )?(?:of )?(?:these|with these) |understanding these|i hope|let me know|feel free|"
+    r"please note|note that|the (?:final |correct )?answer\b|now,? |combining|adding|"
+    r"综上|总之|总的来说|总体|综合|因此|所以|故|最终|结论|希望|以上|这些|需要注意|请注意|无论|当然|"
+    r"通过(?:以上|上述|这些)|基于(?:以上|上述)|根据(?:以上|上述)|从(?:以上|上述)|由此|答案|答[:：])",
     re.IGNORECASE,
 )
 # a title of what is drawn from all steps
 _SUMS_UP = re.compile(
     r"[-*_#\s\d.、]*(?:综合(?:分析|结论|建议|评估|评价|报告|实施|发展|对比|考量|优化|策略|总结|应用|方案)|"
-    r"总结|结论|整合|最终|总体|横向对比|协同|(?:conclusion|summary|overall|comparison|synthesis|"
-    r"recommendation|final)\w*\b)",
+    r"总结|结论|整合|最终(?!的)|总体|横向对比|协同|(?:conclusion|summary|overall|comparison|synthesis|"
+    r"recommendation|final(?!ly))\w*\b)",
     re.IGNORECASE,
 )
-CONTINUES = re.compile(r"[ \t]+\S|[-*•+][ \t]")
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of the trace; `start` is where its text begins, after a mark."""
-
-    start: int
-    end: int
-    text: str
-    marked: bool
-
-    @property
-    def blank(self) -> bool:
-        return not self.text.strip()
+# the first words of a step that sums up the others, or follows from them
+_SUMMARY = re.compile(
+    r"[*_#\s]*(?:in (?:summary|conclusion|short|total)\b|to (?:sum up|conclude|summari[sz]e)|"
+    r"overall|altogether\b|综上|总之|总的来说|总体(?!的)|综合(?!的)|结论|"
+    r"通过(?:以上|上述)|基于(?:以上|上述)|根据(?:以上|上述)|从(?:以上|上述))",
+    re.IGNORECASE,
+)
+_FOLLOWS = re.compile(
+    r"[*_#\s]*(?:(?:therefore|thus|hence|so|finally|consequently)\b|因此|所以|由此|最终(?!的))",
+    re.IGNORECASE,
+)
+# a sentence that says what the answer is
+_ANSWERS = re.compile(
+    r"\b(?:so|therefore|thus|hence|consequently)\b.*\b(?:answer|option|choice|correct)\b|"
+    r"\b(?:the|our|my|final|correct|best|right) (?:final |correct |right |best )?"
+    r"(?:answer|choice|option)\b.*\b(?:is|would be|must be|becomes)\b|\\boxed|"
+    r"^\W*(?:final |correct )?answer\b|^\W*####|"
+    r"正确答案|答案(?:应?[是为选]|[:：])|故(?:选|本题)|(?:所以|因此|应该?)选(?!项)|"
+    r"选项?\s*[A-H]\s*(?:是?正确|符合)",
+    re.IGNORECASE,
+)
+_SENTENCE = re.compile(r"(?<=[.!?])[ \t]+(?=\S)|(?<=[。！？])(?=[^\s\n”』」）)])|\n+")
+# the text so far asks for more: it leads to a list, or breaks off before a formula
+_OPEN = re.compile(
+    r"(?:[:：,，]|\b(?:including|such as|by|is|are|as|and|or|the|of|that|to))[*_ \t]*$"
+)
+_STOPPED = re.compile(r"[.!?;。！？；:：][*_\"”)’ \t]*$")
+_GOES_ON = re.compile(r"[ \t]*(?:[a-z,;.，。；]|其中|即|则)")
 
 
 def last_end(lines: list[Line], run: list[int], closed: bool) -> int:
@@ -51,21 +70,34 @@ def last_end(lines: list[Line], run: list[int], closed: bool) -> int:
     counts = [_count_paragraphs(lines[a + 1 : b]) for a, b in pairwise(run)]
     if max(counts) > 1:
         often = Counter(counts).most_common()
-        return _paragraphs_end(lines, run[-1], min(n for n, k in often if k == often[0][1]))
-    between = [[line.text for line in lines[a + 1 : b] if not line.blank] for a, b in pairwise(run)]
-    listed = any(CONTINUES.match(text) for texts in between for text in texts)
-    plain = [sum(not CONTINUES.match(text) for text in texts) for texts in between]
+        last = _last_of_paragraphs(lines, run[-1], min(n for n, k in often if k == often[0][1]))
+    else:
+        last = _last_of_lines(lines, run)
+    return lines[_take_belongings(lines, run[-1], last)].end
+
+
+def _last_of_lines(lines: list[Line], run: list[int]) -> int:
+    """The last line of a step of one paragraph, where the others have one too."""
+    between = [[line for line in lines[a + 1 : b] if not line.blank] for a, b in pairwise(run)]
+    label = lines[run[-1]]
+    listed = any(belongs(line, label) for group in between for line in group)
+    plain = [sum(not belongs(line, label) for line in group) for group in between]
     # without blank lines between the steps, the last one has as many lines as the others
     apart = all(lines[b - 1].blank for b in run[1:])
-    left = len(rest) if apart and min(plain) else min(plain) if len(set(plain)) == 1 else 0
-    end = lines[run[-1]].end
-    for line in rest:
-        continues = CONTINUES.match(line.text)
-        if line.blank or (continues and not listed) or (not continues and not left):
+    left = len(lines) if apart and min(plain) else min(plain) if len(set(plain)) == 1 else 0
+    last = run[-1]
+    for i in range(last + 1, len(lines)):
+        goes_on = belongs(lines[i], label)
+        if (
+            lines[i].blank
+            or is_outside(lines[i], label)
+            or (goes_on and not listed)
+            or (not goes_on and not left)
+        ):
             break
-        left -= not continues
-        end = line.end
-    return end
+        left -= not goes_on
+        last = i
+    return last
 
 
 def _count_paragraphs(rest: list[Line]) -> int:
@@ -73,20 +105,70 @@ def _count_paragraphs(rest: list[Line]) -> int:
     return 1 + sum(a.blank and not b.blank for a, b in pairwise(rest))
 
 
-def _paragraphs_end(lines: list[Line], last: int, paragraphs: int) -> int:
-    """Where a step of so many paragraphs ends at the latest; a conclusion is not part of it."""
-    end, blank = lines[last].end, False
-    for line in lines[last + 1 :]:
+def _last_of_paragraphs(lines: list[Line], label: int, paragraphs: int) -> int:
+    """The last line of a step of at most so many paragraphs; a conclusion is not part of it."""
+    last, gap = label, False
+    for i in range(label + 1, len(lines)):
+        line = lines[i]
         if line.blank:
-            blank = True
+            gap = True
             continue
-        paragraphs -= blank
-        if not paragraphs or is_heading(line.text) or (blank and _CONCLUDES.match(line.text)):
+        paragraphs -= gap
+        if (
+            not paragraphs
+            or is_outside(line, lines[label])
+            or is_heading(line.text)
+            or (gap and _CONCLUDES.match(line.text))
+        ):
             break
-        end, blank = line.end, False
-    return end
+        last, gap = i, False
+    return last
+
+
+def _take_belongings(lines: list[Line], label: int, last: int) -> int:
+    """The last line with what it leads to: a list or a formula that the text asks for, the rest of
+    a sentence that a formula breaks, and what stands further in than the item's own line."""
+    while (i := _next_line(lines, last)) is not None:
+        line, before = lines[i], lines[last]
+        gap = i > last + 1
+        item = is_item(lines[label])
+        further = item and line.indent > lines[label].indent and line.indent > 1
+        if is_heading(line.text) or not (
+            further
+            or (is_item(line) and is_item(before) and gap is False and last > label
+                and belongs(line, lines[label]))
+            or (_OPEN.search(before.text) and (line.display or is_item(line) or not gap))
+            or (line.display and not _STOPPED.search(before.text))
+            or (before.display and _GOES_ON.match(line.text) and not _ANSWERS.search(line.text))
+        ):  # fmt: skip
+            break
+        last = i
+    return last
+
+
+def _next_line(lines: list[Line], i: int) -> int | None:
+    """The next line that says something."""
+    return next((j for j in range(i + 1, len(lines)) if not lines[j].blank), None)
 
 
 def sums_up(title: str, body: str) -> bool:
     """Whether a step is the conclusion of those before it, as its title or its first words say."""
-    return bool(_SUMS_UP.match(title) or _CONCLUDES.match(body.lstrip(" \t\n:：")))
+    return bool(_SUMS_UP.match(title) or _SUMMARY.match(body.lstrip(" \t\n:：")))
+
+
+def follows(body: str) -> bool:
+    """Whether a step follows from those before it, as its first words say."""
+    return bool(_FOLLOWS.match(body.lstrip(" \t\n:：，,")))
+
+
+def answers(text: str) -> bool:
+    """Whether a text says what the answer is."""
+    return bool(_ANSWERS.search(text))
+
+
+def answer_start(text: str, label: int) -> int:
+    """Where the sentence begins in a step that says what the answer is, `len(text)` where there is
+    none; `label` is where the step's own words begin."""
+    starts = [label, *(m.end() for m in _SENTENCE.finditer(shield(text), label)), len(text)]
+    sentences = ((a, b) for a, b in pairwise(starts) if answers(text[a:b]))
+    return next(sentences, (len(text), 0))[0]

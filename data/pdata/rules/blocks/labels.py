@@ -7,51 +7,29 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pdata.rules.prompt import COMMON, Prompt
+from pdata.rules.blocks.counted import find_count
+from pdata.rules.blocks.masks import unshield
+from pdata.rules.blocks.titles import (
+    MAX_WORDS,
+    close_bold,
+    closes,
+    count_words,
+    is_part,
+    is_phase,
+    is_title,
+)
+from pdata.rules.prompt import Prompt
 
-MAX_WORDS = 8
-# titles of a conclusion, not of a step
-CLOSINGS = frozenset(
-    "answer answers name conclusion result results total summary note notes question reason "
-    "reasoning output solution therefore".split()
-)
-# a title that names a phase of one line of thought, which the next phase builds on
-_PHASE = re.compile(
-    r"\b(?:set(?:ting)?[ -]?up|understand|given|solv|calculat|comput|verif|check|plan|deriv|"
-    r"simplif|substitut|approach$|method$|proof|step|first|then|next|prepar|implement)|"
-    r"求解|计算|验证|步骤|推导|代入|准备",
-    re.IGNORECASE,
-)
 _BULLET = r"(?:[-*•+][ \t]+)?"
 _BOLD = r"(?:\*\*)?"
-# the end of a label, which is not part of it
-_STOP = r"(?=\s*[:：]|[.)](?:\s|$)|\s[-–—]\s(?!\s*[\d$]))"
-_CN = "一二三四五六七八九十"
-_COUNTED = re.compile(rf"{_BULLET}{_BOLD}([A-Z]\w+(?: \w+){{0,4}}) (\d+|[A-Z]|[IVX]+){_STOP}")
-_NUMBERED = re.compile(
-    rf"[ \t]*{_BULLET}{_BOLD}(?:"
-    rf"(?P<a>\d{{1,3}}|[A-Z])(?:[.)](?=\s)|[、．])|(?P<b>[A-Za-z])\)(?=\s)|"
-    rf"\((?P<c>\w|\d\d)\)(?=\s)|(?P<d>[{_CN}]{{1,3}})、|[（(](?P<e>[{_CN}]{{1,3}}|\d)[）)])"
-)
-_COUNTED_CN = re.compile(
-    rf"{_BULLET}{_BOLD}(?:"
-    rf"(步骤|情况|方案|案例|部分|问题|文档|选项|维度|方面|场景|阶段)[ \t]*(\d+|[{_CN}]{{1,3}})|"
-    rf"第(\d+|[{_CN}]{{1,3}})(部分|步|个|种|点|方面|项|类|位|篇))(?=[:：，,、])"
-)
-_ORDINALS = "First Second Third Fourth Fifth Sixth Seventh Eighth Ninth Tenth".split()
-_ORDINAL = re.compile(
-    rf"{_BULLET}{_BOLD}({'|'.join(_ORDINALS)}) (?:(\w+(?: \w+)?)(?=\s*[:：])|(approach|option|case|"
-    r"way|method|reason|point|possibility|scenario|aspect|factor|candidate|item|question|document)\b)"
-)
-_ORDINAL_CN = re.compile(
-    rf"{_BULLET}{_BOLD}(?:第([{_CN}])[，,、：:]|(首先|其次|再次|再者|最后)[，,：:])"
-)
 _BULLETED = re.compile(r"[ \t]*([-*•+])[ \t]+(?=\S)")
 _HEADING = re.compile(r"(#{1,6})[ \t]+(?=\S)")
 _ALONE = re.compile(rf"{_BOLD}[^-*•+#\d\s][^\n]{{0,60}}[:：](?:\*\*)?[ \t]*$")
-_TITLE = re.compile(rf"{_BULLET}({_BOLD})([^\n:：]{{1,90}}?)(?:\*\*)?(?=\s*[:：])")
+# the colon of 10:30 ends no title
+_TITLE = re.compile(
+    rf"{_BULLET}({_BOLD})((?:[^\n:：]|(?<=\d):(?=\d)){{1,90}}?)(?:\*\*)?(?=\s*[:：])(?!:\d)"
+)
 _BOLD_LEAD = re.compile(r"(?:[-*•+][ \t]+)?\*\*([^*\n]{1,90})\*\*")
-_NUMBER_TITLE = re.compile(rf"\s*{_BOLD}[^\n:：.]{{1,90}}?(?:\*\*)?(?=\s*[:：])")
 _NAME = re.compile(
     rf"{_BULLET}((?:[A-Z]|No\b)[\w'’.-]*(?: (?:[A-Z0-9][\w'’-]*|of|de|van|von|the))*)"
 )
@@ -73,7 +51,7 @@ class Kind(StrEnum):
 
 
 # a list of one style at a time, which `frame` tells
-STYLED = (Kind.counted, Kind.heading, Kind.bulleted)
+STYLED = (Kind.counted, Kind.heading, Kind.bulleted, Kind.headed)
 UNLABELLED = (Kind.bulleted, Kind.worked)  # whose topics are just their first words
 
 
@@ -82,118 +60,78 @@ class Label:
     """The topic that a line starts with.
 
     subject: the part of it that the prompt knows; frame: what is left around the subject, or how
-    it is counted; numbers: which one it may be, where it is counted (I is 1 or 9).
+    it is counted; numbers: which one it may be, where it is counted (I is 1 or 9); bare: whether
+    it is a number that names nothing; more: what its topic takes from the text after it.
     """
 
     text: str
     subject: str = ""
     frame: tuple[str, str] = ("", "")
     numbers: tuple[int, ...] = ()
+    bare: bool = False
+    more: str = ""
+
+    @property
+    def topic(self) -> str:
+        return self.text + self.more
 
 
 def find_labels(line: str, prompt: Prompt) -> dict[Kind, list[Label]]:
-    """The labels that `line` may start with, by kind; for titles, one by subject."""
+    """The labels that `line`, shielded, may start with, by kind; for titles, one by subject."""
     labels: dict[Kind, list[Label]] = {}
-    if counted := _counted(line, prompt):
-        labels[Kind.counted] = [counted]
-    heading, text = _HEADING.match(line), line.rstrip()
-    if heading and not _closes(text[heading.end() :]):
+    if counted := find_count(line):
+        text = unshield(counted.text)
+        subject = "" if counted.bare else _subject(text, prompt)
+        known = counted.bare and bool(prompt.mentions(text.strip()))
+        label = Label(text, subject, counted.frame, counted.numbers, counted.bare and not known)
+        labels[Kind.counted] = [label]
+    heading, text = _HEADING.match(line), unshield(line.rstrip())
+    if heading and not closes(text[heading.end() :]) and not is_part(text[heading.end() :]):
         subject = _subject(text[heading.end() :], prompt)
-        if subject or not _PHASE.search(text):
+        if subject or not is_phase(text):
             labels[Kind.heading] = [Label(text, subject, (heading[1], ""))]
-    if _ALONE.match(line) and _is_short(line) and not _closes(line.rstrip(":：* \t")):
-        labels[Kind.headed] = [Label(line.rstrip(), _subject(line.rstrip(":：* \t"), prompt))]
+    if _ALONE.match(line) and is_title(line):
+        labels[Kind.headed] = [Label(text, _subject(text.rstrip(":：* \t"), prompt), _look(line))]
     if bullet := _BULLETED.match(line):
         labels[Kind.bulleted] = [Label(bullet[0], frame=(bullet[1], str(len(bullet[0]))))]
     title = _TITLE.match(line)
-    if title and 0 < count_words(title[2]) <= MAX_WORDS and not _closes(title[2]):
-        whole = _close_bold(line, title[0].rstrip())
-        labels[Kind.titled] = _split_title(title[2].split(), whole, prompt)
+    if title and 0 < count_words(title[2]) <= MAX_WORDS and not closes(title[2]):
+        whole = unshield(close_bold(line, title[0].rstrip()))
+        labels[Kind.titled] = _split_title(unshield(title[2]).split(), whole, prompt)
     if name := _name(line, prompt):
         labels[Kind.named] = [name]
     bold = _BOLD_LEAD.match(line)
-    if bold and count_words(bold[1]) <= MAX_WORDS and not _closes(bold[1].rstrip(":： ")):
-        labels[Kind.bold] = [Label(bold[0], _subject(bold[1], prompt))]
+    if bold and count_words(bold[1]) <= MAX_WORDS and _heads(bold[1]):
+        labels[Kind.bold] = [Label(unshield(bold[0]), _subject(unshield(bold[1]), prompt))]
     return labels
+
+
+def _heads(title: str) -> bool:
+    """Whether a title in bold type heads a step."""
+    return not closes(title.rstrip(":： ")) and not is_part(title)
+
+
+def _look(line: str) -> tuple[str, str]:
+    """What sets titles apart from others: bold type, and how far they stand in."""
+    return ("**" if "**" in line else "", str(len(line) - len(line.lstrip())))
 
 
 def is_heading(line: str, level: int = 6) -> bool:
     """Whether `line` is a heading of Markdown with at most `level` marks."""
+    return 0 < heading_level(line) <= level
+
+
+def heading_level(line: str) -> int:
+    """How many marks of Markdown a heading has, 0 where `line` is none."""
     match = _HEADING.match(line)
-    return match is not None and len(match[1]) <= level
-
-
-def _counted(line: str, prompt: Prompt) -> Label | None:
-    """What counts a line: Case 3, 2., (b), 一、, Second approach, 其次."""
-    match = _COUNTED.match(line)
-    if match and match[1].split()[0].lower() not in COMMON:
-        subject = _subject(match[0], prompt)
-        return Label(match[0], subject, (match[1], ""), _numbers(match[2]))
-    if match := _ORDINAL.match(line):
-        number = _ORDINALS.index(match[1]) + 1
-        return Label(
-            match[0], _subject(match[0], prompt), (match[2] or match[3], "ordinal"), (number,)
-        )
-    if match := _COUNTED_CN.match(line):
-        kind, value = match[1] or match[4], match[2] or match[3]
-        return Label(match[0], _subject(match[0], prompt), (kind, ""), _numbers(value))
-    if match := _ORDINAL_CN.match(line):
-        words = ("首先", "其次", "再次", "再者", "最后")
-        places = _numbers(match[1]) if match[1] else (words.index(match[2]) + 1,)
-        frame = ("第" if match[1] else "首", "")
-        return Label(match[0].rstrip("，,、：:"), frame=frame, numbers=places)
-    if not (match := _NUMBERED.match(line)):
-        return None
-    title = _NUMBER_TITLE.match(line, match.end())
-    text = title and line[: title.end()]
-    text = _close_bold(line, text) if text and _is_short(text) else match[0]
-    style, value = next((k, v) for k, v in match.groupdict().items() if v)
-    sort = "digit" if value.isdigit() else "upper" if value.isupper() else "lower"
-    indent = len(line) - len(line.lstrip())
-    return Label(text, frame=(style + sort, str(indent)), numbers=_numbers(value))
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    """Every reading: of digits, a numeral of Rome or China, or a letter."""
-    if text.isdigit():
-        return (int(text),)
-    if text[0] in _CN:
-        tens, ten, units = text.rpartition("十")
-        unit = _CN.index(units) + 1 if units else 0
-        return ((_CN.index(tens) + 1 if tens else 1) * 10 + unit if ten else unit,)
-    letter = (ord(text[0].lower()) - ord("a") + 1,) if len(text) == 1 else ()
-    if not re.fullmatch("[IVX]+", text):
-        return letter
-    values = [{"I": 1, "V": 5, "X": 10}[c] for c in text]
-    return (sum(-a if a < b else a for a, b in zip(values, [*values[1:], 0], strict=True)), *letter)
-
-
-def _is_short(title: str) -> bool:
-    """Short enough for a topic; a word of Chinese is about two characters."""
-    return count_words(title) + len(re.findall(r"[一-鿿]", title)) / 2 <= 2 * MAX_WORDS
+    return len(match[1]) if match else 0
 
 
 def title_of(line: str, prompt: Prompt) -> Label:
     """The title of a marked line: what precedes the colon, or the whole line."""
     match = _TITLE.match(line)
-    text = _close_bold(line, match[0].rstrip()) if match else line.rstrip()
+    text = unshield(close_bold(line, match[0].rstrip()) if match else line.rstrip())
     return Label(text, _subject(text, prompt))
-
-
-def count_words(text: str) -> int:
-    return len(re.findall(r"\w[\w'’.-]*", text))
-
-
-def _closes(title: str) -> bool:
-    """Whether a title announces the conclusion."""
-    words = re.findall(r"\w+", title.lower())
-    return not words or words[-1] in CLOSINGS
-
-
-def _close_bold(line: str, text: str) -> str:
-    """`text`, the start of `line`, up to the end of the bold type that it opens."""
-    end = re.match(r"\s*[:：]?\*\*", line[len(text) :]) if text.count("**") % 2 else None
-    return text + end[0] if end else text
 
 
 def _split_title(words: list[str], text: str, prompt: Prompt) -> list[Label]:
@@ -230,6 +168,7 @@ def _name(line: str, prompt: Prompt) -> Label | None:
     match = _NAME.match(line)
     if not match:
         return None
+    line = unshield(line)
     name = _TAIL.sub("", match[1])
     while name and not prompt.knows(name):
         shorter, _, last = name.rpartition(" ")

@@ -1,0 +1,171 @@
+"""Why a run of steps is no block by its form: like lines are left out, or people talk in turn."""
+
+import re
+from collections import Counter
+
+from pdata.rules.blocks.block_end import sums_up
+from pdata.rules.blocks.labels import STYLED, Kind, Label, heading_level
+from pdata.rules.blocks.lines import Line, belongs
+from pdata.rules.blocks.runs import ORDINALS, body_of, gaps, is_bare
+from pdata.rules.blocks.titles import closes
+from pdata.rules.prompt import Prompt
+
+PART = "part of a list"
+_OPENS = re.compile(
+    r"[#\s*\d.]*(?:introduction|overview|background|abstract|引言|简介|概述|前言)", re.IGNORECASE
+)
+_ENDS = re.compile(
+    r"[#\s*\d.]*(?:conclusion|summary|final|closing|references|sources|notes?|tips|"
+    r"additional|faq|结语|总结|结论|参考|注意)",
+    re.IGNORECASE,
+)
+_FINAL = re.compile(r"[-*_#\s\d.、()]*(?:final|finally|最终)", re.IGNORECASE)
+_ASKS_FOR_TALK = re.compile(
+    r"\b(?:dialogues?|dialogs?|conversations?|interviews?|scripts?|screenplays?|skits?|debates?|"
+    r"chats?|talks? between|discussions? between|role[- ]?play|scenes?)\b|"
+    r"对话|剧本|台词|采访|访谈|小品|相声|聊天|脚本",
+    re.IGNORECASE,
+)
+_SPEAKS = re.compile(
+    r"\b(?:I|you|we|your|my|our|us|me)\b|[!?！？]|你|我|您|咱|[\"“]", re.IGNORECASE
+)
+_OPTION = re.compile(r"\W*(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer|选项)[ \t]*)?\(?([A-Z])\W*")
+# a last step that puts the others together
+_DRAWS = re.compile(
+    r"\b(?:calculat\w*|comput\w*|find\w*|determin\w*|get\w*|add\w*)\b.*\b(?:total|sum|overall|final|"
+    r"answer|result|solution)\b|\b(?:combin\w+|total|grand total|sum up|put(?:ting)? .*together)\b|"
+    r"(?:计算|得出|得到|求出?).*(?:总|结果|答案|和$)|汇总|合计|相加|求和|得出结论",
+    re.IGNORECASE,
+)
+# of up to three words, and something after it
+_SHORT_TITLE = re.compile(r"[ \t]*(?:[-*•+][ \t]+)?(\w[\w'’-]*(?: [\w'’-]+){0,2}):[ \t]+\S")
+# a title that says that its step comes after another
+_IN_TURN = re.compile(
+    r"\W*\w{1,3}\W+(?:next|then|now|finally|afterwards)\b|\W*\d+\W*(?:然后|接着|接下来|随后|最后)",
+    re.I,
+)
+_NAMED = (Kind.titled, Kind.named, Kind.bold, Kind.headed)
+
+
+def find_fault(
+    lines: list[Line], labels: dict[int, Label], run: list[int], kind: Kind, prompt: Prompt
+) -> str | None:
+    """What speaks against the steps of `run`, None where nothing does."""
+    if kind is Kind.marked:
+        return None
+    if _is_torn(lines, labels, run, kind) or _skips_letters([labels[i].text for i in run], prompt):
+        return PART
+    last = labels[run[-1]]
+    if kind is Kind.counted and any(_IN_TURN.match(labels[i].text) for i in run[1:]):
+        return "dependent steps"
+    if kind in (Kind.counted, Kind.heading, Kind.bold) and _DRAWS.search(last.text):
+        return "dependent steps"
+    if last.frame[0] == "ordinal" and _asks(lines, run):
+        return "dependent steps"
+    speakers = kind in _NAMED or (kind is Kind.counted and last.text[:1].isalpha())
+    if speakers and _is_talk(lines, labels, run, prompt):
+        return "dialogue"
+    if kind is Kind.named and not _is_pattern(lines, labels, run):
+        return "no steps"
+    return None
+
+
+def _is_torn(lines: list[Line], labels: dict[int, Label], run: list[int], kind: Kind) -> bool:
+    """Whether a like line stands next to the steps, but is none of them; one that sums them up may,
+    unless it is the last step of one line of thought."""
+    if kind is Kind.heading:
+        return _is_torn_heading(lines, run, len(labels[run[0]].frame[0]))
+    order = sorted(labels)
+    first, last = order.index(run[0]), order.index(run[-1])
+    before = order[first - 1] if first else None
+    if before is not None and is_bare(lines[before], labels[before]):
+        before = None  # it heads the steps
+    after = order[last + 1] if last + 1 < len(order) else None
+    if kind is Kind.counted:
+        counts = _is_digit(labels[run[0]]) or labels[run[0]].frame[0] in ORDINALS
+        torn = counts and min(labels[run[0]].numbers) > 1
+        torn |= before is not None and 1 in gaps(labels[before], labels[run[0]])
+        steps = gaps(labels[run[-1]], labels[after]) if after is not None else set()
+        left_out = 1 in steps or (labels[run[0]].frame[0] in ORDINALS and any(steps))
+    elif kind is Kind.titled and _goes_on_titled(lines, run):
+        return True
+    elif kind in STYLED or kind is Kind.titled:
+        torn = before is not None and _are_neighbours(lines, before, run[0])
+        left_out = after is not None and _are_neighbours(lines, run[-1], after)
+    else:
+        return False
+    if torn or not left_out or after is None:
+        return torn
+    title = labels[after].text
+    return not sums_up(title, body_of(lines[after:], title)) or bool(_FINAL.match(title))
+
+
+def _goes_on_titled(lines: list[Line], run: list[int]) -> bool:
+    """Whether the line before or after steps with short titles has such a title as well, though the
+    prompt does not know it."""
+    if not all(_SHORT_TITLE.match(lines[i].text) for i in run):
+        return False
+    before = next((i for i in reversed(range(run[0])) if not lines[i].blank), None)
+    after = next((i for i in range(run[-1] + 1, len(lines)) if not lines[i].blank), None)
+    titles = (_SHORT_TITLE.match(lines[i].text) for i in (before, after) if i is not None)
+    return any(title and not closes(title[1]) for title in titles)
+
+
+def _is_torn_heading(lines: list[Line], run: list[int], level: int) -> bool:
+    """Whether a heading of the same level, that neither opens nor closes the page, stands next to
+    the steps."""
+    levels = [(i, heading_level(x.text)) for i, x in enumerate(lines) if heading_level(x.text)]
+    before = next(((i, n) for i, n in reversed(levels) if i < run[0] and n <= level), None)
+    after = next(((i, n) for i, n in levels if i > run[-1] and n <= level), None)
+    opened = before is None or before[1] < level or _OPENS.match(lines[before[0]].text)
+    if after is None or after[1] < level:
+        return not opened
+    text = lines[after[0]].text
+    return not opened or not (_ENDS.match(text) or closes(text))
+
+
+def _is_digit(label: Label) -> bool:
+    return label.frame[0].endswith("digit") or bool(re.search(r"\d", label.text))
+
+
+def _are_neighbours(lines: list[Line], a: int, b: int) -> bool:
+    """Whether nothing stands between two lines but what belongs to the first by its form."""
+    return all(lines[i].blank or belongs(lines[i], lines[a]) for i in range(a + 1, b))
+
+
+def _skips_letters(labels: list[str], prompt: Prompt) -> bool:
+    """Whether options are told by letters, and some that the prompt lists are left out."""
+    options = [_OPTION.fullmatch(label) for label in labels]
+    letters = [option[1] for option in options if option]
+    if len(letters) < len(labels):
+        return False
+    left_out = {chr(n) for n in range(ord("A"), ord(max(letters)))} - {*letters}
+    listed = [x for x in left_out if re.search(rf"(?<!\w){x}[\"')）]*\s*[:：.)．、]", prompt.text)]
+    return len(listed) > (len(labels) > 2)  # one may have been spoken of before
+
+
+def _asks(lines: list[Line], run: list[int]) -> bool:
+    """Whether most steps ask themselves something, as one line of thought does."""
+    return sum("?" in lines[i].text or "？" in lines[i].text for i in run) > len(run) / 2
+
+
+def _is_talk(lines: list[Line], labels: dict[int, Label], run: list[int], prompt: Prompt) -> bool:
+    """Whether the steps are turns of people who talk to one another, each an answer to the last."""
+    if any(prompt.lists(labels[i].subject) for i in run):
+        return False
+    said = [body_of(lines[i:], labels[i].text) for i in run]
+    spoken = sum(bool(_SPEAKS.search(text)) for text in said)
+    if _ASKS_FOR_TALK.search(prompt.text) and 2 * spoken >= len(said):
+        return True
+    asked = any(re.search(r"[?？]", text) for text in said[:-1])
+    marked = any(lines[i].text.lstrip()[:1] in "-*•+" and lines[i].text.lstrip()[:2] != "**"
+                 for i in run)  # fmt: skip
+    counted = any(labels[i].numbers for i in run)
+    return asked and not (marked or counted) and spoken == len(said)
+
+
+def _is_pattern(lines: list[Line], labels: dict[int, Label], run: list[int]) -> bool:
+    """Whether most names go on with the same word, as sentences do that say the same of each."""
+    ends = [re.search(r"\w+|[^\w\s]", lines[i].text[len(labels[i].text) :]) for i in run]
+    often = Counter(end[0] for end in ends if end).most_common(1)
+    return bool(often) and often[0][1] >= max(2, 2 * len(run) / 3)

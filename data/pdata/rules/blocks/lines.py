@@ -1,0 +1,93 @@
+"""Lines of a trace: their marks, how far they stand in, and which of them may share a block."""
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+
+from pbranch.format.paper_dialect import CLOSE, STEP_PATTERN
+from pdata.rules.blocks.masks import is_display, split_lines
+
+_STEP_MARK = re.compile(STEP_PATTERN)
+_CLOSE_MARK = re.compile(rf"#*{CLOSE}%*[ \t]*")
+_ITEM = re.compile(r"[ \t]*(?:[-*•+·]|\(?(?:\d{1,3}|[A-Za-z])[.)]|[①-⑳])[ \t]")
+
+_BULLET = re.compile(r"[ \t]*[-*•+·][ \t]")
+
+_INLINE_FIRST = re.compile(r"(?:[:：][ \t]*|^)[(（][a1][)）]")
+_INLINE = re.compile(
+    r"(?:(?<=[:;,.] )|(?<=[：；，。])|(?<=\band )|(?<=\bor )|^)[(（]([a-h1-8])[)）](?=\s\S|[一-鿿])"
+)
+_SENTENCE_END = re.compile(r"[.!?]\s|[。！？]\S")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the trace, shielded; `start` is where its text begins, after a mark."""
+
+    start: int
+    end: int
+    text: str
+    marked: bool
+
+    @property
+    def blank(self) -> bool:
+        return not self.text.strip()
+
+    @property
+    def indent(self) -> int:
+        return len(self.text) - len(self.text.lstrip())
+
+    @property
+    def display(self) -> bool:
+        """Whether it is a formula, code, a table or HTML."""
+        return is_display(self.text)
+
+
+def split(text: str) -> tuple[list[list[Line]], tuple[int, int] | None]:
+    """Lines up to the close mark, and where that mark stands. What is thought and what is said are
+    lists of their own, as no block goes from one to the other."""
+    sections: list[list[Line]] = [[]]
+    for line in split_lines(text):
+        if line.is_thought_tag:
+            sections.append([])
+            continue
+        if close := _CLOSE_MARK.match(line.text):
+            return sections, (line.start, line.start + close.end())
+        mark = _STEP_MARK.match(line.text)
+        cuts = [mark.end() if mark else 0, *_inline_items(line.text), len(line.text)]
+        for n, (at, end) in enumerate(pairwise(cuts)):
+            text = line.text[at:end]
+            marked = mark is not None and not n
+            sections[-1].append(Line(line.start + at, line.start + end, text, marked))
+    return sections, None
+
+
+def _inline_items(text: str) -> list[int]:
+    """Where the items of a list begin that stands in one sentence, as in "there are: (a) one; (b)
+    another"; none unless they are counted from the start, and nothing is said after the last."""
+    if "(" not in text and "（" not in text:
+        return []
+    items = list(_INLINE.finditer(text)) if _INLINE_FIRST.search(text) else []
+    values = "".join(item[1] for item in items)
+    if len(items) < 2 or not ("abcdefgh".startswith(values) or "12345678".startswith(values)):
+        return []
+    after = text[items[-1].end() :].rstrip()
+    return [] if _SENTENCE_END.search(after) else [item.start() for item in items if item.start()]
+
+
+def belongs(line: Line, label: Line) -> bool:
+    """Whether `line` is part of the step that begins with `label` by its form: it stands further
+    in, or is an item of a list and not further out."""
+    if line.blank or line.indent < label.indent:
+        return False
+    return line.indent > label.indent or bool(_BULLET.match(line.text))
+
+
+def is_outside(line: Line, label: Line) -> bool:
+    """Whether `line` stands further out than the step that begins with `label`."""
+    return not line.blank and line.indent < label.indent and not line.display
+
+
+def is_item(line: Line) -> bool:
+    """Whether `line` is an item of a list."""
+    return bool(_ITEM.match(line.text))

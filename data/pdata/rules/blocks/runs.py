@@ -1,0 +1,92 @@
+"""Which lines with labels are the steps of one block: what stands between two of them, and what
+heads or sums up the others."""
+
+import re
+
+from pdata.rules.blocks.block_end import follows, sums_up
+from pdata.rules.blocks.labels import Kind, Label, is_heading
+from pdata.rules.blocks.lines import Line, belongs, is_outside
+
+ORDINALS = ("ordinal", "首")  # frames of words that count: Firstly, 首先
+
+
+def find_runs(lines: list[Line], labels: dict[int, Label], kind: Kind) -> list[list[int]]:
+    """Consecutive step lines, with nothing between them but what belongs to a step."""
+    runs: list[list[int]] = []
+    for i in sorted(labels):
+        last = runs[-1][-1] if runs else None
+        if last is None or not (kind is Kind.marked or _joined(lines, labels, last, i, kind)):
+            runs.append([i])
+        elif kind is Kind.counted and not any(gaps(labels[last], labels[i])):
+            runs.append([i])  # counted from the start again
+        else:
+            runs[-1].append(i)
+    trimmed = (_trim(lines, labels, run, kind) for run in runs if len(run) > 1)
+    return [run for run in trimmed if len(run) > 1]
+
+
+def is_bare(line: Line, label: Label) -> bool:
+    """Whether a line says nothing but its label."""
+    return not line.text[len(label.text) :].strip(" :：*")
+
+
+def gaps(a: Label, b: Label) -> set[int]:
+    """By how much b may be counted further than a; 0 where it is not."""
+    return {max(y - x, 0) for x in a.numbers for y in b.numbers}
+
+
+def _joined(lines: list[Line], labels: dict[int, Label], a: int, b: int, kind: Kind) -> bool:
+    """Whether the lines between two steps all belong to the first of them.
+
+    List items do, and what stands between two headings or between two numbers that follow one
+    another. Else plain lines do up to a blank one, and under a title of the prompt's words only
+    where a blank one follows: nobody could tell where the last step ends.
+    """
+    if any(is_outside(line, lines[a]) for line in lines[a + 1 : b]):
+        return False
+    level = len(labels[a].frame[0]) if kind is Kind.heading else 6
+    if any(is_heading(line.text, level) for line in lines[a + 1 : b]):
+        return False
+    steps = gaps(labels[a], labels[b]) if kind is Kind.counted else set()
+    # what comes last may come after any number, but from "first" to "finally" a story is told
+    ordinal = labels[a].frame[0] in ORDINALS and max(labels[a].numbers) > 1
+    counted_on = 1 in steps or (ordinal and any(steps))
+    if kind in (Kind.heading, Kind.headed) or counted_on:
+        return True
+    plain_too = kind in (Kind.counted, Kind.bold) or (kind is Kind.titled and lines[b - 1].blank)
+    return not any(
+        not lines[i].blank
+        and (lines[i - 1].blank or not plain_too)
+        and not belongs(lines[i], lines[a])
+        for i in range(a + 1, b)
+    )
+
+
+def _trim(lines: list[Line], labels: dict[int, Label], run: list[int], kind: Kind) -> list[int]:
+    """Without a heading before, and a conclusion after: it says so, or begins with an earlier
+    name."""
+    texts = [labels[i].text for i in run]
+    while kind is Kind.named and len(run) > 2 and texts[-1] in texts[:-1]:
+        run, texts = run[:-1], texts[:-1]
+    while len(run) > 1 and _concludes(lines[run[-1] :], labels[run[-1]], kind):
+        run, texts = run[:-1], texts[:-1]
+    heads = (
+        len(run) > 2
+        and is_bare(lines[run[0]], labels[run[0]])
+        and all(line.blank for line in lines[run[0] + 1 : run[1]])
+    )
+    return run[1:] if heads else run
+
+
+def _concludes(rest: list[Line], label: Label, kind: Kind) -> bool:
+    """Whether the step at the start of `rest` says that it is drawn from those before it; under a
+    title of its own, "finally" just ends a list."""
+    body = body_of(rest, label.text)
+    titled = re.search(r"\w{2}", label.text) and kind is not Kind.named and label.frame[0] != "首"
+    return sums_up(label.text, body) or (not titled and follows(body))
+
+
+def body_of(rest: list[Line], label: str) -> str:
+    """The first words of the step at the start of `rest`, after its label."""
+    body = rest[0].text[len(label) :].strip(" :：*，,")
+    return body or next((x.text for x in rest[1:] if not x.blank), "")

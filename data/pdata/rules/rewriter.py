@@ -22,22 +22,23 @@ _TOKEN = re.compile(r"[一-鿿]|\w+|(?:([^\w\s])\1*)")
 @dataclass(frozen=True, slots=True)
 class Rewrite:
     """A trace, forked or as it was (`reason` says why). blocks: those that fork the trunk, or else
-    the one that does not hold; None where only the trace tells."""
+    the one that does not hold; None where only the trace tells. found_by: of each fork, in the
+    order of `Trace.all_forks`, how its steps were recognised."""
 
     trace: Trace
     reason: str = ""
     detail: str = ""
     blocks: tuple[Block, ...] | None = None
+    found_by: tuple[str, ...] = ()
 
 
 def rewrite(text: str, prompt: str) -> Rewrite:
     """The trace of a linear text, forked wherever it has a block of independent steps."""
     finder = _BlockFinder(Prompt(prompt))
     trace = make_trace(*finder.find_parts(text, 0))
-    if finder.blocks:
-        return Rewrite(trace, blocks=tuple(finder.blocks))
-    if next(trace.forks(), None) is not None:
-        return Rewrite(trace, blocks=())
+    found_by = tuple(finder.kinds[id(fork)].value for fork in trace.all_forks())
+    if found_by:
+        return Rewrite(trace, blocks=tuple(finder.blocks), found_by=found_by)
     reason, detail, block = finder.refusals[0] if finder.refusals else ("no steps", "", None)
     return Rewrite(make_trace(text), reason, detail, (block,) if block else ())
 
@@ -48,6 +49,7 @@ class _BlockFinder:
 
     prompt: Prompt
     blocks: list[Block] = field(default_factory=list)  # of the trunk
+    kinds: dict[int, Kind] = field(default_factory=dict)  # by identity of the fork
     refusals: list[tuple[str, str, Block | None]] = field(default_factory=list)
     faulty: set[tuple[Kind, str]] = field(default_factory=set)  # first lines of steps of no block
 
@@ -89,7 +91,9 @@ class _BlockFinder:
         branches = tuple(
             self.make_branch(step.label.topic, step.text, depth) for step in block.steps
         )
-        return Fork(topics, branches, block.separator)
+        fork = Fork(topics, branches, block.separator)
+        self.kinds[id(fork)] = block.kind
+        return fork
 
     def make_branch(self, topic: str, text: str, depth: int) -> Trace:
         """A step, whose body may hold blocks of its own."""

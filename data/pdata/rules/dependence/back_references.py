@@ -48,6 +48,7 @@ OPENERS = re.compile(
     r"[\s:：.)*+•–—-]*(then|next(?! to)|(?:\w+ ){1,3}then|now|also|however|but|otherwise|instead|"
     r"finally|afterwards|after (?:that|this|\w+ing)|therefore|thus|so|hence|consequently|"
     r"accordingly|as a (?:result|consequence)|lastly|since(?! then)|combin(?:e|ing)|"
+    r"(?:adding|subtracting|substituting|simplifying|plugging|equating|solving|rearranging)|"
     r"the (?:final|next|resulting|remaining) \w+|because of (?:that|this)|once|having|this|these|"
     r"those|now that|with (?:this|that|it|them)|from (?:here|there|this|that|it)|"
     r"given (?:this|that)|using (?:this|that|it|the)|that|such)\b|"

@@ -61,6 +61,8 @@ def check_pointer(context: BlockContext, step: StepFacts) -> str | None:
         pointer = find_pointer(step.body, context.known)
         if not pointer and context.kind in _PLAIN:
             pointer = _opener(step.body, context.steps[0].body)
+        elif not pointer and context.kind is Kind.named:
+            pointer = _opener(step.step.text, context.steps[0].step.text)
     return f"says {pointer[0].strip(EDGES).lower()!r}" if pointer else None
 
 

@@ -22,7 +22,7 @@ _STEPS = re.compile(
     r"\b(?:instructions|directions|recipe|tutorial)\b[^.\n]{0,60}[:：]?\W*$|"
     r"\b(?:the|this|a|an|basic|general|complete|typical|\w+ing) (?:\w+ )?"
     r"(?:process|procedure|workflow|algorithm|pipeline)\b[^.\n]{0,60}[:：]\W*$|"
-    r"(?:步骤|流程|过程|做法|教程|制作方法|操作方法|阶段|程序)[^。\n]{0,8}[:：]?\W*$",
+    r"(?:步骤|流程|过程|工作原理|做法|教程|制作方法|操作方法|阶段|程序)[^。\n]{0,8}[:：]?\W*$",
     re.IGNORECASE,
 )
 # what announces things that stand side by side
@@ -31,8 +31,8 @@ _TIPS = re.compile(
     r"guidelines|practices|points|things|recommendations|techniques|approaches|features|types|"
     r"advantages|activities|possibilities|aspects|questions|measures|causes|effects|some steps|"
     rf"(?:steps|actions) {_CAN_TAKE})\b|"
-    r"建议|方法|方式|策略|技巧|措施|最佳实践|因素|例子|原因|优点|特点|方面|可能性|"
-    r"途径|要点",
+    r"(?:一些|几[种个]|以下|下列|多种|各种|这些|[两三四五六七八九十\d][种个条点项大])[^。\n]{0,16}"
+    r"(?:方法|方式|策略|技巧|措施|途径)|建议|最佳实践|因素|例子|原因|优点|特点|方面|可能性|要点",
     re.IGNORECASE,
 )
 # prompts for a procedure
@@ -45,7 +45,14 @@ _HOW_TO = re.compile(
     r"draw|solve|convert|connect|deploy|run|use|write|implement|add|change|remove|clean|format|"
     r"generate|"
     r"perform|tie|plant|calculate))\b|"
+    r"\b(?:routine|workout)\b|\bhow (?:does|do|did) [^?\n]{1,60} works?\b|"
     r"步骤|流程|教程|食谱|菜谱|怎么做|如何制作|如何安装|如何创建|如何设置",
+    re.IGNORECASE,
+)
+_ASKS_STEPS = re.compile(
+    r"\b(?:what are|list|give|describe|outline|explain|write|provide|create)\b[^.?!\n]{0,20}"
+    r"\b(?:steps|recipe|procedure|"
+    r"step[- ]by[- ]step (?:guide|instructions?|process|procedure|plan))\b",
     re.IGNORECASE,
 )
 _PROMPT_END = 600  # characters, in which a prompt says what it asks for
@@ -65,14 +72,15 @@ _HANDLES = frozenset(
 )
 # verbs of procedures and of advice alike
 _WORKS = frozenset(
-    """access add adjust allow analyse analyze apply arrange ask assign begin build change
-    check choose clean clear clone collect compare configure connect consider convert count
-    create decide define deploy derive determine develop draw end enjoy enter establish
-    estimate examine expand express find finish gather generate get give identify implement
-    integrate join label let list locate look make measure note obtain perform plan position
-    prepare process provide pull put raise read receive record research review scan search set
-    setup share show sign start stop store take tap test train translate try update use verify
-    visit wait wash write""".split()
+    """accept access add adjust allow analyse analyze apply arrange ask assign begin breathe
+    build change check choose clean clear clone collect compare configure connect consider
+    convert count create decide define deploy derive determine develop draw end enjoy enter
+    establish estimate examine exhale expand express find finish gather generate get give
+    grant hold identify implement inhale integrate join label let lie list locate look make
+    measure note notify obtain pass perform plan position prepare process prompt provide pull
+    put raise read receive record request research respond review scan search set setup share
+    show sign sit stand start stop store stretch take tap test train translate try update use
+    verify visit wait wash write""".split()
 )
 _HANDLES_CN = re.compile(
     r"(?:首先|然后|接着|最后|先|再|接下来)?[，,]?(?:将|把|打开|点击|安装|下载|运行|"
@@ -82,7 +90,8 @@ _HANDLES_CN = re.compile(
 # what may stand before the verb: "In a bowl, mix", "It then splits"
 _BEFORE_VERB = re.compile(
     r"(?:in|into|on|to|with|using|from) (?:a|an|the|your)\b[^,.\n]{0,50}, ?(?:[a-z]+ly )?|"
-    r"(?:it|we|you|the (?:function|code|program|loop|method|script|algorithm)) "
+    r"(?:it|we|you|(?:the )?(?:function|code|program|loop|method|script|algorithm|user|website|"
+    r"server|client|browser|system|app)) "
     r"(?:then |also |first |finally |now |next )?",
     re.IGNORECASE,
 )
@@ -123,8 +132,14 @@ def is_procedure(block: Block, prompt: Prompt, own_items: bool) -> bool:
     announced = _announced(block.lead)
     if announced is not None:
         return announced
+    if _ASKS_STEPS.search(prompt.text[-_PROMPT_END:]):
+        return True
     how_to = _HOW_TO.search(prompt.text[-_PROMPT_END:]) is not None
-    return handles > n / 2 or (works >= 2 / 3 * n and (how_to or verbs[-1] in _HANDLES))
+    return (
+        handles > n / 2
+        or works >= (n / 2 if how_to else n)
+        or (works >= 2 / 3 * n and verbs[-1] in _HANDLES)
+    )
 
 
 def _announced(lead: str) -> bool | None:

@@ -35,11 +35,14 @@ _NARRATES = re.compile(
     r".*(?:可得|得到|得|为|是|有)[:：]\s*$",
     re.IGNORECASE,
 )
-# of these, one is enough
+# of these, one is enough: no list has it between its titles
 _GOES_ON = re.compile(
-    r"\W*(?:so|thus|hence|therefore|then|next|now|wait|okay|ok|hmm|first|let's|let us|substituting|"
-    r"where|simplifying|as a result|finally)\b|"
-    r"\W*(?:因此|所以|然后|接着|接下来|最后|故|于是|代入|其中|根据(?:题意|已知|条件|上述|以上))",
+    r"\W*(?:so|thus|hence|therefore|then|next|now|wait|okay|ok|hmm|first|let's|let us|let me|we|"
+    r"where|as a result|finally|substituting|simplifying|looking|breaking|solving|taking|dividing|"
+    r"multiplying|rearranging|considering|plugging|recall|note)\b|"
+    r".*\b(?:is|are|be|we (?:have|get|need)|becomes?|gives?|as follows|follow(?:s|ing)?)\W*$|"
+    r"\W*(?:因此|所以|然后|接着|接下来|最后|故|于是|代入|其中|根据(?:题意|已知|条件|上述|以上))|"
+    r".*(?:如下|可得|得到|可知)[:：]\W*$",
     re.IGNORECASE,
 )
 # the last item of a list of numbers that is worked out from the others

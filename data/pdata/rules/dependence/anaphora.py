@@ -52,13 +52,14 @@ _THEIR_NUMBER = re.compile(
     rf"{'|'.join(_WORD_NUMBERS)})\s+(?P<noun>[a-z]{{3,}})"
 )
 _DONE = re.compile(
-    r"\b(?:the|your)\s+(?:newly[ -])?([a-z]{3,}(?:ed|en|ied)|new|resulting|leftover)\s+([a-z]{3,})"
+    r"\b(?:the|your)\s+(?:newly[ -])?([a-z]{3,}(?:ed|en|ied)|resulting|leftover)\s+([a-z]{3,})"
 )
 _PRONOUN = re.compile(
     r"[\s*_]*(it(?!(?:'s| is| was| may be| can be) (?:not )?\w+ (?:to|that))|they|he|she|both|"
     r"either|them|its|their)\b",
     re.IGNORECASE,
 )
+_ABOUT = re.compile(r"[\s*_]*(?:(?:the|a|an|this) )?([A-Za-z][\w'’-]*)", re.IGNORECASE)
 _PRONOUN_CN = re.compile(
     r"[\s*_]*(这(?![个种位些名条款项张])|其(?!次|他|它|中|实|余)|它们?|他们?|她们?|前者|后者|上述)"
 )
@@ -68,7 +69,8 @@ def find_reference(body: str, counts: Collection[str], before: str, known: str) 
     """A reference to an earlier step by its number; `counts`: those of the earlier steps, `before`:
     their text, `known`: that of the prompt and the lead."""
     for match in _REFERENCE.finditer(body):
-        if next(g for g in match.groups() if g).lower() in counts:
+        number = next(g for g in match.groups() if g).lower()
+        if number in counts and f"tag{{{number}}}" not in known:
             if match[1] or _STEP.search(match[0]) or match[0].lower() not in known.lower():
                 return match[0]
     circled = (m for m in _CIRCLED.finditer(body) if m[1] not in known + body[: m.start(1)])
@@ -109,7 +111,8 @@ def find_their_number(
         own = re.search(rf"(?<![\w.]){match['n']}(?![\w.])", body[: match.start()])
         if own or number in given or number not in earlier:
             continue
-        if match["whose"] != "the" or re.search(rf"\b{stem(match['noun'])}", before):
+        noun = match["n"].isdigit() and re.search(rf"\b{stem(match['noun'])}", before)
+        if match["whose"] != "the" or noun:
             return match[0]
     return None
 
@@ -119,21 +122,22 @@ def find_done(body: str, known: Set[str], earlier: Set[str]) -> str | None:
     for match in _DONE.finditer(body):
         verb, noun = stem(match[1]), stem(match[2])
         before = {stem(w) for w in re.findall(r"[a-z]+", body[: match.start()].lower())}
-        if match[1] in ("new", "resulting", "leftover"):
-            if match[1] != "new" and not before - known:
+        if match[1] in ("resulting", "leftover"):
+            if not before - known:
                 return match[0]
-            continue
-        if verb in earlier and noun in earlier and verb not in before | known:
+        elif verb in earlier and noun in earlier and verb not in before | known:
             return match[0]
     return None
 
 
 def find_pronoun(body: str, others: Sequence[str], known: str) -> str | None:
     """A pronoun that a step opens with: it stands for what the step before was about, unless the
-    first step or most steps open with one, or, in Chinese, the prompt says it too."""
+    first step or most steps open with one, or the prompt has what the first step is about."""
     for pattern in (_PRONOUN, _PRONOUN_CN):
         if (match := pattern.match(body)) and not pattern.match(others[0]):
             often = sum(bool(pattern.match(other)) for other in others) > len(others) / 2
-            if not often and not (pattern is _PRONOUN_CN and match[1] in known):
+            about = _ABOUT.match(others[0])
+            topic = match[1] if pattern is _PRONOUN_CN else about[1].lower() if about else " "
+            if not often and topic not in known.lower():
                 return match[1].lower()
     return None

@@ -151,8 +151,20 @@ def label_names(step: Step) -> list[str]:
 def remove_names(body: str, names: Sequence[str]) -> str:
     """`body` without `names` where they stand as whole words."""
     for name in names:
-        body = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "", body)
+        at = body.find(name)
+        while at >= 0:
+            end = at + len(name)
+            before, after = body[at - 1 : at] if at else "", body[end : end + 1]
+            if _is_word(before) or _is_word(after):
+                at = body.find(name, at + 1)
+            else:
+                body = body[:at] + body[end:]
+                at = body.find(name, at)
     return body
+
+
+def _is_word(char: str) -> bool:
+    return char.isalnum() or char == "_"
 
 
 def find_mentions(body: str, earlier: Step) -> Iterator[str]:

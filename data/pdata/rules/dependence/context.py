@@ -170,7 +170,8 @@ class BlockContext:
             re.findall(r"^\W*\(?(\w{1,3}?)[).、）]", step.step.label.text.lower())
         )
         earlier.all_numbers |= set(step.numbers)
-        earlier.stems |= step.stems
+        if not self.survey:
+            earlier.stems |= step.stems
         earlier.equations |= {
             e
             for e in equations_of(step.formulas)

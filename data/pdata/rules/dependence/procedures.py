@@ -41,9 +41,10 @@ _HOW_TO = re.compile(
     r"\b(?:recipe|tutorial|step[- ]by[- ]step (?:guide|instructions?|process|procedure)|"
     r"(?:provide|give|write) (?:\w+ )?(?:instructions|directions|steps)|"
     r"instructions (?:for|to|on)|steps (?:to|for|of|in)|"
-    r"how (?:do|should|can|could|would|to|did) (?:(?:i|we|you|one) )?(?:make|cook|bake|brew|"
-    r"assemble|install|build|prepare|fix|repair|replace|sew|knit|fold|set ?up|configure|create|"
-    r"draw|solve|convert|connect|deploy|run|use|write|implement|add|change|remove|clean|format|"
+    r"(?:way(?: to)?|how (?:do|should|can|could|would|to|did)(?: (?:i|we|you|one))?) "
+    r"(?:make|cook|bake|brew|assemble|install|build|prepare|fix|repair|replace|sew|knit|fold|"
+    r"set ?up|configure|create|draw|solve|convert|connect|deploy|run|use|write|implement|add|"
+    r"change|remove|clean|format|"
     r"generate|"
     r"perform|tie|plant|calculate))\b|"
     r"\b(?:routine|workout)\b|\bhow (?:does|do|did) [^?\n]{1,60} works?\b|"
@@ -64,7 +65,7 @@ _HANDLES = frozenset(
     double-click download drag drain evaluate execute export extract factor fasten fill flip
     fold format fry garnish glue grate grease grill heat import initialise initialize insert
     install isolate iterate knead launch lift load log loop lower marinate mash melt mix
-    multiply navigate open paste peel place plug pour preheat press print push reboot
+    multiply navigate open paste peel place plug pour preheat press print proceed push reboot
     refrigerate remove rename repeat replace restart return reverse rewrite right-click rinse
     roast roll rotate round run saute sauté save scrape screw select serve shake sift simmer
     simplify slice soak solve sort split spread sprinkle squeeze stir strain strip submit
@@ -76,12 +77,12 @@ _WORKS = frozenset(
     """accept access add adjust allow analyse analyze apply arrange ask assign begin breathe
     build change check choose clean clear clone collect compare configure connect consider
     convert count create decide define deploy derive determine develop draw end enjoy enter
-    establish estimate examine exhale expand express find finish gather generate get give
-    grant hold identify implement inhale integrate join label let lie list locate look make
-    measure note notify obtain pass perform plan position prepare process prompt provide pull
-    put raise read receive record request research respond review scan search set setup share
-    show sign sit stand start stop store stretch take tap test train translate try update use
-    verify visit wait wash write""".split()
+    establish estimate examine exhale expand express find finish fit gather generate get give
+    grant hang hold identify implement inhale integrate join label let lie list locate look
+    make measure note notify obtain pass perform plan position prepare process prompt provide
+    pull put raise read receive record request research respond review scan search secure set
+    setup share show sign sit stand start stop store stretch take tap test train translate try
+    update use verify visit wait wash write""".split()
 )
 _HANDLES_CN = re.compile(
     r"(?:首先|然后|接着|最后|先|再|接下来)?[，,]?(?:将|把|打开|点击|安装|下载|运行|"
@@ -90,6 +91,7 @@ _HANDLES_CN = re.compile(
 )
 # what may stand before the verb: "In a bowl, mix", "It then splits"
 _BEFORE_VERB = re.compile(
+    r"[a-z]+ly,? |"
     r"(?:in|into|on|to|with|using|from) (?:a|an|the|your)\b[^,.\n]{0,50}, ?(?:[a-z]+ly )?|"
     r"(?:it|we|you|(?:the )?(?:function|code|program|loop|method|script|algorithm|user|website|"
     r"server|client|browser|system|app)) "

@@ -47,7 +47,8 @@ _SENTENCE_END = re.compile(r"[.;!?\n]")
 OPENERS = re.compile(
     r"[\s:：.)*+•–—-]*(then|next(?! to)|(?:\w+ ){1,3}then|now|also|however|but|otherwise|instead|"
     r"finally|afterwards|after (?:that|this|\w+ing)|therefore|thus|so|hence|consequently|"
-    r"accordingly|as a (?:result|consequence)|lastly|since(?! then)|combin(?:e|ing)|"
+    r"accordingly|as a (?:result|consequence)|lastly|if (?:\w+ ){1,4}still|since(?! then)|"
+    r"combin(?:e|ing)|"
     r"(?:adding|subtracting|substituting|simplifying|plugging|equating|solving|rearranging)|"
     r"the (?:final|next|resulting|remaining) \w+|because of (?:that|this)|once|having|this|these|"
     r"those|now that|with (?:this|that|it|them)|from (?:here|there|this|that|it)|"
@@ -55,7 +56,7 @@ OPENERS = re.compile(
     r"[\s:：.)*+•–—-]*(?!While|When|If|As|Since|Is|Are|Was|Ensure|Make)"
     r"[A-Z]\w+ (?:it|them|this|these|those|that(?=\s*[.,;]))\b|"
     r"[\s\d:：.、）)*+•–—-]*(?:【\w{1,4}】\s*)?(?:然后|接着|接下来|随后|之后|于是|因此|所以|由此|"
-    r"据此|既然|现在|综合以上|综上)",
+    r"据此|既然|现在|综合以上|综上|将[^，。\n]{1,30}代入(?:公式|上式|该式|上述))",
     re.IGNORECASE,
 )
 # of these, the ones that may stand under a title of a step's own; "This", there, is the title

@@ -51,6 +51,8 @@ _HOW_TO = re.compile(
     r"步骤|流程|教程|食谱|菜谱|怎么做|如何制作|如何安装|如何创建|如何设置",
     re.IGNORECASE,
 )
+_HOW_TO_ANY = re.compile(r"\bhow (?:do|should|can|could|would|to)(?: (?:i|we|you|one))? \w+", re.I)
+_ACTS = re.compile(r"[A-Z][a-z]+ (?:the|your|a|an|it|any|some|each)\b")  # "Dip the nib"
 _ASKS_STEPS = re.compile(
     r"\b(?:what are|list|give|describe|outline|explain|write|provide|create)\b[^.?!\n]{0,20}"
     r"\b(?:steps|recipe|procedure|"
@@ -137,6 +139,11 @@ def is_procedure(block: Block, prompt: Prompt, own_items: bool) -> bool:
         return announced
     if _ASKS_STEPS.search(prompt.text[-_PROMPT_END:]):
         return True
+    if _HOW_TO_ANY.search(prompt.text[-_PROMPT_END:]):
+        acts = (bool(_ACTS.match(strip_counter(text))) for text in texts)
+        done = sum(act or v in _HANDLES or v in _WORKS for act, v in zip(acts, verbs, strict=True))
+        if done >= 2 / 3 * n:
+            return True
     how_to = _HOW_TO.search(prompt.text[-_PROMPT_END:]) is not None
     return (
         handles > n / 2

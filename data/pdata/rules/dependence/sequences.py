@@ -49,6 +49,13 @@ _GOES_ON = re.compile(
 _TOTALS = re.compile(
     r"(?:the )?(?:grand )?(?:total|sum|overall|altogether|combined)\b|合计|总计|总共", re.I
 )
+# a title of what tells of the code or the answer before it
+_EXPLAINS = re.compile(
+    r"\W*(?:\d+\W+)?(?:explanation|how it works|output|(?:example |sample )?usage|"
+    r"(?:expected )?result|解释|说明|解析|代码说明|输出|运行结果)\W*$",
+    re.IGNORECASE,
+)
+_TITLED_KINDS = (Kind.headed, Kind.heading, Kind.bold)
 _COLON_KINDS = (Kind.headed, Kind.titled)
 _SPOKEN_KINDS = (Kind.titled, Kind.named, Kind.headed)
 
@@ -61,6 +68,9 @@ def find_sequence(block: Block, prompt: Prompt) -> str | None:
         return "its parts are those of a proof"
     if block.kind in _COLON_KINDS and _is_narration(block, own_items):
         return "its steps are a line of thought"
+    labels = [step.label.text for step in block.steps]
+    if block.kind in _TITLED_KINDS and any(map(_EXPLAINS.match, labels[1:])):
+        return "a step explains one before it"
     if block.kind in _SPOKEN_KINDS and _is_talk(block, prompt):
         return "its steps are a talk"
     if not own_items and _TOTALS.match(strip_counter(texts[-1])) and re.search(r"\d", texts[-1]):

@@ -135,6 +135,15 @@ DEPENDENT = {
                   "Gast: I saw a bear and three of its cubs.\n\nEnd."),
     "cn-talk": ("写一段对话。人物：小明、小红。", "小明：你昨天去看的那部电影，好看吗？\n"
                 "小红：我觉得很好看，你也应该去看。\n\n完。"),
+    "persons": ("Write a dialogue.", "Person 1: Have you fed the cat today?\n"
+                "Person 2: I have, but it wants more of the fish that you bought.\n\nEnd."),
+    "story": ("Tell a short story of Mia and Leo.", "Mia found a key below the stairs.\n"
+              "Leo ran to the chest, and it opened with a creak.\n\nThe end."),
+    "initially": ("How full is the tank?", list_of(
+        "Initially the tank holds all the water of the well.",
+        "A pump takes half of the water out of the tank.", form="- {s}")),
+    "explains": ("Write a query.", "### Query\n\nTake every row of the table of guests.\n\n"
+                 "### Explanation\n\nEvery row stands for a guest who has paid."),
     "narration": ("Solve it.", "The first equation tells us that:\n\n$x + y = 4$\n\n"
                   "Now we can write it as:\n\n$y = 4 - x$\n\nThis is it."),
     "total": ("What does it cost?", list_of(

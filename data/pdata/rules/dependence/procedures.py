@@ -36,6 +36,10 @@ _TIPS = re.compile(
     r"(?:方法|方式|策略|技巧|措施|途径)|建议|最佳实践|因素|例子|原因|优点|特点|方面|可能性|要点",
     re.IGNORECASE,
 )
+# a line that a list follows
+_LISTS = re.compile(
+    r"[:：]\W*$|\bhere(?:'s| is| are)\b|\bfollowing\b|\bsome\b|以下|如下", re.IGNORECASE
+)
 # prompts for a procedure
 _HOW_TO = re.compile(
     r"\b(?:recipe|tutorial|step[- ]by[- ]step (?:guide|instructions?|process|procedure)|"
@@ -157,6 +161,8 @@ def _announced(lead: str) -> bool | None:
     tips; what it says last holds."""
     line = lead.strip().rsplit("\n", 1)[-1][-200:]
     steps, tips = _last(_STEPS, line), _last(_TIPS, line)
+    if not _LISTS.search(line):
+        tips = -1  # it only speaks of them
     return None if steps == tips else steps > tips
 
 

@@ -57,7 +57,10 @@ _EXPLAINS = re.compile(
 )
 _TITLED_KINDS = (Kind.headed, Kind.heading, Kind.bold)
 _COLON_KINDS = (Kind.headed, Kind.titled)
-_SPOKEN_KINDS = (Kind.titled, Kind.named, Kind.headed)
+_SPOKEN_KINDS = (Kind.titled, Kind.named, Kind.headed, Kind.bold, Kind.counted)
+_STORY = re.compile(
+    r"\b(?:story|tale|fable|novel|scene|fan ?fiction)\b|故事|小说|寓言", re.IGNORECASE
+)
 
 
 def find_sequence(block: Block, prompt: Prompt) -> str | None:
@@ -73,6 +76,8 @@ def find_sequence(block: Block, prompt: Prompt) -> str | None:
         return "a step explains one before it"
     if block.kind in _SPOKEN_KINDS and _is_talk(block, prompt):
         return "its steps are a talk"
+    if block.kind is Kind.named and _STORY.search(prompt.text):
+        return "its steps tell a story"
     if not own_items and _TOTALS.match(strip_counter(texts[-1])) and re.search(r"\d", texts[-1]):
         return "its last step is a total"
     if state := find_state(texts, f"{prompt.text}\n{block.lead}"):
@@ -105,9 +110,10 @@ def _is_narration(block: Block, own_items: bool) -> bool:
 
 def _is_talk(block: Block, prompt: Prompt) -> bool:
     """Turns of speakers: the prompt asks for a talk, or who speaks asks and answers."""
-    if any(step.label.text.lstrip().startswith(("-", "*", "#")) for step in block.steps):
-        return False
+    if any(re.match(r"\s*(?:[-#]|\*\s|[(（]?\w{1,2}[)）.、])", s.label.text) for s in block.steps):
+        return False  # an item of a list
     bodies = [step.text[len(step.label.text) :] for step in block.steps]
     spoken = sum(bool(_SPEAKS.search(body)) for body in bodies) > len(bodies) / 2
     asks = any(re.search(r"[?？]", body) for body in bodies[:-1])
-    return spoken and (asks or _TALK.search(prompt.text) is not None)
+    asked_for = _TALK.search(prompt.text) is not None
+    return spoken and (asked_for or (asks and block.kind is not Kind.counted))

@@ -14,6 +14,13 @@ _ROUND = re.compile(
     r"第[\d一二三四五六七八九十]+(?:轮|次(?:循环|迭代|操作|移动|调用))",
     re.IGNORECASE,
 )
+# what the first of them starts from
+_BEGINS = re.compile(
+    r"[\s\d.)*(-]*(?:initially\b|at the (?:start|beginning)\b|"
+    r"initial (?:value|state|list|array|string|amount|position|balance|number|drop|step)\b|"
+    r"最初|初始)",
+    re.IGNORECASE,
+)
 _START = 40  # characters, in which a step names its round
 _THINGS = (
     "array|list|string|dict(?:ionary)?|stack|queue|set|number|value|total|balance|counter|text|"
@@ -51,6 +58,8 @@ def find_state(texts: Sequence[str], known: str) -> str | None:
     half = len(texts) / 2
     if sum(bool(_ROUND.search(text[:_START])) for text in texts) > half:
         return "its steps are rounds"
+    if _BEGINS.match(texts[0]):
+        return "its steps start from a first state"
     if sum(bool(_SWAPS.search(text)) for text in texts) > half:
         return "its steps are moves"
     if _shares([{m[1].lower() for m in _BECOMES.finditer(text)} for text in texts]):

@@ -51,7 +51,8 @@ _HOW_TO = re.compile(
     r"change|remove|clean|format|"
     r"generate|"
     r"perform|tie|plant|calculate))\b|"
-    r"\b(?:routine|workout)\b|\bhow (?:does|do|did) [^?\n]{1,60} works?\b|"
+    r"\b(?:routine|workout|directions|turn-by-turn)\b|"
+    r"\bhow (?:does|do|did) [^?\n]{1,60} works?\b|"
     r"步骤|流程|教程|食谱|菜谱|怎么做|如何制作|如何安装|如何创建|如何设置",
     re.IGNORECASE,
 )
@@ -82,13 +83,13 @@ _HANDLES = frozenset(
 _WORKS = frozenset(
     """accept access add adjust allow analyse analyze apply arrange ask assign begin breathe
     build change check choose clean clear clone collect compare configure connect consider
-    convert count create decide define deploy derive determine develop draw end enjoy enter
-    establish estimate examine exhale expand express find finish fit gather generate get give
-    grant hang hold identify implement inhale integrate join label let lie list locate look
-    make measure note notify obtain pass perform plan position prepare process prompt provide
-    pull put raise read receive record request research respond review scan search secure set
-    setup share show sign sit stand start stop store stretch take tap test train translate try
-    update use verify visit wait wash write""".split()
+    continue convert count create decide define deploy derive determine develop dip draw drive
+    end enjoy enter establish estimate examine exhale exit expand express find finish fit
+    follow gather generate get give grant hang head hold identify implement inhale integrate
+    join label let lie list locate look make measure merge note notify obtain pass perform
+    plan position prepare process prompt provide pull put raise read receive record request
+    research respond review scan search secure set setup share show sign sit stand start stop
+    store stretch take tap test train translate try update use verify visit wait wash write""".split()
 )
 _HANDLES_CN = re.compile(
     r"(?:首先|然后|接着|最后|先|再|接下来)?[，,]?(?:将|把|打开|点击|安装|下载|运行|"

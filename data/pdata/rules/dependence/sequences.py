@@ -55,6 +55,8 @@ _EXPLAINS = re.compile(
     r"(?:expected )?result|解释|说明|解析|代码说明|输出|运行结果)\W*$",
     re.IGNORECASE,
 )
+# a word that starts a sentence, which the prompt happens to have
+_NO_NAME = re.compile(r"(?:We|It|This|Then|Thus|So|Now|Hence|Therefore|Since)$")
 _TITLED_KINDS = (Kind.headed, Kind.heading, Kind.bold)
 _COLON_KINDS = (Kind.headed, Kind.titled)
 _SPOKEN_KINDS = (Kind.titled, Kind.named, Kind.headed, Kind.bold, Kind.counted)
@@ -72,6 +74,8 @@ def find_sequence(block: Block, prompt: Prompt) -> str | None:
     if block.kind in _COLON_KINDS and _is_narration(block, own_items):
         return "its steps are a line of thought"
     labels = [step.label.text for step in block.steps]
+    if block.kind is Kind.named and any(map(_NO_NAME.match, labels)):
+        return "its steps are a line of thought"
     if block.kind in _TITLED_KINDS and any(map(_EXPLAINS.match, labels[1:])):
         return "a step explains one before it"
     if block.kind in _SPOKEN_KINDS and _is_talk(block, prompt):

@@ -56,7 +56,9 @@ _HOW_TO = re.compile(
     r"步骤|流程|教程|食谱|菜谱|怎么做|如何制作|如何安装|如何创建|如何设置",
     re.IGNORECASE,
 )
-_HOW_TO_ANY = re.compile(r"\bhow (?:do|should|can|could|would|to)(?: (?:i|we|you|one))? \w+", re.I)
+_HOW_TO_ANY = re.compile(
+    r"\bhow (?:do|should|can|could|would|to)(?: (?:i|we|you|one))? \w+", re.IGNORECASE
+)
 _ACTS = re.compile(r"[A-Z][a-z]+ (?:the|your|a|an|it|any|some|each)\b")  # "Dip the nib"
 _ASKS_STEPS = re.compile(
     r"\b(?:what are|list|give|describe|outline|explain|write|provide|create)\b[^.?!\n]{0,20}"
@@ -89,7 +91,8 @@ _WORKS = frozenset(
     join label let lie list locate look make measure merge note notify obtain pass perform
     plan position prepare process prompt provide pull put raise read receive record request
     research respond review scan search secure set setup share show sign sit stand start stop
-    store stretch take tap test train translate try update use verify visit wait wash write""".split()
+    store stretch take tap test train translate try update use verify visit wait
+    wash write""".split()
 )
 _HANDLES_CN = re.compile(
     r"(?:首先|然后|接着|最后|先|再|接下来)?[，,]?(?:将|把|打开|点击|安装|下载|运行|"

@@ -11,7 +11,7 @@ COMMON = frozenset(
     "so some such take that the their then there therefore these they this those thus to two we "
     "what when where which while who with you".split()
 )
-_HEADS = re.compile(r"\s*[:：=]")  # what follows the name of an item
+_HEADS = re.compile(r"['\"’]?\s*[:：=]|\)\s")  # what follows the name of an item
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,16 @@ class Prompt:
     @cached_property
     def words(self) -> frozenset[str]:
         """Its words in lower case."""
-        return frozenset(re.findall(r"\w+", self.text.lower()))
+        return frozenset(re.findall(r"\w+", self.lower))
+
+    @cached_property
+    def lower(self) -> str:
+        """Its text in lower case."""
+        return self.text.lower()
+
+    def says(self, phrase: str) -> bool:
+        """Whether `phrase` stands there as whole words, in any case."""
+        return re.search(rf"(?<!\w){re.escape(phrase.lower())}(?!\w)", self.lower) is not None
 
     def mentions(self, name: str) -> list[tuple[int, int]]:
         """Where `name` stands as whole words: start and end."""
@@ -43,7 +52,7 @@ class Prompt:
         return self._known[name]
 
     def lists(self, name: str) -> bool:
-        """Whether `name` heads an item: "A: 3 + 4", "- Ann = 5"."""
+        """Whether `name` heads an item: "A: 3 + 4", "- Ann = 5", "(A) four"."""
         return any(_HEADS.match(self.text, end) for _, end in self.mentions(name))
 
     def _is_name(self, name: str) -> bool:

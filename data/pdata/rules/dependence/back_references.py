@@ -12,11 +12,12 @@ from pdata.rules.prompt import Prompt
 # phrases that point at what was said in another step
 POINTERS = re.compile(
     r"\b(previous(?:ly)?|preceding|so far|up to here|up to now|until now|as above|from above|"
-    r"the above|similarly|likewise|as before|before (?:it|that|this)|the one before|"
-    r"the last (?:step|result|one)|earlier|same (?:way|reasoning|argument|method) as|"
-    r"carr(?:y|ied) (?:on|over)|(?:result|value|answer|number|total|sum) (?:of|from) (?:step|the "
-    r"(?:first|second|last)))\b|at this point|we just|just (?:saw|found|got|said)|"
-    r"running (?:total|probability|sum)|by then|what remains|"
+    r"(?<!all of )(?<!none of )(?<!any of )the above|similarly|likewise|as before|"
+    r"before (?:it|that|this)|the one before|the last (?:step|result|one)|earlier|"
+    r"same (?:way|reasoning|argument|method) as|carr(?:y|ied) (?:on|over)|"
+    r"(?:result|value|answer|number|total|sum) (?:of|from) (?:step|the (?:first|second|last)))\b|"
+    r"at this point|we just|just (?:saw|found|got|said)|running (?:total|probability|sum)|by then|"
+    r"intermediate (?:result|value|string|list)|what remains|"
     r"同上|同理|上一步|如上|刚才|刚刚|前面(?:说|得到|算)|上面(?:说|得到|算)",
     re.IGNORECASE,
 )
@@ -26,45 +27,119 @@ _TAKES_UP = re.compile(
     r"(?:this|that|these|those|the (?:result|total|sum|difference|product|answer)))\b",
     re.IGNORECASE,
 )
+_LIKEWISE = ("similarly", "likewise", "so far", "until now", "up to now", "同理")
+_ADJECTIVES = ("previous", "preceding", "earlier", "the above")
 EDGES = " \t\n:：.()*+•–—-"  # around a label or a phrase, no part of it
 _START = 40  # characters of a step
 # prompts for one thing after the other
 _IN_TURN = re.compile(
     r"\b(?:the (?:one|day|step) before|one (?:job|thing|step|task) at a time|walk me through|"
-    r"how (?:do|should|can|would|could) (?:i|we|you|one) (?:make|cook|bake|brew|assemble|install|"
-    r"build|prepare|fix|repair|replace|sew|knit|fold)|in turn|repeatedly|successively|"
+    r"in turn|follow(?:ing)? (?:these|the) instructions|repeatedly|successively|"
     r"one after (?:another|the other)|in (?:this|that|the following|the given) order|end up with|"
     r"at the end of (?:every|each) \w+|before passing)\b|\bin order[:,]|依次|然后.*然后|"
     r"第1[天年次].*第2[天年次]",
     re.IGNORECASE,
 )
 _THEN = re.compile(r"(?:,|\band|\.) then\b|\. Then\b")
+_CONDITION = re.compile(r"\b(?:if|when(?:ever)?|suppose|assum(?:e|ing)|let|since)\b", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"[.;!?\n]")
 # a step that opens with one of these follows on the step before it
 OPENERS = re.compile(
-    r"[\s:：.)*+•–—-]*(then|next|now|also|finally|afterwards|after (?:that|this)|therefore|thus|so|"
-    r"hence|consequently|lastly|because of (?:that|this)|once|having|this|these|those|now that|"
-    r"with (?:this|that|it|them)|from (?:here|there|this|that|it)|given (?:this|that)|"
-    r"using (?:this|that|it|the)|that|such)\b|"
-    r"[\s:：.)*+•–—-]*[A-Z]\w+ (?:it|them|this|that|these|those)\b|"
-    r"[\s\d:：.、）)*+•–—-]*(?:然后|接着|随后|之后|于是|因此|所以|由此|据此|既然)",
+    r"[\s:：.)*+•–—-]*(then|next(?! to)|(?:\w+ ){1,3}then|now|also|however|but|otherwise|instead|"
+    r"finally|afterwards|after (?:that|this|\w+ing)|therefore|thus|so|hence|consequently|"
+    r"accordingly|as a (?:result|consequence)|lastly|if (?:\w+ ){1,4}still|since(?! then)|"
+    r"combin(?:e|ing)|"
+    r"(?:adding|subtracting|substituting|simplifying|plugging|equating|solving|rearranging)|"
+    r"the (?:final|next|resulting|remaining) \w+|because of (?:that|this)|once|having|this|these|"
+    r"those|now that|with (?:this|that|it|them)|from (?:here|there|this|that|it)|"
+    r"given (?:this|that)|using (?:this|that|it|the)|that|such)\b|"
+    r"[\s:：.)*+•–—-]*(?!While|When|If|As|Since|Is|Are|Was|Ensure|Make)"
+    r"[A-Z]\w+ (?:it|them|this|these|those|that(?=\s*[.,;]))\b|"
+    r"[\s\d:：.、）)*+•–—-]*(?:【\w{1,4}】\s*)?(?:然后|接着|接下来|随后|之后|于是|因此|所以|由此|"
+    r"据此|既然|现在|综合以上|综上|将[^，。\n]{1,30}代入(?:公式|上式|该式|上述))",
+    re.IGNORECASE,
+)
+# of these, the ones that may stand under a title of a step's own; "This", there, is the title
+CONCLUDES = re.compile(
+    r"[\s:：.)*+•–—-]*(?:then|therefore|thus|hence|consequently|accordingly|once|having|now that|"
+    r"next|as a (?:result|consequence)|after (?:that|this)|combin(?:e|ing)|"
+    r"with (?:this|that|these|those)|using (?:this|that|the)|given (?:this|that)|"
+    r"based on (?:this|that|these|those|the|my|your))\b|"
+    r"[\s:：.、）)*+•–—-]*(?:因此|所以|于是|由此|据此|然后|接着|接下来|随后)",
+    re.IGNORECASE,
+)
+# what a survey may say of its own subject: "previous emperors", "earlier works"
+AMONG_STEPS = re.compile(
+    r"\s+(?:steps?|sections?|points?|examples?|cases?|parts?|results?|ones?|answers?|questions?|"
+    r"paragraphs?|methods?|items?|options?|outputs?|calculations?|equations?|sentences?|"
+    r"functions?)\b",
     re.IGNORECASE,
 )
 
 SYMBOL = re.compile(r"(?<![\w'’])([A-Za-z](?:_?\d|_[a-z])?|[a-z]{2,}_\w+)(?![\w'’])")
-DEFINED = re.compile(rf"{SYMBOL.pattern}\s*(?::?=|≈|←)(?!=)")
+DEFINED = re.compile(rf"(?<![A-Z] ){SYMBOL.pattern}\s*(?::?=|≈|←)(?!=)")
 TERM = re.compile(r"(?<![\w.])\d+[a-cnp-rt-z]\b")  # 3x
 
 
 def asks_in_turn(prompt: Prompt) -> bool:
     """Whether a prompt asks for one thing after the other."""
-    return bool(_IN_TURN.search(prompt.text)) or len(_THEN.findall(prompt.text)) > 1
+    text = prompt.text
+    return (
+        bool(_IN_TURN.search(text))
+        or sum(_goes_on(text, m.start()) for m in _THEN.finditer(text)) > 1
+    )
+
+
+def _goes_on(text: str, at: int) -> bool:
+    """Whether the "then" at a place goes on from something; that of "if ..., then ..." does not."""
+    if text[at] == ".":
+        return True
+    start = max((m.end() for m in _SENTENCE_END.finditer(text, max(at - 300, 0), at)), default=0)
+    return not _CONDITION.search(text, start, at)
 
 
 def find_pointer(body: str, known: Prompt) -> re.Match[str] | None:
     """A pointing phrase that is not just the prompt's own wording."""
-    text = known.text.lower()
     pointers = [*POINTERS.finditer(body), *_TAKES_UP.finditer(body[:_START])]
-    return next((m for m in pointers if m[0].lower() not in text), None)
+    return next(
+        (m for m in pointers if _points(body, m) and not known.says(_phrase(body, m))), None
+    )
+
+
+def _points(body: str, pointer: re.Match[str]) -> bool:
+    """Whether a phrase points at another step: "the previous line", but not "previous owners"."""
+    if pointer[0].lower() not in ("previous", "preceding", "earlier"):
+        return True
+    ahead = body[max(pointer.start() - 5, 0) : pointer.start()].lower().split()
+    if pointer[0].lower() == "earlier":
+        return AMONG_STEPS.match(body, pointer.end()) is not None or not re.match(
+            r"\s+\w+", body[pointer.end() :]
+        )
+    return AMONG_STEPS.match(body, pointer.end()) is not None or ahead[-1:] in (["the"], ["this"])
+
+
+def find_pointer_in_survey(body: str, known: Prompt) -> re.Match[str] | None:
+    """The same in a step with a title of its own, which may speak of earlier times and likewise of
+    what it has just said itself."""
+    for match in POINTERS.finditer(body):
+        word = match[0].lower()
+        if word in _ADJECTIVES or word == "previously":
+            if not AMONG_STEPS.match(body, match.end()) or known.says(_phrase(body, match)):
+                continue
+        elif word in _LIKEWISE and match.start() > 2:
+            continue
+        elif known.says(word):
+            continue
+        return match
+    return None
+
+
+def _phrase(body: str, pointer: re.Match[str]) -> str:
+    """A pointer with what it points at: "previous case", not "previous" alone."""
+    if pointer[0].lower() not in _ADJECTIVES:
+        return pointer[0]
+    noun = re.match(r"\s+[\w'-]+", body[pointer.end() :])
+    return pointer[0] + noun[0] if noun else pointer[0]
 
 
 def label_names(step: Step) -> list[str]:
@@ -77,8 +152,20 @@ def label_names(step: Step) -> list[str]:
 def remove_names(body: str, names: Sequence[str]) -> str:
     """`body` without `names` where they stand as whole words."""
     for name in names:
-        body = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "", body)
+        at = body.find(name)
+        while at >= 0:
+            end = at + len(name)
+            before, after = body[at - 1 : at] if at else "", body[end : end + 1]
+            if _is_word(before) or _is_word(after):
+                at = body.find(name, at + 1)
+            else:
+                body = body[:at] + body[end:]
+                at = body.find(name, at)
     return body
+
+
+def _is_word(char: str) -> bool:
+    return char.isalnum() or char == "_"
 
 
 def find_mentions(body: str, earlier: Step) -> Iterator[str]:
@@ -87,7 +174,7 @@ def find_mentions(body: str, earlier: Step) -> Iterator[str]:
         if not re.search(r"[^\W\d_]", name) or name in ("a", "I"):
             continue
         # "A" may be the article, any other single letter is a label
-        ahead = r"(?!\w|\s+[a-z])" if name == "A" else r"(?!\w)"
+        ahead = r"(?!\w|\s+[a-z\d])" if name == "A" else r"(?!\w)"
         if re.search(rf"(?<!\w){re.escape(name)}{ahead}", body):
             yield name
 

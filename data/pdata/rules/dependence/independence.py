@@ -6,114 +6,38 @@ block stays linear. Knows no model; what is measured comes later.
 """
 
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable
 
-from pdata.rules.blocks.labels import UNLABELLED, Kind
-from pdata.rules.blocks.steps import Block, Step
+from pdata.rules.blocks.labels import Kind
+from pdata.rules.blocks.steps import Block
+from pdata.rules.dependence.anaphora import (
+    find_done,
+    find_pronoun,
+    find_reference,
+    find_their_number,
+    find_this,
+    find_this_cn,
+)
 from pdata.rules.dependence.back_references import (
-    DEFINED,
+    CONCLUDES,
     EDGES,
     OPENERS,
-    TERM,
     asks_in_turn,
     find_mentions,
     find_pointer,
+    find_pointer_in_survey,
     find_undefined,
-    label_names,
-    remove_names,
 )
-from pdata.rules.dependence.number_trace import (
-    all_numbers,
-    given_numbers,
-    results_of,
-    trace_numbers,
-)
+from pdata.rules.dependence.context import BlockContext, StepFacts, lists_all
+from pdata.rules.dependence.formulas import find_use
+from pdata.rules.dependence.sequences import find_sequence
+from pdata.rules.dependence.titles import strip_counter
 from pdata.rules.dependence.word_chains import find_chain
 from pdata.rules.prompt import Prompt
 
 # their steps start with words of their own; under a title, "next" may be about anything
 _PLAIN = (Kind.counted, Kind.bulleted, Kind.worked)
-_NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b")
-_NO_NAMES = frozenset(("true", "false", "yes", "none", "not"))
-
-
-@dataclass(frozen=True)
-class StepFacts:
-    """What a check may ask of one step. body: its text without its own label; given: the numbers
-    that the prompt gives it."""
-
-    step: Step
-    body: str
-    given: Counter[str]
-
-    @cached_property
-    def numbers(self) -> list[str]:
-        """Everything that may be a number."""
-        return all_numbers(self.body)
-
-    @cached_property
-    def traced(self) -> tuple[set[str], set[str]]:
-        """(numbers that nothing explains, numbers that the step brings in)."""
-        return trace_numbers(self.body, self.given)
-
-    @cached_property
-    def names(self) -> list[str]:
-        """Capitalised words inside sentences."""
-        return _NAME.findall(self.body)
-
-    @cached_property
-    def terms(self) -> set[str]:
-        """Terms such as 3x."""
-        return set(TERM.findall(self.body))
-
-
-@dataclass(slots=True)
-class EarlierSteps:
-    """What the steps before the one in hand have brought in."""
-
-    steps: list[Step] = field(default_factory=list)
-    numbers: set[str] = field(default_factory=set)
-    results: set[str] = field(default_factory=set)
-    terms: set[str] = field(default_factory=set)
-    symbols: set[str] = field(default_factory=set)
-    names: set[str] = field(default_factory=set)
-
-
-class BlockContext:
-    """A block's steps against its prompt, and `earlier`, which grows from step to step.
-
-    listed: the prompt lists an item for every step, which gives it all of its numbers; what most
-    steps have, a shared answer or a word of the pattern, is in `common_numbers` and `common_names`.
-    """
-
-    def __init__(self, block: Block, prompt: Prompt) -> None:
-        self.kind, self.labelled = block.kind, block.kind not in UNLABELLED
-        self.known = Prompt(f"{prompt.text}\n{block.lead}")
-        self.listed = lists_all(block, prompt)
-        given = given_numbers(block, prompt)
-        self.steps = [
-            StepFacts(s, remove_names(s.text, label_names(s)) if self.labelled else s.text, g)
-            for s, g in zip(block.steps, given, strict=True)
-        ]
-        self.common_numbers = _common([step.numbers for step in self.steps])
-        self.common_names = _common([step.names for step in self.steps])
-        self.no_names = self.known.words | _NO_NAMES
-        self.earlier = EarlierSteps()
-
-    def pass_by(self, step: StepFacts) -> None:
-        """Count a step among the earlier ones."""
-        earlier, words = self.earlier, self.known.words
-        earlier.steps.append(step.step)
-        earlier.numbers |= step.traced[1]
-        if not self.listed:
-            earlier.results |= results_of(step.body) - {"0", "1"}
-        earlier.terms |= step.terms - words
-        earlier.symbols |= set(DEFINED.findall(step.body)) - words
-        new = {name for name in step.names if name.lower() not in self.no_names}
-        earlier.names |= new - self.common_names
+__all__ = ["CHECKS", "BlockContext", "Check", "find_dependence", "lists_all"]
 
 
 # (context, step) -> what the step has of an earlier one, None where nothing shows. In a docstring
@@ -131,9 +55,50 @@ def check_pointer(context: BlockContext, step: StepFacts) -> str | None:
     """
     if not context.earlier.steps:
         return None
-    opening = step.body if context.kind in _PLAIN else ""
-    pointer = find_pointer(step.body, context.known) or OPENERS.match(opening)
+    if step.title and context.kind is not Kind.titled:
+        pointer = find_pointer_in_survey(step.told, context.known) or CONCLUDES.match(step.told)
+    else:
+        pointer = find_pointer(step.body, context.known)
+        if not pointer and context.kind in _PLAIN:
+            pointer = _opener(step.body, context.steps[0].body)
+        elif not pointer and context.kind is Kind.named:
+            pointer = _opener(step.step.text, context.steps[0].step.text)
     return f"says {pointer[0].strip(EDGES).lower()!r}" if pointer else None
+
+
+def _opener(body: str, first: str) -> re.Match[str] | None:
+    """An opening that goes on from the step before; not one that the first step has as well."""
+    match = OPENERS.match(body)
+    pattern = match and OPENERS.match(first)
+    same = match and pattern and match[0].strip(EDGES) == pattern[0].strip(EDGES)
+    return None if same else match
+
+
+def check_reference(context: BlockContext, step: StepFacts) -> str | None:
+    """The number of an earlier step, or what only an earlier step explains.
+
+    + 1. The road is wet. | 2. Rain is likely from (1) alone.
+    + 1. You may guess 5 times. | 2. Who wins within their 5 tries gets a prize.
+    + 1. The moon moves between 28 south and 28 north. | 2. Ships see it within this belt only.
+    + 1. Ben likes tea. | 2. It grows in the hills.
+    - 1. The road is wet. | 2. Rain is likely in part of May.
+    - 1. You may guess 5 times. | 2. Who wins within 3 tries gets a prize.
+    - 1. Tea calms people. | 2. Coffee wakes people, and this effect lasts.
+    - 1. It is cheap. | 2. It is strong.
+    """
+    earlier = context.earlier
+    if not earlier.steps:
+        return None
+    told = step.told if step.title else step.body
+    found = find_reference(told, earlier.counts, earlier.text, context.known.text)
+    found = found or find_their_number(told, step.given, earlier.all_numbers, earlier.text)
+    if not found and not step.title and context.kind in _PLAIN:
+        body = strip_counter(step.step.text)
+        found = find_this(body, context.stems) or find_this_cn(body, context.known.text)
+        found = found or find_pronoun(body, context.openings, context.known.text)
+    if not found and not context.survey:
+        found = find_done(told, context.stems, earlier.stems)
+    return f"says {found.strip()!r}" if found else None
 
 
 def check_label(context: BlockContext, step: StepFacts) -> str | None:
@@ -155,7 +120,10 @@ def check_number(context: BlockContext, step: StepFacts) -> str | None:
     + Oak: 12 + 5 is 17. | Elm: 17 + 2 is 19.
     - Oak: 12 + 5 is 17. | Elm: 15 + 2 is 17.
     """
-    shared = sorted((step.traced[0] & context.earlier.numbers) - context.common_numbers)
+    unexplained = step.traced[0]
+    if context.survey:  # its numbers are facts; what is worked out is another matter
+        unexplained = {n for n in unexplained if n in step.operands}
+    shared = sorted((unexplained & context.earlier.numbers) - context.common_numbers - step.own)
     return f"uses {shared[0]} of an earlier step" if shared else None
 
 
@@ -165,8 +133,18 @@ def check_result(context: BlockContext, step: StepFacts) -> str | None:
     + Oak: 12 + 5 = 17. | Elm: 15 + 2 = 17.
     - Oak: 12 + 5 = 17. | Elm: 15 + 3 = 18.
     """
-    shared = sorted({*step.numbers} & context.earlier.results - context.common_numbers)
+    shared = sorted({*step.numbers} & context.earlier.results - context.common_numbers - step.own)
     return f"has {shared[0]}, a result of an earlier step" if shared else None
+
+
+def check_formula(context: BlockContext, step: StepFacts) -> str | None:
+    r"""A formula that an earlier step works out.
+
+    + Oak: $3 - y = \frac{1}{y}$. | Elm: $\frac{1}{y} + y$ is positive.
+    - Oak: $3 - y = \frac{1}{y}$. | Elm: $4 - y = \frac{1}{y}$.
+    """
+    found = find_use(step.formulas, context.earlier.equations)
+    return f"uses {found} of an earlier step" if found else None
 
 
 def check_term(context: BlockContext, step: StepFacts) -> str | None:
@@ -195,12 +173,15 @@ def check_name(context: BlockContext, step: StepFacts) -> str | None:
     + Oak: it is owned by Zoltan. | Elm: we ask Zoltan.
     - Oak: it is owned by Zoltan. | Elm: we ask Dora.
     """
+    if context.survey and context.kind is not Kind.titled:
+        return None  # items with titles of their own share names by chance
     shared = sorted(n for n in context.earlier.names if re.search(rf"(?<!\w){n}(?!\w)", step.body))
     return f"uses {shared[0]!r} of an earlier step" if shared else None
 
 
 CHECKS: tuple[Check, ...] = (
-    check_pointer, check_label, check_number, check_result, check_term, check_symbol, check_name,
+    check_pointer, check_reference, check_label, check_number, check_result, check_formula,
+    check_term, check_symbol, check_name,
 )  # fmt: skip
 
 
@@ -214,18 +195,9 @@ def find_dependence(block: Block, prompt: Prompt) -> str | None:
             if sign := check(context, step):
                 return f"step {number} {sign}"
         context.pass_by(step)
-    if context.listed:
+    if sequence := find_sequence(block, prompt):
+        return sequence
+    if context.listed or context.survey:
         return None
-    links = find_chain([step.text for step in block.steps], all_numbers(context.known.text))
+    links = find_chain([step.text for step in block.steps], context.known.text)
     return f"each step takes up words of the one before: {links}" if links else None
-
-
-def lists_all(block: Block, prompt: Prompt) -> bool:
-    """Whether the prompt lists an item for every step, with its numbers."""
-    return all(prompt.lists(step.label.subject) for step in block.steps)
-
-
-def _common(steps: Sequence[Sequence[str]]) -> set[str]:
-    """What most of at least three steps have."""
-    seen = Counter(x for step in steps for x in set(step))
-    return {x for x, n in seen.items() if n > 2 and n > len(steps) / 2}

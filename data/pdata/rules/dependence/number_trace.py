@@ -105,6 +105,11 @@ def trace_numbers(body: str, given: Counter[str]) -> tuple[set[str], set[str]]:
     return unexplained, introduced
 
 
+def operands_of(body: str) -> set[str]:
+    """The numbers that a step calculates with."""
+    return {use.number for use in _uses(body) if use.role == "operand"}
+
+
 def _uses(body: str) -> Iterator[Use]:
     text = re.sub(r"(?<=\d)\((?=\d)", "*", body)  # 2(8)
     text = re.sub(r"[()\[\]$€£\\{}]", "", text)

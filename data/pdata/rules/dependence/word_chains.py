@@ -6,7 +6,7 @@ pattern, or share a vocabulary, have as many words that go the other way.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -44,38 +44,42 @@ class Place:
 Step = dict[str, Place]  # content words and where they stand
 
 
-def find_chain(texts: Sequence[str], given: Collection[str] = ()) -> str | None:
-    """The words that link neighbouring steps, None where they form no chain; `given`: numbers that
-    link nothing, since the prompt has them."""
+def find_chain(texts: Sequence[str], known: str = "") -> str | None:
+    """The words that link neighbouring steps, None where they form no chain; of
+    those that the prompt and the lead have, `known`, numbers link nothing, and words only where
+    they are handed on."""
     if len(texts) < 3:
         return None
     steps = [_places(_COUNTER.sub("", text)) for text in texts]
+    given = _places(known)
     for places in steps:
-        for number in places.keys() & set(given):
+        for number in [w for w in places.keys() & given.keys() if w[0].isdigit()]:
             del places[number]
     seen_in = Counter(word for places in steps for word in places)
     links: list[str] = []  # one a pair of neighbours, none of them twice
     for a, b in pairwise(steps):
-        links += sorted(_links(a, b, seen_in) - {*links})[:1]
+        links += sorted(_links(a, b, seen_in, given.keys()) - {*links})[:1]
     pairs = len(steps) - 1
     back = sum(bool(_handed(b, a, seen_in)) for a, b in pairwise(steps))
     if len(links) < SHARE * pairs or back > pairs / 2:
         return None
     far = [
-        bool(_links(a, b, seen_in, set().union(*steps[i + 1 : j])))
+        bool(_links(a, b, seen_in, given.keys(), set().union(*steps[i + 1 : j])))
         for i, a in enumerate(steps)
         for j, b in enumerate(steps[i + 2 :], i + 2)
     ]
     return None if sum(far) > SHARE / 2 * len(far) else ", ".join(links)
 
 
-def _links(a: Step, b: Step, seen_in: Counter[str], between: Set[str] = frozenset()) -> set[str]:
+def _links(
+    a: Step, b: Step, seen_in: Counter[str], given: Set[str], between: Set[str] = frozenset()
+) -> set[str]:
     """Words that one step hands to the other and that are in none between: see `_handed`; or those
     that tell much, or the only one that the two share."""
     shared = {w for w in a.keys() & b.keys() - between if seen_in[w] == 2}
     telling = {w for w in shared if a[w].telling and a[w].last >= b[w].first}
     handed = _handed(a, b, seen_in) - between
-    return handed or telling or (shared if len(shared) == 1 else set())
+    return handed or telling or (shared - given if len(shared) == 1 else set())
 
 
 def _handed(a: Step, b: Step, seen_in: Counter[str]) -> set[str]:
@@ -99,7 +103,7 @@ def _places(body: str) -> Step:
         file = "_" in token or "." in token
         if token.lower() in _FUNCTION:
             continue
-        word = token.replace(",", "") if token[0].isdigit() else _stem(token.lower())
+        word = token.replace(",", "") if token[0].isdigit() else stem(token.lower())
         tokens.append((word, name or digits or file))
     places: Step = {}
     for i, (word, telling) in enumerate(tokens):
@@ -109,7 +113,7 @@ def _places(body: str) -> Step:
     return places
 
 
-def _stem(word: str) -> str:
+def stem(word: str) -> str:
     """Without the commonest endings, so that `boil` and `boiled` are one."""
     word = re.sub(r"['’]s?$", "", word)
     return re.sub(r"(?<=\w{3})(?:ing|ed|es|e|s)$", "", word)

@@ -1,0 +1,143 @@
+"""Words of a step that only another step explains: references by number, "this range" and "their 5
+tries" that nothing before them in the step or in the prompt is, "the chopped onions" where another
+step chops them.
+
+Knows words and numbers, no blocks; which steps count as earlier ones independence.py says.
+"""
+
+import re
+from collections.abc import Collection, Sequence, Set
+
+from pdata.rules.dependence.word_chains import stem
+
+_CUE = (
+    r"(?:\b(?:from|by|in|of|using|see|combining|and|with|to|since|under|via|apply(?:ing)?)\s*|"
+    r"[由从据合和与及用将把在因]\s*)"
+)
+_CN = "一二三四五六七八九十"
+# "from (1)", "in step 2", "part (b)", 由(1), 第一问
+_REFERENCE = re.compile(
+    rf"{_CUE}[(（](\d{{1,2}}|[a-h]|[ivIV]{{1,3}}|[{_CN}])[)）]|"
+    rf"\b(?:steps?|points?|parts?|equations?|eqs?\.|items?|rules?|statements?|tips?|lines?|no\.) "
+    rf"(?:no\. ?|number )?\(?(\d{{1,2}}|[a-h]\b(?! \w))\)?|"
+    rf"第\s*[(（]?(\d{{1,2}}|[{_CN}])[)）]?(?:步|问|小题|点)|步骤\s*(\d{{1,2}}|[{_CN}])",
+    re.IGNORECASE,
+)
+_STEP = re.compile(r"step|[步问]", re.IGNORECASE)
+_CIRCLED = re.compile(rf"(?:{_CUE}|入|立)([①-⑳])")
+# where the first clause of a step ends; what follows may point at it
+_CLAUSE_END = re.compile(
+    r"[,;:.!?—\n(]|\b(?:and|which|who|so|but|because|where|while|that|if|when|as)\b|[，。；：！？]"
+)
+_THIS = re.compile(
+    r"(?<=\s)(?:this|these|those|such)\s+(?!(?:is|was|are|were|does|did|do|can|could|would|will|has|"
+    r"have|may|might|should|must|makes?|means?|gives?|leads?|helps?|allows?|way)\b|\w+n['’]t)"
+    r"((?:[a-z-]+\s+)?[a-z-]{3,})"
+)
+_THIS_CN = re.compile(
+    r"(?:这些|这种|这个|这一|上述|(?<!应)该|(?<![因彼在从由到])此(?![外前后时次]))([一-鿿]{2,4})"
+)
+# what "this" is about is at hand: the time, the text itself, the item that is told
+_AT_HAND = frozenset(
+    """age area article case chapter city context country day essay evening example game guide kind
+    level list manner month morning option paper part passage plan poem point problem question
+    recipe regard respect scenario section sentence sort step story task text time topic type way
+    week world year""".split()
+)
+_WORD_NUMBERS = {
+    w: str(n) for n, w in enumerate("two three four five six seven eight nine ten".split(), 2)
+}
+_THEIR_NUMBER = re.compile(
+    r"\b(?P<whose>their|its|his|her|these|those|the|all)\s+(?P<n>\d{1,3}|"
+    rf"{'|'.join(_WORD_NUMBERS)})\s+(?P<noun>[a-z]{{3,}})"
+)
+_DONE = re.compile(
+    r"\b(?:the|your)\s+(?:newly[ -])?([a-z]{3,}(?:ed|en|ied)|resulting|leftover)\s+([a-z]{3,})"
+)
+_PRONOUN = re.compile(
+    r"[\s*_]*(it(?!(?:'s| is| was| may be| can be) (?:not )?\w+ (?:to|that))|they|he|she|both|"
+    r"either|them|its|their)\b",
+    re.IGNORECASE,
+)
+_ABOUT = re.compile(r"[\s*_]*(?:(?:the|a|an|this) )?([A-Za-z][\w'’-]*)", re.IGNORECASE)
+_PRONOUN_CN = re.compile(
+    r"[\s*_]*(这(?![个种位些名条款项张])|其(?!次|他|它|中|实|余)|它们?|他们?|她们?|前者|后者|上述)"
+)
+
+
+def find_reference(body: str, counts: Collection[str], before: str, known: str) -> str | None:
+    """A reference to an earlier step by its number; `counts`: those of the earlier steps, `before`:
+    their text, `known`: that of the prompt and the lead."""
+    for match in _REFERENCE.finditer(body):
+        number = next(g for g in match.groups() if g).lower()
+        if number in counts and f"tag{{{number}}}" not in known:
+            if match[1] or _STEP.search(match[0]) or match[0].lower() not in known.lower():
+                return match[0]
+    circled = (m for m in _CIRCLED.finditer(body) if m[1] not in known + body[: m.start(1)])
+    return next((m[0] for m in circled if m[1] in before), None)
+
+
+def find_this(body: str, known: Set[str]) -> str | None:
+    """The words "this X" in the first clause, where neither the clause nor `known`, which holds
+    stems, has the X."""
+    if match := _CLAUSE_END.search(body, 3):
+        body = body[: match.start()]
+    for match in _THIS.finditer("" if body[:1] in '"“' else body):
+        words = match[1].lower().split()
+        stems = {stem(w) for w in words}
+        before = {stem(w) for w in re.findall(r"[a-z]+", body[: match.start()].lower())}
+        if words[-1] not in _AT_HAND and words[0] not in _AT_HAND and not stems & (before | known):
+            return match[0]
+    return None
+
+
+def find_this_cn(body: str, known: str) -> str | None:
+    """The same in Chinese."""
+    if match := _CLAUSE_END.search(body, 3):
+        body = body[: match.start()]
+    for match in _THIS_CN.finditer(body):
+        if match[1][:2] not in known and match[1][-2:] not in known + body[: match.start()]:
+            return match[0]
+    return None
+
+
+def find_their_number(
+    body: str, given: Collection[str], earlier: Collection[str], before: str
+) -> str | None:
+    """A number of things that only an earlier step has; of one with "the" it must have the noun
+    too: "their 5 tries", "the 5 guesses"."""
+    for match in _THEIR_NUMBER.finditer(body):
+        number = _WORD_NUMBERS.get(match["n"], match["n"])
+        own = re.search(rf"(?<![\w.]){match['n']}(?![\w.])", body[: match.start()])
+        if own or number in given or number not in earlier:
+            continue
+        noun = match["n"].isdigit() and re.search(rf"\b{stem(match['noun'])}", before)
+        if match["whose"] != "the" or noun:
+            return match[0]
+    return None
+
+
+def find_done(body: str, known: Set[str], earlier: Set[str]) -> str | None:
+    """The words "the chopped onions", where an earlier step chops; `earlier` holds stems."""
+    for match in _DONE.finditer(body):
+        verb, noun = stem(match[1]), stem(match[2])
+        before = {stem(w) for w in re.findall(r"[a-z]+", body[: match.start()].lower())}
+        if match[1] in ("resulting", "leftover"):
+            if not before - known:
+                return match[0]
+        elif verb in earlier and noun in earlier and verb not in before | known:
+            return match[0]
+    return None
+
+
+def find_pronoun(body: str, others: Sequence[str], known: str) -> str | None:
+    """A pronoun that a step opens with: it stands for what the step before was about, unless the
+    first step or most steps open with one, or the prompt has what the first step is about."""
+    for pattern in (_PRONOUN, _PRONOUN_CN):
+        if (match := pattern.match(body)) and not pattern.match(others[0]):
+            often = sum(bool(pattern.match(other)) for other in others) > len(others) / 2
+            about = _ABOUT.match(others[0])
+            topic = match[1] if pattern is _PRONOUN_CN else about[1].lower() if about else " "
+            if not often and topic not in known.lower():
+                return match[1].lower()
+    return None

@@ -1,0 +1,191 @@
+"""Whether a block tells a procedure: steps that are carried out one after another, such as those of
+a recipe, an installation or a calculation.
+
+Told from what announces them, from how they are labelled, and from the verbs that they open with.
+"""
+
+import re
+
+from pdata.rules.blocks.steps import Block
+from pdata.rules.dependence.titles import split_title, strip_counter
+from pdata.rules.prompt import Prompt
+
+_CAN_TAKE = r"(?:that )?(?:you|we|one|i|they) (?:can|could|might|should) take"
+# what announces one thing after the other, in the line before the block
+_STEPS = re.compile(
+    r"\b(?:these|the|following|general|basic|necessary|main|key|detailed|simple|required|\d+|several|"
+    rf"few) (?:\w+ )?(?:steps|stages|phases)\b(?! {_CAN_TAKE})|"
+    r"\bsteps (?:to|for|involved|required|needed|below|are)\b|"
+    rf"\bsteps\b(?! {_CAN_TAKE})[^.\n]{{0,50}}[:：]\W*$|"
+    r"\bstep[- ]by[- ]step (?!manner)\w+|\bwalk you through\b|\bworks? as follows\b|"
+    r"\bhow (?!much|many|they|these|each|both|different)[^.\n]{0,60}[:：]\W*$|"
+    r"^\W*(?:\w+ )?(?:instructions|directions|steps|method|procedure|preparation)\W*$|"
+    r"\b(?:instructions|directions|recipe|tutorial)\b[^.\n]{0,60}[:：]?\W*$|"
+    r"\b(?:the|this|a|an|basic|general|complete|typical|\w+ing) (?:\w+ )?"
+    r"(?:process|procedure|workflow|algorithm|pipeline)\b[^.\n]{0,60}[:：]\W*$|"
+    r"(?:步骤|流程|过程|工作原理|做法|教程|制作方法|操作方法|阶段|程序)[^。\n]{0,8}[:：]?\W*$",
+    re.IGNORECASE,
+)
+# what announces things that stand side by side
+_TIPS = re.compile(
+    r"\b(?:tips|ways|ideas|suggestions|strategies|reasons|factors|examples|methods|benefits|options|"
+    r"guidelines|practices|points|things|recommendations|techniques|approaches|features|types|"
+    r"advantages|activities|possibilities|aspects|questions|measures|causes|effects|some steps|"
+    rf"(?:steps|actions) {_CAN_TAKE})\b|"
+    r"(?:一些|几[种个]|以下|下列|多种|各种|这些|[两三四五六七八九十\d][种个条点项大])[^。\n]{0,16}"
+    r"(?:方法|方式|策略|技巧|措施|途径)|建议|最佳实践|因素|例子|原因|优点|特点|方面|可能性|要点",
+    re.IGNORECASE,
+)
+# a line that a list follows
+_LISTS = re.compile(
+    r"[:：]\W*$|\bhere(?:'s| is| are)\b|\bfollowing\b|\bsome\b|以下|如下", re.IGNORECASE
+)
+# prompts for a procedure
+_HOW_TO = re.compile(
+    r"\b(?:recipe|tutorial|step[- ]by[- ]step (?:guide|instructions?|process|procedure)|"
+    r"(?:provide|give|write) (?:\w+ )?(?:instructions|directions|steps)|"
+    r"instructions (?:for|to|on)|steps (?:to|for|of|in)|"
+    r"(?:way(?: to)?|how (?:do|should|can|could|would|to|did)(?: (?:i|we|you|one))?) "
+    r"(?:make|cook|bake|brew|assemble|install|build|prepare|fix|repair|replace|sew|knit|fold|"
+    r"set ?up|configure|create|draw|solve|convert|connect|deploy|run|use|write|implement|add|"
+    r"change|remove|clean|format|"
+    r"generate|"
+    r"perform|tie|plant|calculate))\b|"
+    r"\b(?:routine|workout|directions|turn-by-turn)\b|"
+    r"\bhow (?:does|do|did) [^?\n]{1,60} works?\b|"
+    r"步骤|流程|教程|食谱|菜谱|怎么做|如何制作|如何安装|如何创建|如何设置",
+    re.IGNORECASE,
+)
+_HOW_TO_ANY = re.compile(
+    r"\bhow (?:do|should|can|could|would|to)(?: (?:i|we|you|one))? \w+", re.IGNORECASE
+)
+_ACTS = re.compile(r"[A-Z][a-z]+ (?:the|your|a|an|it|any|some|each)\b")  # "Dip the nib"
+_ASKS_STEPS = re.compile(
+    r"\b(?:what are|list|give|describe|outline|explain|write|provide|create)\b[^.?!\n]{0,20}"
+    r"\b(?:steps|recipe|procedure|"
+    r"step[- ]by[- ]step (?:guide|instructions?|process|procedure|plan))\b",
+    re.IGNORECASE,
+)
+_PROMPT_END = 600  # characters, in which a prompt says what it asks for
+# verbs that handle something: the next step takes it from there
+_HANDLES = frozenset(
+    """append assemble attach bake beat bend blend boil bring brush calculate chill chop click
+    close combine compile compute concatenate cook cool copy cover crack crush cut dice divide
+    double-click download drag drain evaluate execute export extract factor fasten fill flip
+    fold format fry garnish glue grate grease grill heat import initialise initialize insert
+    install isolate iterate knead launch lift load log loop lower marinate mash melt mix
+    multiply navigate open paste peel place plug pour preheat press print proceed push reboot
+    refrigerate remove rename repeat replace restart return reverse rewrite right-click rinse
+    roast roll rotate round run saute sauté save scrape screw select serve shake sift simmer
+    simplify slice soak solve sort split spread sprinkle squeeze stir strain strip submit
+    substitute subtract sum swap tighten top toss transfer turn type unscrew upload whisk wipe
+    wrap""".split()
+)
+# verbs of procedures and of advice alike
+_WORKS = frozenset(
+    """accept access add adjust allow analyse analyze apply arrange ask assign begin breathe
+    build change check choose clean clear clone collect compare configure connect consider
+    continue convert count create decide define deploy derive determine develop dip draw drive
+    end enjoy enter establish estimate examine exhale exit expand express find finish fit
+    follow gather generate get give grant hang head hold identify implement inhale integrate
+    join label let lie list locate look make measure merge note notify obtain pass perform
+    plan position prepare process prompt provide pull put raise read receive record request
+    research respond review scan search secure set setup share show sign sit stand start stop
+    store stretch take tap test train translate try update use verify visit wait
+    wash write""".split()
+)
+_HANDLES_CN = re.compile(
+    r"(?:首先|然后|接着|最后|先|再|接下来)?[，,]?(?:将|把|打开|点击|安装|下载|运行|"
+    r"输入|计算|求|代入|加入|倒入|放入|搅拌|切|煮|炒|烤|加热|取出|确定|选择|创建|新建|导入|设置|配置|"
+    r"保存|执行|返回|列出|设)"
+)
+# what may stand before the verb: "In a bowl, mix", "It then splits"
+_BEFORE_VERB = re.compile(
+    r"[a-z]+ly,? |"
+    r"(?:in|into|on|to|with|using|from) (?:a|an|the|your)\b[^,.\n]{0,50}, ?(?:[a-z]+ly )?|"
+    r"(?:it|we|you|(?:the )?(?:function|code|program|loop|method|script|algorithm|user|website|"
+    r"server|client|browser|system|app)) "
+    r"(?:then |also |first |finally |now |next )?",
+    re.IGNORECASE,
+)
+_STEP = re.compile(
+    r"[\W_]*(?:step|stage|phase) \W?\d|[\W_]*(?:步骤|阶段)\s*[\d一二三四五]|"
+    r"[\W_]*第[\d一二三四五六七八九十]+步",
+    re.IGNORECASE,
+)
+# what a list of parts and the work on them are headed with
+_PARTS = re.compile(
+    r"\W*(?:\w+ )?(?:ingredients|materials|tools|equipment|prerequisites|requirements|supplies|"
+    r"you(?:'ll| will) need|what you need)\b|.{0,4}(?:食材|材料|用料|配料|原料|工具)",
+    re.IGNORECASE,
+)
+_WORK = re.compile(
+    r"\W*(?:\w+ )?(?:instructions|directions|steps|method|procedure|preparation|assembly|how to)\b|"
+    r".{0,4}(?:步骤|做法|制作|方法)",
+    re.IGNORECASE,
+)
+
+
+def is_procedure(block: Block, prompt: Prompt, own_items: bool) -> bool:
+    """Whether a block is one; `own_items`: every step is about an item that the prompt names."""
+    labels = [step.label.text for step in block.steps]
+    if any(map(_PARTS.match, labels)) and any(map(_WORK.match, labels)):
+        return True
+    if own_items:
+        return False
+    texts = [step.text for step in block.steps]
+    verbs = [_verb(text) for text in texts]
+    handles = sum(verb in _HANDLES for verb in verbs)
+    works = handles + sum(verb in _WORKS for verb in verbs)
+    n = len(verbs)
+    if sum(bool(_STEP.match(text)) for text in texts) > n / 2:
+        titled = all(split_title(step)[0] for step in block.steps)
+        if not titled or works > n / 3:
+            return True
+    announced = _announced(block.lead)
+    if announced is not None:
+        return announced
+    if _ASKS_STEPS.search(prompt.text[-_PROMPT_END:]):
+        return True
+    if _HOW_TO_ANY.search(prompt.text[-_PROMPT_END:]):
+        acts = (bool(_ACTS.match(strip_counter(text))) for text in texts)
+        done = sum(act or v in _HANDLES or v in _WORKS for act, v in zip(acts, verbs, strict=True))
+        if done >= 2 / 3 * n:
+            return True
+    how_to = _HOW_TO.search(prompt.text[-_PROMPT_END:]) is not None
+    return (
+        handles > n / 2
+        or works >= (n / 2 if how_to else n)
+        or (works >= 2 / 3 * n and verbs[-1] in _HANDLES)
+    )
+
+
+def _announced(lead: str) -> bool | None:
+    """Whether the lead announces a procedure, False where it announces things side by side, such as
+    tips; what it says last holds."""
+    line = lead.strip().rsplit("\n", 1)[-1][-200:]
+    steps, tips = _last(_STEPS, line), _last(_TIPS, line)
+    if not _LISTS.search(line):
+        tips = -1  # it only speaks of them
+    return None if steps == tips else steps > tips
+
+
+def _last(pattern: re.Pattern[str], text: str) -> int:
+    """Where the last match ends, -1 where there is none."""
+    return max((match.end() for match in pattern.finditer(text)), default=-1)
+
+
+def _verb(text: str) -> str:
+    """The verb of the work that a step may open with, in lower case and in the imperative."""
+    body = strip_counter(text).lstrip(' *_`"“')
+    if _HANDLES_CN.match(body):
+        return "put"
+    before = _BEFORE_VERB.match(body)
+    word = re.match(r"[A-Za-z-]+", body[before.end() :] if before else body)
+    if not word:
+        return ""
+    verb = word[0].lower()
+    known = (v for v in (verb, verb[:-1], verb[:-2]) if v in _HANDLES or v in _WORKS)
+    return (
+        next(known, verb) if verb.endswith("s") else verb
+    )  # "Replaces" tells what a function does

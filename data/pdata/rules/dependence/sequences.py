@@ -1,0 +1,123 @@
+"""Whether a block is a sequence by its form: a procedure, state handed on, parts of a proof, a talk
+or a line of thought cut at its colons. Each of such steps needs the one before, whatever its words.
+"""
+
+import re
+
+from pdata.rules.blocks.labels import Kind
+from pdata.rules.blocks.steps import Block
+from pdata.rules.dependence.procedures import is_procedure
+from pdata.rules.dependence.states import find_state
+from pdata.rules.dependence.titles import strip_counter
+from pdata.rules.prompt import Prompt
+
+# what later parts of a proof use, said or not
+_PROVES = re.compile(
+    r"[\W_]*(?:lemma|claim|theorem|proposition|corollary|fact|observation|引理|定理|推论|命题)\s*"
+    r"\(?(?:\d+|[A-Z]\b|[ivx]+\b|[一二三四五])",
+    re.IGNORECASE,
+)
+_TALK = re.compile(
+    r"\b(?:dialogue|dialog|conversation|script|interview|chat|skit|debate|talk between|"
+    r"role-?play)\b|对话|访谈|剧本|聊天|相声",
+    re.IGNORECASE,
+)
+_SPEAKS = re.compile(r"\b(?:I|you|your|my|we|I'm|you're)\b|我|你|您|咱")
+# titles that are a line of thought cut at its colons: "Dividing by 2, we get:"
+_NARRATES = re.compile(
+    r"\W*(?:first|next|now|then|so|thus|hence|therefore|since|because|finally|using|substituting|"
+    r"taking|solving|simplifying|multiplying|dividing|adding|subtracting|combining|applying|"
+    r"expanding|setting|rearranging|let|let's|we|to|from|by|after|for|if|this|that|it|which|"
+    r"plugging|and|but|here|looking|wait|okay|ok|hmm|well|alternatively|maybe|perhaps|squaring|"
+    r"factoring|rewriting|similarly|also|recall|consider|note|given)\b|"
+    r"\W*(?:首先|然后|接着|所以|因此|因为|由|根据|代入|设|令|即|则|又)|"
+    r".*\b(?:we (?:have|get|can|need|find|know|want|obtain)|is|are|becomes?|gives?|be)\W*$|"
+    r".*(?:可得|得到|得|为|是|有)[:：]\s*$",
+    re.IGNORECASE,
+)
+# of these, one is enough: no list has it between its titles
+_GOES_ON = re.compile(
+    r"\W*(?:so|thus|hence|therefore|then|next|now|wait|okay|ok|hmm|first|let's|let us|let me|we|"
+    r"where|as a result|finally|substituting|simplifying|looking|breaking|solving|taking|dividing|"
+    r"multiplying|rearranging|considering|plugging|recall|note)\b|"
+    r".*\b(?:is|are|be|we (?:have|get|need)|becomes?|gives?|as follows|follow(?:s|ing)?)\W*$|"
+    r"\W*(?:因此|所以|然后|接着|接下来|最后|故|于是|代入|其中|根据(?:题意|已知|条件|上述|以上))|"
+    r".*(?:如下|可得|得到|可知)[:：]\W*$",
+    re.IGNORECASE,
+)
+# the last item of a list of numbers that is worked out from the others
+_TOTALS = re.compile(
+    r"(?:the )?(?:grand )?(?:total|sum|overall|altogether|combined)\b|合计|总计|总共", re.I
+)
+# a title of what tells of the code or the answer before it
+_EXPLAINS = re.compile(
+    r"\W*(?:\d+\W+)?(?:explanation|how it works|output|(?:example |sample )?usage|"
+    r"(?:expected )?result|解释|说明|解析|代码说明|输出|运行结果)\W*$",
+    re.IGNORECASE,
+)
+# a word that starts a sentence, which the prompt happens to have
+_NO_NAME = re.compile(r"(?:We|It|This|Then|Thus|So|Now|Hence|Therefore|Since)$")
+_TITLED_KINDS = (Kind.headed, Kind.heading, Kind.bold)
+_COLON_KINDS = (Kind.headed, Kind.titled)
+_SPOKEN_KINDS = (Kind.titled, Kind.named, Kind.headed, Kind.bold, Kind.counted)
+_STORY = re.compile(
+    r"\b(?:story|tale|fable|novel|scene|fan ?fiction)\b|故事|小说|寓言", re.IGNORECASE
+)
+
+
+def find_sequence(block: Block, prompt: Prompt) -> str | None:
+    """What makes `block` a sequence, None where nothing does."""
+    texts = [step.text for step in block.steps]
+    own_items = _own_items(block, prompt)
+    if not own_items and all(map(_PROVES.match, texts)):
+        return "its parts are those of a proof"
+    if block.kind in _COLON_KINDS and _is_narration(block, own_items):
+        return "its steps are a line of thought"
+    labels = [step.label.text for step in block.steps]
+    if block.kind is Kind.named and any(map(_NO_NAME.match, labels)):
+        return "its steps are a line of thought"
+    if block.kind in _TITLED_KINDS and any(map(_EXPLAINS.match, labels[1:])):
+        return "a step explains one before it"
+    if block.kind in _SPOKEN_KINDS and _is_talk(block, prompt):
+        return "its steps are a talk"
+    if block.kind is Kind.named and _STORY.search(prompt.text):
+        return "its steps tell a story"
+    if not own_items and _TOTALS.match(strip_counter(texts[-1])) and re.search(r"\d", texts[-1]):
+        return "its last step is a total"
+    if state := find_state(texts, f"{prompt.text}\n{block.lead}"):
+        return state
+    return "its steps are a procedure" if is_procedure(block, prompt, own_items) else None
+
+
+def _own_items(block: Block, prompt: Prompt) -> bool:
+    """Whether every step is about an item of its own that the prompt names."""
+    items = [step.label.subject or _named_first(step.text, prompt) for step in block.steps]
+    return all(items) and len(set(items)) == len(items)
+
+
+def _named_first(text: str, prompt: Prompt) -> str:
+    """The name or number of the prompt that a step opens with."""
+    body = strip_counter(text)[:40]
+    words = re.findall(r"[\w'’-]+", body)[:4]
+    named = (w for w in words if (w[0].isupper() or w[0].isdigit()) and prompt.knows(w))
+    title = re.match(r"[\w'’-]+(?=:)", body)
+    return next(named, title[0] if title and prompt.knows(title[0]) else "")
+
+
+def _is_narration(block: Block, own_items: bool) -> bool:
+    """Whether titles are parts of one line of thought."""
+    labels = [step.label.text for step in block.steps]
+    later = labels if block.kind is Kind.headed else labels[1:]
+    narrate = sum(bool(_NARRATES.match(label)) for label in labels) > len(labels) / 2
+    return any(map(_GOES_ON.match, later)) or (narrate and not own_items)
+
+
+def _is_talk(block: Block, prompt: Prompt) -> bool:
+    """Turns of speakers: the prompt asks for a talk, or who speaks asks and answers."""
+    if any(re.match(r"\s*(?:[-#]|\*\s|[(（]?\w{1,2}[)）.、])", s.label.text) for s in block.steps):
+        return False  # an item of a list
+    bodies = [step.text[len(step.label.text) :] for step in block.steps]
+    spoken = sum(bool(_SPEAKS.search(body)) for body in bodies) > len(bodies) / 2
+    asks = any(re.search(r"[?？]", body) for body in bodies[:-1])
+    asked_for = _TALK.search(prompt.text) is not None
+    return spoken and (asked_for or (asks and block.kind is not Kind.counted))

@@ -1,0 +1,257 @@
+"""Kinds of dependence that real traces show, in texts of our own: blocks that stay linear, and
+blocks that look alike and fork."""
+
+import pytest
+from pdata.rules.dependence.titles import split_title
+from pdata.rules.rewriter import rewrite
+
+
+def list_of(*steps: str, form: str = "{i}. {s}", glue: str = "\n") -> str:
+    return glue.join(form.format(i=i, s=s) for i, s in enumerate(steps, 1))
+
+
+DEPENDENT = {
+    # --- references by number
+    "from-1": ("Is the gate open?", list_of(
+        "The guard left at noon, as the first note says.",
+        "By the second note the gate is shut when a guard is there; from (1) nobody was.",
+        form="({i}) {s}")),
+    "in-step-1": ("Restore my files.", list_of(
+        "Look for the newest copy of your disk in the drawer.",
+        "Connect that copy with the name that you have noted in step 1 and wait.")),
+    "both-parts": ("(a) Find m. (b) Show that m is odd.", list_of(
+        "The sum of all the roots is what remains on the left side here.",
+        "It is odd by part 1, and no other value would fit the sign.", form="{i}) {s}")),
+    "cn-from-1": ("（1）求m；（2）证明n是奇数。", list_of(
+        "设直线与圆相切，那么圆心到直线的距离等于半径，于是得到m的取值。",
+        "由(1)可知，直线与圆只有一个公共点，这一点的横坐标是奇数。", form="({i}) {s}")),
+    "cn-circled": ("解方程组。", list_of(
+        "把第一个方程的两边都乘以某个数，整理以后得到新的方程①。",
+        "把第二个方程移项，再将①代入，整理以后就得到了所求的未知数。", form="（{i}）{s}")),
+    # --- what only a sibling explains
+    "this-noun": ("Where are the birds at night?", list_of(
+        "The flock leaves the coast in autumn and flies far inland.",
+        "Most hunters wait for them beside this resting place.", form="- {s}")),
+    "their-number": ("Invent a quiz.", list_of(
+        "The host reads a riddle aloud to the room.",
+        "A team may ask 4 questions before it has to answer.",
+        "A team that solves it with their 4 questions gets a coin.")),
+    "the-number": ("Invent a card game.", list_of(
+        "Deal 7 cards face down in front of every player.",
+        "A player turns the 7 cards over one by one.")),
+    "participle": ("A dish of roots?", list_of(
+        "Two carrots are grated over a plate, coarse as they come out.",
+        "A lemon gives its juice to the grated carrots.")),
+    "pronoun": ("Tell me of the north.", list_of(
+        "Reindeer live there in large herds that cross the rivers.",
+        "They feed on lichen which grows below the snow.", form="- {s}")),
+    "cn-this": ("分析这段话。", list_of(
+        "作者先写了一个小镇的早晨，街上已经有了卖菜的人。",
+        "这些描写说明小镇的生活平静而又忙碌，让人向往。")),
+    # --- phrases that point, where the prompt has only one word of them
+    "previous-case": ("Count walks that avoid previously seen rooms.", list_of(
+        "With one door there is a single walk through the house.",
+        "With two doors we count as in the previous case and get more.", form="- {s}")),
+    "earlier-result": ("Earlier this year I bought shares. Explain.", list_of(
+        "The shares paid a small amount to every owner in spring.",
+        "With the earlier result we see that an owner loses nothing.")),
+    "so-far": ("How far is so far away?", list_of(
+        "The boat needs a whole day to the first island there.",
+        "What it has used up to now is half of its fuel.")),
+    # --- deductions
+    "since": ("Which way did he look?", list_of(
+        "In the morning a shadow falls to the west of a tree.",
+        "Since the shadow fell to his left, he looked to the north.")),
+    "as-a-result": ("What happened to the lake?", list_of(
+        "The farmers took more water out of the river each year.",
+        "As a result, the lake fell dry and the fish died.", form="- {s}")),
+    "combining": ("Who sits left?", list_of(
+        "Ada sits to the left of Ben on the long bench.", "Cleo sits at the right end of it.",
+        "Combining both we know that Ada sits on the left.", form="({i}) {s}")),
+    # --- formulas
+    "fraction": ("How long does it take both?", list_of(
+        "**Rate of the old pump:**\n   \\[\\frac{1}{6} + \\frac{1}{12} = \\frac{3}{12}\\]",
+        "**Rate of the new pump:**\n   \\[\\frac{2}{9} + \\frac{1}{9} = \\frac{3}{9}\\]",
+        "**Sum:**\n   \\[\\frac{3}{12} + \\frac{3}{9} > \\frac{1}{2}\\]", glue="\n\n")),
+    "function": ("(1) Find g. (2) Where is g flat?", list_of(
+        "The given line touches the curve, so that only $g(x)=x^{3}-3x$ is left.",
+        "The curve $g(x)=x^{3}-3x$ is flat where its slope is nought.", form="({i}) {s}")),
+    "power": ("Expand it.", list_of(
+        "The inner bracket: $(a+b)(a+b) = a^2+2ab+b^2$ as is well known.",
+        "The outer bracket: three times $a^2+2ab+b^2$ is what we look for.")),
+    # --- parts of a proof
+    "lemma": ("Show that all are even.", "Lemma 1. No odd one is red.\n\nProof. It is blue.\n\n"
+              "Lemma 2. No even one is blue.\n\nProof. It would be red.\n\nThis ends it."),
+    "claim": ("Show it.", "Claim 1: the set is not empty at all.\nClaim 2: the set has a least "
+              "element, and this is what we want.\nDone."),
+    "theorem": ("Prove both.", "Theorem A. Every path has an end, or it goes on for ever.\n\n"
+                "Theorem B. Every tree has a leaf, as its longest path shows.\n\nThis ends it."),
+    # --- procedures
+    "guide": ("Give a step by step guide to set up a wiki.", list_of(
+        "Choose a place: Pick a folder of your computer for the pages.",
+        "Start the server: Open a terminal there and call the wiki.",
+        "Write a page: Click the pen in the browser and type a text.")),
+    "recipe": ("I am hungry.", "Ingredients:\n\n* four eggs of a farm\n* some butter, salt\n\n"
+               "Directions:\n\n1. Melt the butter in a wide pan.\n2. Beat the eggs with some salt."
+               "\n\nServe hot."),
+    "install": ("How do I install the editor?", list_of(
+        "Download the archive from the page of the project.",
+        "Unpack the archive into a folder of its own.", "Run the file that is called setup.")),
+    "following-steps": ("Is the lamp broken?", "We go through the following steps:\n" + list_of(
+        "**Power**: the cable is in the wall and has current.",
+        "**Bulb**: a bulb from the kitchen shines in it.")),
+    "code-told": ("What does f return?", "The function does this:\n" + list_of(
+        "Splits the text into words at every blank.", "Sorts the words by their length.",
+        "Returns the longest of them.", form="- {s}")),
+    "cn-steps": ("怎么做蛋糕？", "制作步骤：\n" + list_of(
+        "准备材料：面粉、鸡蛋和糖，放在桌子上面。", "搅拌：在碗里打散鸡蛋，慢慢地放糖。",
+        "烘烤：放进烤箱里面，大约半个小时。")),
+    "cn-stages": ("水泥是怎么来的？", "水泥的生产过程如下：\n\n" + list_of(
+        "开采：从山里采出石灰石，运到工厂里面去。", "煅烧：在高温的窑里面烧成熟料，颜色发黑。",
+        "粉磨：在磨机里面磨成很细的粉末。")),
+    # --- state
+    "rounds": ("What is printed?", list_of(
+        "**First pass:** the pair at the front is in order, nothing is done.",
+        "**Second pass:** the pair at the back is not, both change places.")),
+    "array": ("What is left?", list_of(
+        "**Sort it:** The list becomes `[1, 4]` by this.",
+        "**Drop one:** The list becomes `[4]` by this.")),
+    "variable": ("What is it in the end?", list_of(
+        "The largest key is removed from `d`, whatever it is.",
+        "What `d` holds now is copied to the other side.", form="- {s}")),
+    "grows": ("What does the queue hold?", list_of(
+        "3 is below 5, it goes to the queue: `[3]`", "9 is above 5, it is left out as it is",
+        "4 is below 5, it goes to the queue: `[3, 4]`", form="- {s}")),
+    "swaps": ("Who has the red hat?", list_of(
+        "Ada and Ben swap places in the row, and all stand still again.",
+        "Ben and Cleo swap places in the row, and all stand still again.", form="({i}) {s}")),
+    "value": ("What does f give?", list_of(
+        "Cutting the blanks off gives `'pearl'` as a text.",
+        "The letters of `'pearl'` are turned around at last.", form="- {s}")),
+    # --- talks and lines of thought
+    "talk": ("Write a conversation of two cooks, Mia and Leo.", "Mia: Do you like my soup?\n"
+             "Leo: I have had enough of it, and I thank you.\n\nThey laugh."),
+    "interview": ("Nun fragt Rosa den Gast.", "Rosa: What did you see on your way?\n"
+                  "Gast: I saw a bear and three of its cubs.\n\nEnd."),
+    "cn-talk": ("写一段对话。人物：小明、小红。", "小明：你昨天去看的那部电影，好看吗？\n"
+                "小红：我觉得很好看，你也应该去看。\n\n完。"),
+    "persons": ("Write a dialogue.", "Person 1: Have you fed the cat today?\n"
+                "Person 2: I have, but it wants more of the fish that you bought.\n\nEnd."),
+    "story": ("Tell a short story of Mia and Leo.", "Mia found a key below the stairs.\n"
+              "Leo ran to the chest, and it opened with a creak.\n\nThe end."),
+    "initially": ("How full is the tank?", list_of(
+        "Initially the tank holds all the water of the well.",
+        "A pump takes half of the water out of the tank.", form="- {s}")),
+    "explains": ("Write a query.", "### Query\n\nTake every row of the table of guests.\n\n"
+                 "### Explanation\n\nEvery row stands for a guest who has paid."),
+    "narration": ("Solve it.", "The first equation tells us that:\n\n$x + y = 4$\n\n"
+                  "Now we can write it as:\n\n$y = 4 - x$\n\nThis is it."),
+    "total": ("What does it cost?", list_of(
+        "Paint: some tins at the price of the shop, as listed: 40",
+        "Brushes: a set of three from the same shop: 25", "Total: all of it: 65", form="- {s}")),
+}  # fmt: skip
+
+INDEPENDENT = {
+    # --- names and numbers that items share by chance
+    "names": ("Which cafes are old?", list_of(
+        "**Bruno** - Opened by Italian bakers, it is known for its bread.",
+        "**Kolb** - Run by a family, it serves Italian coffee all day.",
+        "**Stern** - A house of the old town with a garden.")),
+    "years": ("What happened in Turin?", list_of(
+        "**Bridge**: It was built in 1907 by engineers of the town.",
+        "**Theatre**: It was closed in 1907 and never opened again.")),
+    "tuples": ("Which triples of 3 and 6 work?", list_of(
+        "(3, 3, 6) does not work, since 3 + 3 = 6 is not more.",
+        "(3, 6, 6) works, since 3 + 6 = 9 is more.", "(6, 6, 9) works, since 6 + 6 = 12 is more.")),
+    "proper-names": ("Why is it famous?", list_of(
+        "**Art**: Painters such as Renoir stayed in the harbour for weeks.",
+        "**Food**: The fish soup was praised by Renoir and many others.")),
+    # --- words that items share
+    "effects": ("Explain a), b) and c): does demand change?", "One by one:\n"
+        "a) Rain spoils the fair. Few people buy ice, and this is a change in demand.\n"
+        "b) The rent of halls goes up. Clubs raise the fee of dances, and this changes demand.\n"
+        "c) The fee of a coach goes down. Schools travel more, and that is something else.\nDone."),
+    "methods": ("Name methods of filtering.", list_of(
+        "**Sand**: One method is sand, which can hold back what is coarse.",
+        "**Charcoal**: Another method is charcoal, which can identify smells.",
+        "**Paper**: Charcoal is dear; to identify dust, paper is enough.")),
+    "drawers": ("What chests do I need?", list_of(
+        "**Tool chest**: a chest for tools, with room for items of iron.",
+        "**Toy chest**: a chest for toys, with room for items of cloth.",
+        "**Tea chest**: a chest for tea, with room for items of tin.")),
+    # --- openers that take up the title
+    "this-title": ("Explain the settings.", list_of(
+        "`MAX(4)`: This limit says how many may enter at once.",
+        "`MIN(2)`: This limit says how few may stay inside.",
+        "`OFF`: These letters say that nobody is counted.")),
+    "these-title": ("What trees grow there?", list_of(
+        "**Larches**: They lose their needles in the cold months.",
+        "**Firs**: These trees keep their needles and stay green.")),
+    "cn-title": ("介绍两座山。", list_of(
+        "东山：山上有一座很老的庙，每天都有很多人。",
+        "西山：这是城里最高的山，秋天的时候有红叶。")),
+    # --- "then" of a condition; previous times
+    "if-then": ("Which holds? P: If n is odd, then n is red. Q: If n is even, then n is blue.",
+        "Let us see:\n\nP: No odd number was ever painted, so this one is false.\n"
+        "Q: Every even number was painted in blue, so this one is true."),
+    "when-then": ("A: When it rains, then I read. B: When it snows, then I ski. Compare.",
+        "A: Reading needs only a lamp and a chair.\nB: Skiing needs a hill and a lot of snow."),
+    "previous-times": ("Why is the duke remembered?", list_of(
+        "**Laws**: He changed the taxes, which hurt the poor most of all.",
+        "**Buildings**: He pulled down what previous dukes had left.",
+        "**Art**: He loved the songs of earlier times and had them written down.")),
+    # --- advice is no procedure
+    "tips": ("How can I sleep better?", "Here are some tips:\n\n" + list_of(
+        "Turn off the screens: Their light keeps people awake.",
+        "Open a window: Fresh air cools the room at night.",
+        "Drink less coffee: It stays in the blood for hours.")),
+    "steps-you-can-take": ("How do we save water?", "There are steps you can take:\n\n" + list_of(
+        "Repair dripping taps: They waste a bucket a day.",
+        "Collect rain: A barrel is enough for the garden.")),
+    "cn-tips": ("如何保护眼睛？", "以下是一些方法：\n\n" + list_of(
+        "控制时间：不要长时间看屏幕，每小时要休息一下。",
+        "保证睡眠：晚上早点睡觉，眼睛才能得到休息。")),
+    # --- pronouns of the topic, options, equal results
+    "topic": ("What are camels like?", list_of(
+        "Camels store fat in their humps for hard times.",
+        "They close their nostrils against sand and dust.", form="- {s}")),
+    "options": ("Is it A or B?\nA) 12 coins\nB) 15 coins", "A: A 12 is even, so it is out.\n"
+        "B: A 15 is odd, so it may stay."),
+    "equal-fractions": ("Which chances are $\\frac{1}{2}$?", list_of(
+        "**Coin**: $1 - \\frac{1}{2} = \\frac{1}{2}$ for heads.",
+        "**Die**: $\\frac{3}{6} = \\frac{1}{2}$ for an odd number.")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DEPENDENT)
+def test_stays_linear(kind: str) -> None:
+    prompt, text = DEPENDENT[kind]
+    result = rewrite(text, prompt)
+    assert result.reason == "dependent steps", result.trace
+
+
+@pytest.mark.parametrize("kind", INDEPENDENT)
+def test_forks(kind: str) -> None:
+    prompt, text = INDEPENDENT[kind]
+    result = rewrite(f"{text}\n\nThat is all.", prompt)
+    assert not result.reason, (result.reason, result.detail)
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("1. **Harbour**: boats.", "Harbour"),
+        ("- Harbour - boats.", "Harbour"),
+        ("2. `f(x)`: a call.", "`f(x)`"),
+        ("## Harbour\nboats.", "Harbour"),
+        ("一、港口：有船。", "港口"),
+        ("3. We see that it is red: yes.", ""),
+        ("(2) x = 4: yes.", ""),
+        ("- A boat lies there.", ""),
+    ],
+)
+def test_titles_of_their_own(text: str, title: str) -> None:
+    from pdata.rules.blocks.labels import Label
+    from pdata.rules.blocks.steps import Step
+
+    assert split_title(Step(Label(""), text))[0] == title

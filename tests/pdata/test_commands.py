@@ -94,7 +94,9 @@ def test_a_server_rewrites_and_a_killed_run_goes_on(tmp_path: Path) -> None:
         forms = {t["case"]: r["meta"] for t, r in zip(traces, load(out), strict=True)}
         for case, meta in forms.items():
             assert (meta["form"] == "linear") == (case in LINEAR), (case, meta)
-            assert ("steps_found_by" in meta) == (case not in LINEAR | BY_MODEL), (case, meta)
+            assert ("forks" in meta) == (case not in LINEAR), (case, meta)
+            by_model = [x["found_by"] == "model" for x in meta.get("forks", ())]
+            assert all(by_model) if case in BY_MODEL else not any(by_model), (case, meta)
         asked = sum(server.met.values())
         again = tmp_path / "again.jsonl"
         counts_of(*options, "--out", again, "--cache", tmp_path / "out.replies")

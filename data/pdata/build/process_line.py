@@ -85,14 +85,13 @@ def grade_line(options: LineOptions, rewritten: Rewritten | Rejection) -> Accept
 def _make_record(source: Source, rewrite: Rewrite, verdict: Verdict) -> Record:
     form = "linear" if rewrite.reason else "branches"
     meta = {**source.meta, "origin": source.origin, "form": form}
-    kinds = dict.fromkeys(block.kind.value for block in rewrite.blocks or ())
     extra = {
         "separators": separators_of(rewrite.trace),
         "linear": rewrite.reason,
         "linear_because": rewrite.detail if rewrite.reason else "",
         "note": "" if rewrite.reason else rewrite.detail,
         "graded_by": verdict.by,
-        "steps_found_by": "" if rewrite.reason else ", ".join(kinds),
+        "forks": [{"found_by": kind} for kind in rewrite.found_by],
     }
     for key, value in extra.items():
         meta.pop(key, None)

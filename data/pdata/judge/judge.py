@@ -136,13 +136,18 @@ def judge_record(record: Record, judge: Judge) -> Record:
     else:
         meta["independence"] = [round(max(branches), 3) for branches in scores]
         reason, dependences = "dependent steps", [judge.find_dependence(s) for s in scores]
+    found = meta.pop("forks", None)
+    if isinstance(found, list) and len(found) == forks:
+        measured = meta.get("independence") or [None] * forks
+        kept = zip(found, measured, dependences, strict=True)
+        entries = [{**x, "independence": score} for x, score, why in kept if not why]
+        meta |= {"forks": entries} if entries else {}
     if not any(dependences):
         return replace(record, meta=meta)
     trace = flatten_forks(trace, [bool(f) for f in dependences])
     meta["linear_because"] = next(f for f in dependences if f)
     if not any(trace.forks()):
         meta |= {"form": "linear", "linear": reason}
-        meta.pop("steps_found_by", None)
     meta.pop("separators", None)
     if separators := separators_of(trace):
         meta["separators"] = separators

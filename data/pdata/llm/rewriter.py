@@ -23,6 +23,7 @@ from pdata.llm.proposal import Branch, Edit, Fault, build_trace, number_sentence
 from pdata.rules import rewriter
 from pdata.rules.blocks.steps import Block
 from pdata.rules.dependence.independence import find_dependence
+from pdata.rules.evidence import BY_MODEL
 from pdata.rules.prompt import Prompt
 from pdata.rules.rewriter import Rewrite
 
@@ -74,7 +75,8 @@ class LLMRewriter:
         rules make of the text, and in `detail` why. Raises DataError when the server is gone.
         """
         try:
-            return Rewrite(self._fork(text, prompt))
+            trace = self._fork(text, prompt)
+            return Rewrite(trace, found_by=tuple(BY_MODEL for _ in trace.all_forks()))
         except (Fault, Refused) as e:
             reason = e.reason if isinstance(e, Fault) else "request refused"
             detail = e.detail if isinstance(e, Fault) else str(e)

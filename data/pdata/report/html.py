@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
@@ -19,8 +20,9 @@ from pdata.record import Record, open_writer, rejected_path
 from pdata.report import charts
 from pdata.report.console_tables import STATS
 from pdata.report.statistics import ALL, Size, Tally, add_trace, measure, read_traces, summarise
+from pdata.rules.evidence import describe_evidence
 
-EXAMPLES = 4
+EXAMPLES = 20  # enough to judge a file by
 LONGEST = 1500  # words of an example
 SHOWN = 30  # rows of a table
 LARGEST = 1e6  # more than a score can be
@@ -38,6 +40,15 @@ class Example:
     @property
     def text(self) -> str:
         return plain_text(self.trace)
+
+    @property
+    def evidence(self) -> dict[int, str]:
+        """Why each fork was made, by its identity; empty where the record does not say."""
+        entries, forks = self.record.meta.get("forks"), list(self.trace.all_forks())
+        if not isinstance(entries, list) or len(entries) != len(forks):
+            return {}
+        pairs = zip(forks, entries, strict=True)
+        return {id(fork): _say_why(x) for fork, x in pairs if isinstance(x, dict)}
 
 
 @dataclass(slots=True)
@@ -77,6 +88,14 @@ class ReportData:
             self.examples[place] = example
 
 
+def _say_why(entry: dict[str, Any]) -> str:
+    """What a record says of one of its forks."""
+    recognised, signs = describe_evidence(str(entry.get("found_by", "")))
+    score = entry.get("independence")
+    judged = f" · judge: {score:.3f} nats a token" if type(score) in (int, float) else ""
+    return f"found by {recognised} · checked for {', '.join(signs)}: none{judged}"
+
+
 def _mask_order(example: Example) -> tuple[int, int]:
     return -example.trace.depth, example.size.serial
 
@@ -106,6 +125,7 @@ def _render(data: ReportData, path: Path) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.tests["fork"] = lambda part: isinstance(part, Fork)
+    environment.filters["identity"] = id
     template = environment.from_string(
         files("pdata.report").joinpath("report.html").read_text("utf-8")
     )

@@ -245,7 +245,7 @@ def test_separates_dependent_from_independent_blocks(tiny: Judge) -> None:
 def as_record(record: Record, trace: Trace) -> Record:
     meta = {
         "form": "branches",
-        "steps_found_by": "counted",
+        "forks": [{"found_by": "counted"} for _ in trace.all_forks()],
         "separators": separators_of(trace),
     }
     return Record(record.id, record.messages, render(trace), "42", True, "x", meta)
@@ -259,6 +259,7 @@ def test_only_dependent_blocks_become_linear(tiny: Judge) -> None:
     assert after.meta["form"] == "linear" and after.meta["linear"] == "dependent steps"
     assert "nats a token" in after.meta["linear_because"]
     assert len(after.meta["independence"]) == 1 and after.meta["independence"][0] > THRESHOLD
+    assert "forks" not in after.meta
     kept = as_record(cases, forced_fork(cases))
     after = judge_record(kept, tiny)
     assert after.completion == kept.completion and after.meta["form"] == "branches"
@@ -274,6 +275,8 @@ def test_one_of_two_blocks_becomes_linear(tiny: Judge) -> None:
     assert list(parse(after.completion, after.meta["separators"]).forks()) == [same]
     assert after.meta["form"] == "branches" and "linear" not in after.meta
     assert [x > THRESHOLD for x in after.meta["independence"]] == [True, False]
+    score = after.meta["independence"][1]
+    assert after.meta["forks"] == [{"found_by": "counted", "independence": score}]
 
 
 def test_what_cannot_be_measured_becomes_linear(

@@ -155,6 +155,26 @@ def many_rows(n: int) -> list[dict[str, Any]]:
     return rows
 
 
+def test_each_fork_says_why_it_was_made(tmp_path: Path) -> None:
+    n = sum(1 for _ in NESTED_B.all_forks())
+    forks = [
+        {"found_by": "bold", "independence": 0.0312},
+        {"found_by": EVIL},
+        {"found_by": "worked"},
+    ]
+    rows = [
+        record("said", NESTED_B, meta={"forks": forks[:n]}),
+        record("of another trace", NESTED_B, meta={"forks": [{"found_by": "counted"}] * (n + 1)}),
+        record("no list", NESTED_B, meta={"forks": "bold"}),
+    ]
+    write_html(write(tmp_path / "a.jsonl", rows), tmp_path / "a.html")
+    text = Outline(tmp_path / "a.html").text
+    assert n >= 2 and text.count("found by ") == n
+    assert "found by bold titles · checked for pointer, reference, label, number, " in text
+    assert ", sequence, chain: none · judge: 0.031 nats a token" in text
+    assert f"found by {EVIL}" in text
+
+
 def test_same_file_same_page_and_few_examples(tmp_path: Path) -> None:
     source = write(tmp_path / "a.jsonl", many_rows(50))
     write_html(source, tmp_path / "1.html")

@@ -6,6 +6,12 @@ from pdata.rules.dependence.titles import split_title
 from pdata.rules.rewriter import rewrite
 
 
+@pytest.fixture(autouse=True)
+def any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short texts tell as much of dependence as long ones, though a fork saves nothing there."""
+    monkeypatch.setattr("pdata.rules.rewriter.saves_passes", lambda block: True)
+
+
 def list_of(*steps: str, form: str = "{i}. {s}", glue: str = "\n") -> str:
     return glue.join(form.format(i=i, s=s) for i, s in enumerate(steps, 1))
 
@@ -91,7 +97,7 @@ DEPENDENT = {
         "Choose a place: Pick a folder of your computer for the pages.",
         "Start the server: Open a terminal there and call the wiki.",
         "Write a page: Click the pen in the browser and type a text.")),
-    "recipe": ("I am hungry.", "Ingredients:\n\n* four eggs of a farm\n* some butter, salt\n\n"
+    "recipe": ("I am hungry.", "Ingredients:\n\nFour eggs of a farm, some butter and salt.\n\n"
                "Directions:\n\n1. Melt the butter in a wide pan.\n2. Beat the eggs with some salt."
                "\n\nServe hot."),
     "install": ("How do I install the editor?", list_of(
@@ -227,7 +233,7 @@ INDEPENDENT = {
 def test_stays_linear(kind: str) -> None:
     prompt, text = DEPENDENT[kind]
     result = rewrite(text, prompt)
-    assert result.reason == "dependent steps", result.trace
+    assert not list(result.trace.all_forks()), result.trace
 
 
 @pytest.mark.parametrize("kind", INDEPENDENT)

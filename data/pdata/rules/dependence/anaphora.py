@@ -63,6 +63,12 @@ _ABOUT = re.compile(r"[\s*_]*(?:(?:the|a|an|this) )?([A-Za-z][\w'’-]*)", re.IG
 _PRONOUN_CN = re.compile(
     r"[\s*_]*(这(?![个种位些名条款项张])|其(?!次|他|它|中|实|余)|它们?|他们?|她们?|前者|后者|上述)"
 )
+# a name inside a sentence
+NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b")
+_CAPITAL = r"[A-Z][\w'’&.-]*"
+# "Field of Gold" is one name
+_PHRASE = re.compile(rf"{_CAPITAL}(?: (?:(?:of|the|and|for|in) ){{0,2}}{_CAPITAL})*")
+_AHEAD = 2  # words that introduce a name
 
 
 def find_reference(body: str, counts: Collection[str], before: str, known: str) -> str | None:
@@ -141,3 +147,29 @@ def find_pronoun(body: str, others: Sequence[str], known: str) -> str | None:
             if not often and topic not in known.lower():
                 return match[1].lower()
     return None
+
+
+def find_name(body: str, names: Collection[str], before: str) -> str | None:
+    """The first name of `names` that `body` takes up from `before`, the text of earlier steps."""
+    for name in sorted(names):
+        here, there = _uses(name, body), _uses(name, before)
+        if not here:
+            continue
+        wholes = {whole for whole, _ in there}
+        same = any(a in b or b in a for a, _ in here[:1] for b in wholes)
+        introduced = {ahead for _, ahead in there}
+        if same and here[0][1] not in introduced:
+            return name
+    return None
+
+
+def _uses(name: str, text: str) -> list[tuple[str, str]]:
+    """Where a name stands: the whole name that it is a part of, and the words ahead of it."""
+    found: list[tuple[str, str]] = []
+    for match in re.finditer(rf"(?<!\w){name}(?!\w)", text):
+        start = text.rfind("\n", 0, match.start()) + 1
+        phrases = (m for m in _PHRASE.finditer(text, start) if m.end() >= match.end())
+        whole = next(phrases, match)
+        words = text[start : min(whole.start(), match.start())].split()
+        found.append((whole[0], " ".join(words[-_AHEAD:])))
+    return found

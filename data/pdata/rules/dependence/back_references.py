@@ -16,6 +16,13 @@ POINTERS = re.compile(
     r"before (?:it|that|this)|the one before|the last (?:step|result|one)|earlier|"
     r"same (?:way|reasoning|argument|method) as|carr(?:y|ied) (?:on|over)|"
     r"(?:result|value|answer|number|total|sum) (?:of|from) (?:step|the (?:first|second|last)))\b|"
+    # a verdict or a look that an earlier one comes before
+    r"\b(?:is|are|was) also (?:not )?(?:correct|incorrect|true|false|valid|invalid|wrong|right|"
+    r"possible|impossible|ruled out)\b|"
+    r"(?<=[.;:!?]\s)(?:once )?again(?=,)|\bwhich again\b|"
+    r"(?:选项|说法|[A-H①-⑨]项?)也(?:是|不|可以)?(?:正确|错误|对的|错的|排除|符合|成立)|也可以排除|"
+    r"\balready (?:counted|covered|computed|calculated|found|shown|proved|proven|checked)\b|"
+    r"已经?(?:证明|求出|求得|算出|证得|得到)了?|"
     r"at this point|we just|just (?:saw|found|got|said)|running (?:total|probability|sum)|by then|"
     r"intermediate (?:result|value|string|list)|what remains|"
     r"同上|同理|上一步|如上|刚才|刚刚|前面(?:说|得到|算)|上面(?:说|得到|算)",
@@ -23,8 +30,12 @@ POINTERS = re.compile(
 )
 # these point back at the start of a step, where nothing of its own can be meant
 _TAKES_UP = re.compile(
-    r"\b((?:add|subtract|multiply|divide|use|using|with|from|by|to|take|apply) "
-    r"(?:this|that|these|those|the (?:result|total|sum|difference|product|answer)))\b",
+    r"\b((?:add|subtract|multiply|divide|use|using|take|apply) "
+    r"(?:this|that|these|those|the (?:result|total|sum|difference|product|answer))|"
+    r"(?:with|from|by|to) "
+    r"(?:this|these|those|the (?:result|total|sum|difference|product|answer)))\b|"
+    # "the solution to that" is of what the step itself has just said
+    r"^[\W\d]*(?:with|from|by|to) that\b",
     re.IGNORECASE,
 )
 _LIKEWISE = ("similarly", "likewise", "so far", "until now", "up to now", "同理")
@@ -55,14 +66,19 @@ OPENERS = re.compile(
     r"given (?:this|that)|using (?:this|that|it|the)|that|such)\b|"
     r"[\s:：.)*+•–—-]*(?!While|When|If|As|Since|Is|Are|Was|Ensure|Make)"
     r"[A-Z]\w+ (?:it|them|this|these|those|that(?=\s*[.,;]))\b|"
-    r"[\s\d:：.、）)*+•–—-]*(?:【\w{1,4}】\s*)?(?:然后|接着|接下来|随后|之后|于是|因此|所以|由此|"
-    r"据此|既然|现在|综合以上|综上|将[^，。\n]{1,30}代入(?:公式|上式|该式|上述))",
+    r"[\s\d:：.、）)*+•–—-]*(?:然后|接着|接下来|随后|之后|于是|因此|所以|由此|据此|既然|现在|综合以上|综上|"
+    r"[将从由][^，。：:\n]{1,30}(?:代入(?:公式|上式|该式|上述)|(?:归结|推|得|导)出|"
+    r"(?:可|推|得)[得知到]))|"
+    # under its heading, the answer to a question may begin with "next we have to"
+    r"[\s\d:：.、）)*+•–—-]*【\w{1,4}】\s*(?:因此|所以|由此|于是|据此|既然|将[^，。\n]{1,30}代入)",
     re.IGNORECASE,
 )
 # of these, the ones that may stand under a title of a step's own; "This", there, is the title
 CONCLUDES = re.compile(
-    r"[\s:：.)*+•–—-]*(?:then|therefore|thus|hence|consequently|accordingly|once|having|now that|"
+    r"[\s:：.)*+•–—-]*(?:then|therefore|thus|hence|consequently|accordingly|once|now that|"
+    r"having (?:\w+ed|done|found|seen|got|shown|made|set|built|taken)|"
     r"next|as a (?:result|consequence)|after (?:that|this)|combin(?:e|ing)|"
+    r"also(?! (?:known|called|spelled|referred|named))|"
     r"with (?:this|that|these|those)|using (?:this|that|the)|given (?:this|that)|"
     r"based on (?:this|that|these|those|the|my|your))\b|"
     r"[\s:：.、）)*+•–—-]*(?:因此|所以|于是|由此|据此|然后|接着|接下来|随后)",

@@ -12,6 +12,7 @@ from pdata.rules.blocks.labels import Kind
 from pdata.rules.blocks.steps import Block
 from pdata.rules.dependence.anaphora import (
     find_done,
+    find_name,
     find_pronoun,
     find_reference,
     find_their_number,
@@ -106,11 +107,13 @@ def check_label(context: BlockContext, step: StepFacts) -> str | None:
 
     + Oak: it is tall. | Elm: it is as tall as Oak.
     - Oak: it is tall. | Elm: it is as tall as oaks.
+    - Old oak: it is tall. | Elm: it is as tall as an oak.
     """
     if not context.labelled:
         return None
     labels = (name for s in context.earlier.steps for name in find_mentions(step.body, s))
-    label = next(labels, None)
+    # a common word of a title is no name of the step
+    label = next((x for x in labels if not (context.survey and x.isascii() and x.islower())), None)
     return f"mentions {label!r}" if label else None
 
 
@@ -130,10 +133,12 @@ def check_number(context: BlockContext, step: StepFacts) -> str | None:
 def check_result(context: BlockContext, step: StepFacts) -> str | None:
     """What an earlier step worked out, wherever it stands.
 
-    + Oak: 12 + 5 = 17. | Elm: 15 + 2 = 17.
+    + Oak: 12 + 5 = 17. | Elm: 17 is odd.
+    - Oak: 12 + 5 = 17. | Elm: 15 + 2 = 17.
     - Oak: 12 + 5 = 17. | Elm: 15 + 3 = 18.
     """
-    shared = sorted({*step.numbers} & context.earlier.results - context.common_numbers - step.own)
+    explained = context.common_numbers | step.own | step.worked_out | step.digits_given
+    shared = sorted({*step.numbers} & context.earlier.results - explained)
     return f"has {shared[0]}, a result of an earlier step" if shared else None
 
 
@@ -153,6 +158,8 @@ def check_term(context: BlockContext, step: StepFacts) -> str | None:
     + Oak: it is 3x high. | Elm: it is 3x wide.
     - Oak: it is 3x high. | Elm: it is 4x wide.
     """
+    if context.listed:
+        return None  # each step works on terms of its own item
     shared = sorted(step.terms & context.earlier.terms)
     return f"uses {shared[0]} of an earlier step" if shared else None
 
@@ -172,11 +179,13 @@ def check_name(context: BlockContext, step: StepFacts) -> str | None:
 
     + Oak: it is owned by Zoltan. | Elm: we ask Zoltan.
     - Oak: it is owned by Zoltan. | Elm: we ask Dora.
+    - Oak: the Field of Gold is near. | Elm: the Field of Tin is near.
+    - Oak: its owner is one Zoltan. | Elm: its owner is one Zoltan.
     """
     if context.survey and context.kind is not Kind.titled:
         return None  # items with titles of their own share names by chance
-    shared = sorted(n for n in context.earlier.names if re.search(rf"(?<!\w){n}(?!\w)", step.body))
-    return f"uses {shared[0]!r} of an earlier step" if shared else None
+    shared = find_name(step.body, context.earlier.names, context.earlier.text)
+    return f"uses {shared!r} of an earlier step" if shared else None
 
 
 CHECKS: tuple[Check, ...] = (

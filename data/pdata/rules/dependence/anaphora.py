@@ -54,6 +54,11 @@ _THEIR_NUMBER = re.compile(
 _DONE = re.compile(
     r"\b(?:the|your)\s+(?:newly[ -])?([a-z]{3,}(?:ed|en|ied)|resulting|leftover)\s+([a-z]{3,})"
 )
+_DEFINITE = re.compile(
+    r"\b[Tt]he ([a-z-]{3,} (?!(?:and|but|for|from|with|would|will|can|could|may|must|was|were|has|"
+    r"that|which|into|when|where|who|are|does|did|then|than|also|only|itself|not)\b)[a-z-]{3,})\b"
+)
+_NEAR = 200  # characters
 _PRONOUN = re.compile(
     r"[\s*_]*(it(?!(?:'s| is| was| may be| can be) (?:not )?\w+ (?:to|that))|they|he|she|both|"
     r"either|them|its|their)\b",
@@ -119,6 +124,18 @@ def find_their_number(
             continue
         noun = match["n"].isdigit() and re.search(rf"\b{stem(match['noun'])}", before)
         if match["whose"] != "the" or noun:
+            return match[0]
+    return None
+
+
+def find_taken_up(body: str, before: str, known: str) -> str | None:
+    """Two words with "the" at the start of a step, which an earlier step brings in without it:
+    "a list of free rooms", "the free rooms"."""
+    for match in _DEFINITE.finditer(body[:_NEAR]):
+        phrase = match[1]
+        if phrase in known or phrase in body[: match.start()]:
+            continue
+        if re.search(rf"\b(?:an?|some|several|new|(?:list|set|sequence)s? of) {phrase}\b", before):
             return match[0]
     return None
 

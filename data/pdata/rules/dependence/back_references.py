@@ -19,7 +19,7 @@ POINTERS = re.compile(
     # a verdict or a look that an earlier one comes before
     r"\b(?:is|are|was) also (?:not )?(?:correct|incorrect|true|false|valid|invalid|wrong|right|"
     r"possible|impossible|ruled out)\b|"
-    r"(?<=[.;:!?]\s)(?:once )?again(?=,)|\bwhich again\b|"
+    r"(?<=[.;:!?]\s)(?:once )?again\b|\bwhich again\b|"
     r"(?:选项|说法|[A-H①-⑨]项?)也(?:是|不|可以)?(?:正确|错误|对的|错的|排除|符合|成立)|也可以排除|"
     r"\balready (?:counted|covered|computed|calculated|found|shown|proved|proven|checked)\b|"
     r"已经?(?:证明|求出|求得|算出|证得|得到)了?|"
@@ -58,14 +58,16 @@ _SENTENCE_END = re.compile(r"[.;!?\n]")
 OPENERS = re.compile(
     r"[\s:：.)*+•–—-]*(then|next(?! to)|(?:\w+ ){1,3}then|now|also|however|but|otherwise|instead|"
     r"finally|afterwards|after (?:that|this|\w+ing)|therefore|thus|so|hence|consequently|"
-    r"accordingly|as a (?:result|consequence)|lastly|if (?:\w+ ){1,4}still|since(?! then)|"
-    r"combin(?:e|ing)|"
+    r"accordingly|as a (?:result|consequence)|lastly|if (?:so|not|yes|no)\b|"
+    r"if (?:\w+ ){1,4}still|since(?! then)|combin(?:e|ing)|"
     r"(?:adding|subtracting|substituting|simplifying|plugging|equating|solving|rearranging)|"
     r"the (?:final|next|resulting|remaining) \w+|because of (?:that|this)|once|having|this|these|"
     r"those|now that|with (?:this|that|it|them)|from (?:here|there|this|that|it)|"
     r"given (?:this|that)|using (?:this|that|it|the)|that|such)\b|"
     r"[\s:：.)*+•–—-]*(?!While|When|If|As|Since|Is|Are|Was|Ensure|Make)"
     r"[A-Z]\w+ (?:it|them|this|these|those|that(?=\s*[.,;]))\b|"
+    r"[\s:：.)*+•–—-]*the (?:roots|solutions?) (?:is|are)\b|"
+    r"[^.。\n]{1,40} (?:is|are) then [a-z]+ed\b|"
     r"[\s\d:：.、）)*+•–—-]*(?:然后|接着|接下来|随后|之后|于是|因此|所以|由此|据此|既然|现在|综合以上|综上|"
     r"[将从由][^，。：:\n]{1,30}(?:代入(?:公式|上式|该式|上述)|(?:归结|推|得|导)出|"
     r"(?:可|推|得)[得知到]))|"
@@ -81,7 +83,7 @@ CONCLUDES = re.compile(
     r"also(?! (?:known|called|spelled|referred|named))|"
     r"with (?:this|that|these|those)|using (?:this|that|the)|given (?:this|that)|"
     r"based on (?:this|that|these|those|the|my|your))\b|"
-    r"[\s:：.、）)*+•–—-]*(?:因此|所以|于是|由此|据此|然后|接着|接下来|随后)",
+    r"[\s:：.、）)*+•–—-]*(?:因此|所以|于是|由此|据此|然后|接着|接下来|随后|其[他它][^，。\n]{1,20}还有)",
     re.IGNORECASE,
 )
 # what a survey may say of its own subject: "previous emperors", "earlier works"

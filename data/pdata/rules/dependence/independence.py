@@ -15,6 +15,7 @@ from pdata.rules.dependence.anaphora import (
     find_name,
     find_pronoun,
     find_reference,
+    find_taken_up,
     find_their_number,
     find_this,
     find_this_cn,
@@ -38,6 +39,7 @@ from pdata.rules.prompt import Prompt
 
 # their steps start with words of their own; under a title, "next" may be about anything
 _PLAIN = (Kind.counted, Kind.bulleted, Kind.worked)
+_LISTED = (Kind.counted, Kind.bold, Kind.heading)
 __all__ = ["CHECKS", "BlockContext", "Check", "find_dependence", "lists_all"]
 
 
@@ -82,7 +84,9 @@ def check_reference(context: BlockContext, step: StepFacts) -> str | None:
     + 1. You may guess 5 times. | 2. Who wins within their 5 tries gets a prize.
     + 1. The moon moves between 28 south and 28 north. | 2. Ships see it within this belt only.
     + 1. Ben likes tea. | 2. It grows in the hills.
+    + 1. One clerk has a list of free rooms. | 2. A guest sees the free rooms first.
     - 1. The road is wet. | 2. Rain is likely in part of May.
+    - 1. One clerk has a list of free rooms. | 2. A guest sees the large rooms first.
     - 1. You may guess 5 times. | 2. Who wins within 3 tries gets a prize.
     - 1. Tea calms people. | 2. Coffee wakes people, and this effect lasts.
     - 1. It is cheap. | 2. It is strong.
@@ -92,6 +96,7 @@ def check_reference(context: BlockContext, step: StepFacts) -> str | None:
         return None
     told = step.told if step.title else step.body
     found = find_reference(told, earlier.counts, earlier.text, context.known.text)
+    found = found or find_taken_up(told, earlier.text, context.known.lower)
     found = found or find_their_number(told, step.given, earlier.all_numbers, earlier.text)
     if not found and not step.title and context.kind in _PLAIN:
         body = strip_counter(step.step.text)
@@ -113,7 +118,8 @@ def check_label(context: BlockContext, step: StepFacts) -> str | None:
         return None
     labels = (name for s in context.earlier.steps for name in find_mentions(step.body, s))
     # a common word of a title is no name of the step
-    label = next((x for x in labels if not (context.survey and x.isascii() and x.islower())), None)
+    common = context.survey or context.kind in _LISTED
+    label = next((x for x in labels if not (common and x.isascii() and x.islower())), None)
     return f"mentions {label!r}" if label else None
 
 

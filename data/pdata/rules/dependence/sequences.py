@@ -56,8 +56,8 @@ _EXPLAINS = re.compile(
     re.IGNORECASE,
 )
 # "First, we need to find ...": what is to be done, one thing after the other
-_LOOKS = "(?:consider|look|think|keep|remember|be)"  # at sides of a thing, in any order
-_NO_ACT = f"(?:need|have|can|could|may|might|are|were|had|do|don't|{_LOOKS})"
+_LOOKS = "(?:consider|look|think|keep|remember|require|be)"  # at sides of a thing, in any order
+_NO_ACT = f"(?:need|can|could|may|might|are|were|had|do|don't|{_LOOKS})"
 _PLANS = re.compile(
     r"[\s*_]*(?:first|second|third|fourth|fifth|sixth|next|finally|lastly)(?:ly)?,? "
     r"(?:[^,.\n]{1,60}, )?(?:we|you|i|one|let's|let us)(?:'ll| will| would| must| should)?"
@@ -112,7 +112,7 @@ def find_sequence(block: Block, prompt: Prompt) -> str | None:
         return "its last step is a total"
     if block.kind is Kind.counted and sum(map(_is_plan, texts)) >= len(texts) / 2:
         return "its steps are a plan"
-    if any(map(_TRANSFORMS.match, texts[1:])):
+    if any(_TRANSFORMS.match(strip_counter(text)) for text in texts[1:]):
         return "its steps transform an equation"
     if (
         any(map(_THEREFORE.search, texts[1:]))

@@ -49,6 +49,11 @@ _ALTERS = re.compile(
     r"cleared|sorted))|(?:deleted|removed|popped) from `([a-z_]\w*)`|"
     r"(?:added|appended|inserted|assigned) (?:to|into) `([a-z_]\w*)`"
 )
+# what a step before has made of it
+_CHANGED = re.compile(
+    rf"\bthe (?:now )?(?:updated|modified|changed|shortened|emptied|reversed) (?:{_THINGS})\b",
+    re.IGNORECASE,
+)
 # moves of a game, after which things stand otherwise
 _SWAPS = re.compile(
     r"\b(?:swap(?:s|ped)?|exchange[sd]?|trade[sd]?|switch(?:es|ed)?) (?:\w+ )?(?:balls|books|gifts|"
@@ -61,9 +66,11 @@ _COUNT = re.compile(
 )
 _LIST = re.compile(r"\[[^\[\]\n]{1,200}\]")
 _LITERAL = r"(\[[^\[\]\n]{2,200}\]|'[^'\n]{2,80}'|\"[^\"\n]{2,80}\")"
+_ASSIGNS = re.compile(rf"=\s*{_LITERAL}")  # in code that is about the same example
 _MAKES = re.compile(
     rf"(?:=|→|->|\b(?:is|gives?|gets?|becomes?|returns?|yields?|produces?|leaves?|leaving|"
-    rf"results? in|resulting in|results? is|to get|giving|list))\s*:?\s*`?{_LITERAL}"
+    rf"results? in|resulting in|results? is|to get|giving|list))\s*:?\s*"
+    rf"(?:(?:the|an?) (?:\w+ )?(?:{_THINGS}) )?`?{_LITERAL}"
 )
 
 
@@ -83,6 +90,8 @@ def find_state(texts: Sequence[str], prompt: str, lead: str) -> str | None:
     if sum(bool(_SWAPS.search(text)) for text in texts) > half:
         return "its steps are moves"
     if _shares([{m[1].lower() for m in _BECOMES.finditer(text)} for text in texts]):
+        return "its steps change the same thing"
+    if any(map(_CHANGED.search, texts[1:])) and not _CHANGED.search(texts[0]):
         return "its steps change the same thing"
     changed = [{a or b or c for a, b, c in _ALTERS.findall(text)} for text in texts]
     if any(changed) and _touches([set(_VARIABLE.findall(text)) for text in texts], changed):
@@ -123,7 +132,7 @@ def _hands_on(texts: Sequence[str], known: str) -> bool:
         if any(new.startswith(f"{old[:-1]}, ") for new in here for old in lists):
             return True
         makes = set(_MAKES.findall(text))
-        if any(value in text for value in made - makes):
+        if any(value in text for value in made - set(_ASSIGNS.findall(text))):
             return True
         lists |= here
         made |= {value for value in makes if value not in known}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 LATE, EARLY = 0.5, 0.25  # parts of a step
-SHARE = 2 / 3  # of the neighbours in a chain that are linked
+SHARE = 3 / 4  # of the neighbours in a chain that are linked
 MAX_CN = 100  # characters; in longer texts of Chinese, pairs of them come up by chance
 _FUNCTION_CN = frozenset("的了在是和与可以对为等将会及其中而也就个一不有从到要能")
 _COUNTER = re.compile(

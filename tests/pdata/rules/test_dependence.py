@@ -84,6 +84,16 @@ DEPENDENT = {
     "count": ("How many differ?", list_of(
         "(0, 1): they differ (count = 1)", "(0, 2): they differ (count = 2)",
         "(1, 2): they differ (count = 3)", form="- {s}")),
+    "grows-in-front": ("What is left of it?", list_of(
+        "i=0: ['k', 'k', 'z']", "i=1: ['k', 'm', 'k', 'z']", "i=2: ['p', 'k', 'm', 'k', 'z']",
+        form="- {s}")),
+    "converts": ("How far is it?", list_of(
+        "**Orbit**: The path is a ring around the hill.",
+        "**Width**: The ring is as wide as a road.",
+        "**Convert to miles**: One of them is a mile and a half long.")),
+    "interval": ("（1）求M；（2）证明乙。", list_of(
+        "分三种情况去掉绝对值，得到 $M=(-1/2,1/2]\\cup(1/2,1)$。",
+        "因为 $M=(-1/2,1/2]\\cup(1/2,1)$，分四种情况。", form="({i}) {s}")),
     "updated": ("What is left?", list_of(
         "It takes the key 8 out of it.", "It puts 5 at the front of the updated list.",
         form="- {s}")),
@@ -237,6 +247,12 @@ INDEPENDENT = {
     "digits-of-prompt": ("-3 < a < 1 and -2 < b < 4. How large is it?", list_of(
         "Both are positive: the area is (1 - 0)(4 - 0) = 4.",
         "Both are negative: b goes from -2 up to 0, and 4 is no bound.", form="Case {i}: {s}")),
+    "conditions": ("How many points are there with |a| < 3?", list_of(
+        "For a = 2: the number b goes from -5 to 5.", "For a = 3: the number b goes from -2 to 2.",
+        form="- {s}")),
+    "advice": ("Could you give me some advice on how to write well?", list_of(
+        "**Read**: Books show how others do it.", "**Use Cards**: A card holds one word.",
+        "**Find Friends**: They tell you what they think.")),
     "code-words": ("How do I read a base64 text?", list_of(
         "Python: `t = 'c2Vh8'` and then decode it with the library.",
         "Ruby: the method takes the text, 8 characters of it.")),
@@ -257,9 +273,6 @@ INDEPENDENT = {
     "to-that": ("Solve it by cases.", list_of(
         "m = 2. The only solution to that is (2, 9).",
         "m = 1. The only solution to that is (4, 5).", form="Case {i}: {s}")),
-    "next-under-heading": ("（1）求甲；（2）求乙。", list_of(
-        "【解析】首先，看甲这一条直线的斜率。", "【解析】接下来，看乙这一个圆的半径。",
-        form="({i}){s}")),
     "common-word": ("What makes good characters?", "Here are some tips:\n\n" + list_of(
         "Give them quirks: every reader likes these.",
         "Show the links between characters: they add depth.",
@@ -268,7 +281,7 @@ INDEPENDENT = {
         "Check the oil: Too little of it gives no pressure.",
         "Inspect the filter: Dirt in it holds up the flow.",
         "Check the valve: One that is stuck lets it out.")),
-    "directions": ("Why might one ask for directions?", "Reasons why one may ask for directions:\n\n"
+    "directions": ("Why might one ask for directions?", "Reasons why people ask for directions:\n\n"
         + list_of("**Cost**: A map is not free.", "**Company**: Some people like a chat.")),
     "sides": ("Is a fox faster than a hare?", list_of(
         "First, let's consider the fox, which runs for an hour.",

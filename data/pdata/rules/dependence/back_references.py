@@ -68,11 +68,10 @@ OPENERS = re.compile(
     r"[A-Z]\w+ (?:it|them|this|these|those|that(?=\s*[.,;]))\b|"
     r"[\s:：.)*+•–—-]*the (?:roots|solutions?) (?:is|are)\b|"
     r"[^.。\n]{1,40} (?:is|are) then [a-z]+ed\b|"
-    r"[\s\d:：.、）)*+•–—-]*(?:然后|接着|接下来|随后|之后|于是|因此|所以|由此|据此|既然|现在|综合以上|综上|"
+    r"[\s\d:：.、）)*+•–—-]*(?:【\w{1,4}】\s*)?"
+    r"(?:然后|接着|接下来|随后|之后|于是|因此|所以|由此|据此|既然|现在|综合以上|综上|"
     r"[将从由][^，。：:\n]{1,30}(?:代入(?:公式|上式|该式|上述)|(?:归结|推|得|导)出|"
-    r"(?:可|推|得)[得知到]))|"
-    # under its heading, the answer to a question may begin with "next we have to"
-    r"[\s\d:：.、）)*+•–—-]*【\w{1,4}】\s*(?:因此|所以|由此|于是|据此|既然|将[^，。\n]{1,30}代入)",
+    r"(?:可|推|得)[得知到]))",
     re.IGNORECASE,
 )
 # of these, the ones that may stand under a title of a step's own; "This", there, is the title

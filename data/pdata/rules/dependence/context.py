@@ -31,6 +31,7 @@ from pdata.rules.prompt import Prompt
 
 _NO_NAMES = frozenset(("true", "false", "yes", "none", "not"))
 _IN_BRACKETS = re.compile(r"[\s*`$\\]*[(\[{][^()\[\]{}\n]*[)\]}]")
+_CONDITION = re.compile(r"^[^\n:：=]{0,20}=[^\n:：=]{1,20}[:：]")  # "For a = 3:" works out nothing
 _WORKS_OUT = re.compile(r"\d\s*(?:[×*·+/^÷]|\s[-–x]\s|\\times)\s*\d")  # (5 x 2), but not (3-5)
 
 
@@ -172,7 +173,7 @@ class BlockContext:
         earlier.steps.append(step.step)
         earlier.numbers |= step.traced[1]
         if not self.listed:
-            earlier.results |= results_of(step.body) - {"0", "1"}
+            earlier.results |= results_of(_CONDITION.sub("", step.body)) - {"0", "1"}
         earlier.terms |= step.terms - words
         earlier.symbols |= {x for x in DEFINED.findall(step.body) if x.lower() not in words}
         new = {name for name in step.names if name.lower() not in self.no_names}

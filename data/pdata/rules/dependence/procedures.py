@@ -61,6 +61,7 @@ _HOW_TO = re.compile(
 _HOW_TO_ANY = re.compile(
     r"\bhow (?:do|should|can|could|would|to)(?: (?:i|we|you|one))? \w+", re.IGNORECASE
 )
+_ASKS_ADVICE = re.compile(r"\b(?:advice|tips|suggestions|ideas)\b|建议|技巧", re.IGNORECASE)
 _ACTS = re.compile(r"[A-Z][a-z]+ (?:the|your|a|an|it|any|some|each)\b")  # "Dip the nib"
 _ASKS_STEPS = re.compile(
     r"\b(?:what are|list|give|describe|outline|explain|write|provide|create)\b[^.?!\n]{0,20}"
@@ -83,6 +84,8 @@ _HANDLES = frozenset(
     substitute subtract sum swap tighten top toss transfer turn type unscrew upload whisk wipe
     wrap""".split()
 )
+# what is done with what the steps before have given
+_CONCLUDES = frozenset("calculate combine compute convert evaluate simplify substitute".split())
 # verbs of looks at one thing each, as in a search for a fault
 _CHECKS = frozenset("check examine inspect look monitor review test verify".split())
 # verbs of procedures and of advice alike
@@ -152,17 +155,20 @@ def is_procedure(block: Block, prompt: Prompt, own_items: bool) -> bool:
     announced = _announced(block.lead)
     if announced is not None:
         return announced or (handles > n / 2 and _SAYS_STEPS.search(block.lead[-200:]) is not None)
-    if _ASKS_STEPS.search(prompt.text[-_PROMPT_END:]):
+    asked = prompt.text[-_PROMPT_END:]
+    if _ASKS_STEPS.search(asked):
         return True
-    if _HOW_TO_ANY.search(prompt.text[-_PROMPT_END:]):
+    if _ASKS_ADVICE.search(asked):
+        return handles > n / 2
+    if _HOW_TO_ANY.search(asked):
         acts = (bool(_ACTS.match(strip_counter(text))) for text in texts)
         done = sum(act or v in _HANDLES or v in _WORKS for act, v in zip(acts, verbs, strict=True))
         if done >= 2 / 3 * n:
             return True
-    how_to = _HOW_TO.search(prompt.text[-_PROMPT_END:]) is not None
     return (
         handles > n / 2
-        or works >= (n / 2 if how_to else n)
+        or (n > 2 and verbs[-1] in _CONCLUDES and verbs.count(verbs[-1]) == 1)
+        or works >= (n / 2 if _HOW_TO.search(asked) else n)
         or (works >= 2 / 3 * n and verbs[-1] in _HANDLES)
     )
 

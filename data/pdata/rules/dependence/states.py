@@ -127,6 +127,9 @@ def _hands_on(texts: Sequence[str], known: str) -> bool:
     """Whether a list grows from step to step, or a step takes a value that an earlier one makes."""
     lists: set[str] = set()
     made: set[str] = set()
+    lengths = [len(found[-1].split(",")) for text in texts if (found := _LIST.findall(text))]
+    if len(lengths) > 2 and {b - a for a, b in pairwise(lengths)} in ({1}, {-1}):
+        return True
     for text in texts:
         here = set(_LIST.findall(text))
         if any(new.startswith(f"{old[:-1]}, ") for new in here for old in lists):

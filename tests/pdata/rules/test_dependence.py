@@ -81,6 +81,10 @@ DEPENDENT = {
         "Recursive call with the rest of it.", form="- {s}")),
     "in-a-round": ("What does the loop leave?", "**Second iteration:**\n" + list_of(
         "The letter k is looked at.", "The letter goes into the box.", form="- {s}")),
+    "in-an-index": ("What does the loop leave?", "- **For i = 2**:\n" + list_of(
+        "The letter k is looked at.", "The letter goes into the box.", form="- {s}")),
+    "both-of-them": ("Write a quiz on fish.", "Which of them swim?\n" + list_of(
+        "a) Pike", "b) Trout", "c) Both a and b", form="{s}")),
     "count": ("How many differ?", list_of(
         "(0, 1): they differ (count = 1)", "(0, 2): they differ (count = 2)",
         "(1, 2): they differ (count = 3)", form="- {s}")),

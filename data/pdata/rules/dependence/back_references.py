@@ -11,21 +11,21 @@ from pdata.rules.prompt import Prompt
 
 # phrases that point at what was said in another step
 POINTERS = re.compile(
-    r"\b(previous(?:ly)?|preceding|so far|up to here|up to now|until now|as above|from above|"
-    r"(?<!all of )(?<!none of )(?<!any of )the above|similarly|likewise|as before|"
+    r"\b(?=[a-z])(previous(?:ly)?|preceding|so far|up to here|up to now|until now|as above|"
+    r"from above|(?<!all of )(?<!none of )(?<!any of )the above|similarly|likewise|as before|"
     r"before (?:it|that|this)|the one before|the last (?:step|result|one)|earlier|"
     r"same (?:way|reasoning|argument|method) as|carr(?:y|ied) (?:on|over)|"
-    r"(?:result|value|answer|number|total|sum) (?:of|from) (?:step|the (?:first|second|last)))\b|"
-    # a verdict or a look that an earlier one comes before
-    r"\b(?:is|are|was) also (?:not )?(?:correct|incorrect|true|false|valid|invalid|wrong|right|"
-    r"possible|impossible|ruled out)\b|"
-    r"(?<=[.;:!?]\s)(?:once )?again\b|\bwhich again\b|"
-    r"(?:选项|说法|[A-H①-⑨]项?)也(?:是|不|可以)?(?:正确|错误|对的|错的|排除|符合|成立)|也可以排除|"
-    r"\balready (?:counted|covered|computed|calculated|found|shown|proved|proven|checked)\b|"
-    r"已经?(?:证明|求出|求得|算出|证得|得到)了?|"
+    r"(?:result|value|answer|number|total|sum) (?:of|from) (?:step|the (?:first|second|last))|"
     r"at this point|we just|just (?:saw|found|got|said)|running (?:total|probability|sum)|by then|"
     r"intermediate (?:result|value|string|list)|what remains|"
-    r"同上|同理|上一步|如上|刚才|刚刚|前面(?:说|得到|算)|上面(?:说|得到|算)",
+    # a verdict or a look that an earlier one comes before
+    r"also (?:not )?(?:correct|incorrect|true|false|valid|invalid|wrong|right|possible|impossible|"
+    r"ruled out)|which again|(?<=[.;:!?]\s)(?:once )?again|"
+    r"already (?:counted|covered|computed|calculated|found|shown|proved|proven|checked)|"
+    r"(?:both|neither) \(?[a-h]\)? (?:and|n?or) \(?[a-h])\b|"
+    r"(?=[一-鿿])(?:同上|同理|上一步|如上|刚才|刚刚|前面(?:说|得到|算)|上面(?:说|得到|算)|"
+    r"(?<=[项法A-H①-⑨])也(?:是|不|可以)?(?:正确|错误|对的|错的|排除|符合|成立)|也可以排除|"
+    r"已经?(?:证明|求出|求得|算出|证得|得到)了?)",
     re.IGNORECASE,
 )
 # these point back at the start of a step, where nothing of its own can be meant
@@ -67,7 +67,7 @@ OPENERS = re.compile(
     r"[\s:：.)*+•–—-]*(?!While|When|If|As|Since|Is|Are|Was|Ensure|Make)"
     r"[A-Z]\w+ (?:it|them|this|these|those|that(?=\s*[.,;]))\b|"
     r"[\s:：.)*+•–—-]*the (?:roots|solutions?) (?:is|are)\b|"
-    r"[^.。\n]{1,40} (?:is|are) then [a-z]+ed\b|"
+    r"(?:[-•*\d.)]+ )?(?:\w+ ){1,5}(?:is|are) then [a-z]+ed\b|"
     r"[\s\d:：.、）)*+•–—-]*(?:【\w{1,4}】\s*)?"
     r"(?:然后|接着|接下来|随后|之后|于是|因此|所以|由此|据此|既然|现在|综合以上|综上|"
     r"[将从由][^，。：:\n]{1,30}(?:代入(?:公式|上式|该式|上述)|(?:归结|推|得|导)出|"

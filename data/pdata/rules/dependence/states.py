@@ -15,6 +15,8 @@ _ROUND = re.compile(
     r"第[\d一二三四五六七八九十]+(?:轮|次(?:循环|迭代|操作|移动|调用))",
     re.IGNORECASE,
 )
+# "For i = 2:", above what is done in that round
+_INDEX = re.compile(r"(?<![\w`])`?(?:i|j|k|idx|index|num|char|ch)`? ?= ?['\"`]?\w+['\"`]?[^\w\n]*$")
 # what the first of them starts from
 _BEGINS = re.compile(
     r"[\s\d.)*(-]*(?:initially\b|(?:start|begin)(?:ing)? with (?:the|our) |"
@@ -79,7 +81,8 @@ def find_state(texts: Sequence[str], prompt: str, lead: str) -> str | None:
     half = len(texts) / 2
     if sum(bool(_ROUND.search(text[:_START])) for text in texts) > half:
         return "its steps are rounds"
-    if _ROUND.search(lead.strip().rsplit("\n", 1)[-1][: 2 * _START]):
+    above = lead.strip().rsplit("\n", 1)[-1][: 2 * _START]
+    if _ROUND.search(above) or _INDEX.search(above):
         return "its steps are those of a round"
     if _BEGINS.match(texts[0]):
         return "its steps start from a first state"

@@ -6,11 +6,103 @@ from pdata.rules.dependence.titles import split_title
 from pdata.rules.rewriter import rewrite
 
 
+@pytest.fixture(autouse=True)
+def any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short texts tell as much of dependence as long ones, though a fork saves nothing there."""
+    monkeypatch.setattr("pdata.rules.rewriter.saves_passes", lambda block: True)
+
+
 def list_of(*steps: str, form: str = "{i}. {s}", glue: str = "\n") -> str:
     return glue.join(form.format(i=i, s=s) for i, s in enumerate(steps, 1))
 
 
 DEPENDENT = {
+    # --- verdicts and looks that one before comes ahead of
+    "also-correct": ("Which holds? ① A fox swims. ② A hare swims.", list_of(
+        "① A fox swims: this statement is true, as many have seen it.",
+        "② A hare swims: this is also true, as it does so in floods.", form="{s}")),
+    "also-correct-cn": ("下列正确的是①狐狸会游泳②兔子会游泳", list_of(
+        "①狐狸会游泳：这个选项是正确的，很多人见过。",
+        "②兔子会游泳：这个选项也是正确的，洪水来时它会游。", form="{s}")),
+    "again": ("Which of them is a bird? A: bat B: moth C: wren", list_of(
+        "Option A: a bat. It has fur and no feathers at all.",
+        "Option B: a moth. Again, no feathers are to be seen.", form="{s}")),
+    "also-title": ("Compare oak and ash.", list_of(
+        "**Oak**: Grows slowly and lives long.", "**Ash**: Also grows slowly in the shade.",
+        form="- {s}")),
+    "other": ("哪些动物会飞？", list_of(
+        "鸟类：麻雀和燕子等鸟类都会飞。", "昆虫：其他会飞的动物还有蜜蜂和蝴蝶等。")),
+    "already": ("Is 12 abundant? Is 12 even?", list_of(
+        "The divisors of it are small, and their sum is larger than it is.",
+        "It is even, as we have already found a divisor of that kind.", form="({i}) {s}")),
+    "already-cn": ("（1）证明甲；（2）证明乙。", list_of(
+        "由题意，两条直线互相平行，所以甲成立。", "我们已经证明了甲，因此只要看乙。",
+        form="({i}) {s}")),
+    "if-so": ("May she sell it?", list_of(
+        "Does the shop belong to her alone?", "If so, does the law let her sell it?")),
+    "then-joined": ("What is left?", list_of(
+        "The letters are put into a row of boxes.", "The row is then closed with a lid.",
+        form="- {s}")),
+    "roots": ("Find x.", list_of(
+        "The formula gives us two candidates for it.", "The roots are x = 3 and x = 8.",
+        form="- {s}")),
+    "deduced-cn": ("证明：有些鸟不会飞。", list_of(
+        "将甲写成标准的形式。", "将乙写成标准的形式。", "从甲和乙归结出：有些鸟不会飞。")),
+    "taken-up": ("How does the mill work?", list_of(
+        "**Wheel**: It turns and hands on a flow of coarse flour.",
+        "**Sieve**: It lets a set of fine grains fall.",
+        "**Sack**: The fine grains are caught in it.")),
+    # --- plans and derivations
+    "plan": ("Could a goat row a boat?", list_of(
+        "First, we need to find out how strong a goat is.",
+        "Second, we need to see what rowing asks for.",
+        "Third, we need to compare what we have found.", form="{s}")),
+    "plan-acts": ("What is the new mean?", list_of(
+        "First, we add 4 to all the values.", "Second, we double every value.",
+        "Third, we take the mean of what is there.", form="{s}")),
+    "plan-cn": ("求概率。", list_of(
+        "首先，我们需要求出总的天数。", "最后，我们需要用每个天数除以它。", form="{s}")),
+    "both-sides": ("Which x satisfy it?", list_of(
+        "The inequality says that 9 - x is above -2.",
+        "To isolate the unknown, subtract 9 from both sides of it.")),
+    "why": ("why is snow white?", "Here is a detailed explanation:\n\n" + list_of(
+        "**Crystals**: Snow is made of many small crystals.",
+        "**Light**: Light that enters is turned at each face.",
+        "**Eye**: All colours come back, therefore we see white.")),
+    "clicks-cn": ("如何把照片放进相册", list_of(
+        "单击左上角的箭头。", "从列表中选择“照片”。", "找到照片并将其拖放到相册中。",
+        form="- {s}")),
+    # --- states
+    "before-after": ("What is left?", list_of(
+        "Boxes before opening: red, blue, green.", "Opened box: red.",
+        "Boxes after opening: blue, green.", form="- {s}")),
+    "call": ("What does f return?", list_of(
+        "`t[0]` is 'k', which is a letter.", "`t[1]` is 'z', which is a letter too.",
+        "Recursive call with the rest of it.", form="- {s}")),
+    "in-a-round": ("What does the loop leave?", "**Second iteration:**\n" + list_of(
+        "The letter k is looked at.", "The letter goes into the box.", form="- {s}")),
+    "in-an-index": ("What does the loop leave?", "- **For i = 2**:\n" + list_of(
+        "The letter k is looked at.", "The letter goes into the box.", form="- {s}")),
+    "both-of-them": ("Write a quiz on fish.", "Which of them swim?\n" + list_of(
+        "a) Pike", "b) Trout", "c) Both a and b", form="{s}")),
+    "count": ("How many differ?", list_of(
+        "(0, 1): they differ (count = 1)", "(0, 2): they differ (count = 2)",
+        "(1, 2): they differ (count = 3)", form="- {s}")),
+    "grows-in-front": ("What is left of it?", list_of(
+        "i=0: ['k', 'k', 'z']", "i=1: ['k', 'm', 'k', 'z']", "i=2: ['p', 'k', 'm', 'k', 'z']",
+        form="- {s}")),
+    "converts": ("How far is it?", list_of(
+        "**Orbit**: The path is a ring around the hill.",
+        "**Width**: The ring is as wide as a road.",
+        "**Convert to miles**: One of them is a mile and a half long.")),
+    "interval": ("（1）求M；（2）证明乙。", list_of(
+        "分三种情况去掉绝对值，得到 $M=(-1/2,1/2]\\cup(1/2,1)$。",
+        "因为 $M=(-1/2,1/2]\\cup(1/2,1)$，分四种情况。", form="({i}) {s}")),
+    "updated": ("What is left?", list_of(
+        "It takes the key 8 out of it.", "It puts 5 at the front of the updated list.",
+        form="- {s}")),
+    "iteration": ("Triple 4 and add 2, ten times over.", list_of(
+        "(4 x 3) + 2 = 14", "(14 x 3) + 2 = 44", "(44 x 3) + 2 = 134", form="Step {i}: {s}")),
     # --- references by number
     "from-1": ("Is the gate open?", list_of(
         "The guard left at noon, as the first note says.",
@@ -91,7 +183,7 @@ DEPENDENT = {
         "Choose a place: Pick a folder of your computer for the pages.",
         "Start the server: Open a terminal there and call the wiki.",
         "Write a page: Click the pen in the browser and type a text.")),
-    "recipe": ("I am hungry.", "Ingredients:\n\n* four eggs of a farm\n* some butter, salt\n\n"
+    "recipe": ("I am hungry.", "Ingredients:\n\nFour eggs of a farm, some butter and salt.\n\n"
                "Directions:\n\n1. Melt the butter in a wide pan.\n2. Beat the eggs with some salt."
                "\n\nServe hot."),
     "install": ("How do I install the editor?", list_of(
@@ -152,6 +244,57 @@ DEPENDENT = {
 }  # fmt: skip
 
 INDEPENDENT = {
+    # --- what comes up twice by chance
+    "same-result": ("How many sets are there?", list_of(
+        "Without 2 and 3: there are 8 · 8 = 64 of them.",
+        "With 2, without 3: there are 4 · 16 = 64 of them.", form="Case {i}: {s}")),
+    "digits-of-prompt": ("-3 < a < 1 and -2 < b < 4. How large is it?", list_of(
+        "Both are positive: the area is (1 - 0)(4 - 0) = 4.",
+        "Both are negative: b goes from -2 up to 0, and 4 is no bound.", form="Case {i}: {s}")),
+    "conditions": ("How many points are there with |a| < 3?", list_of(
+        "For a = 2: the number b goes from -5 to 5.", "For a = 3: the number b goes from -2 to 2.",
+        form="- {s}")),
+    "advice": ("Could you give me some advice on how to write well?", list_of(
+        "**Read**: Books show how others do it.", "**Use Cards**: A card holds one word.",
+        "**Find Friends**: They tell you what they think.")),
+    "code-words": ("How do I read a base64 text?", list_of(
+        "Python: `t = 'c2Vh8'` and then decode it with the library.",
+        "Ruby: the method takes the text, 8 characters of it.")),
+    "same-literal": ("How do I print a greeting?", list_of(
+        "Python: `s = 'good morning'` is all you write ahead of it.",
+        "Ruby: `s = 'good morning'` does it as well.")),
+    "same-names": ("Who were the sons of Priamos?", list_of(
+        "With his first wife he had two sons, Alkon and Dryas.",
+        "With his second wife he had two sons, Alkon and Dryas.", form="- {s}")),
+    "titles-of-books": ("Name three books.", list_of(
+        "The Garden of Winter by Ann Lowe", "The Making of Bread by Jo Hill",
+        "The Making of Winter Roads by Tom Reed")),
+    "book-titles-cn": ("推荐两本书。", list_of(
+        "《冬天的花园》(The Garden of Winter) - 安", "《冬天的路》(A Road in Winter) - 汤姆")),
+    "having": ("Why keep a candle?", list_of(
+        "**Light**: It gives some when the power fails.",
+        "**Backup**: Having one is a prudent measure.")),
+    "to-that": ("Solve it by cases.", list_of(
+        "m = 2. The only solution to that is (2, 9).",
+        "m = 1. The only solution to that is (4, 5).", form="Case {i}: {s}")),
+    "common-word": ("What makes good characters?", "Here are some tips:\n\n" + list_of(
+        "Give them quirks: every reader likes these.",
+        "Show the links between characters: they add depth.",
+        "Give a goal: strong characters want something.")),
+    "checks": ("My pump gives no pressure.", "Follow these steps:\n\n" + list_of(
+        "Check the oil: Too little of it gives no pressure.",
+        "Inspect the filter: Dirt in it holds up the flow.",
+        "Check the valve: One that is stuck lets it out.")),
+    "directions": ("Why might one ask for directions?", "Reasons why people ask for directions:\n\n"
+        + list_of("**Cost**: A map is not free.", "**Company**: Some people like a chat.")),
+    "sides": ("Is a fox faster than a hare?", list_of(
+        "First, let's consider the fox, which runs for an hour.",
+        "Second, let's consider the hare, which runs for a minute.", form="{s}")),
+    "list-words": ("What does the club stand for?", list_of(
+        "With talks we tell people of birds and of their rights.",
+        "With studies we move the town to better rules for woods and related areas.",
+        "With related clubs we care for birds that are hurt, and we work abroad.",
+        "We take part in work abroad and in the exchange of what is known.", form="- {s}")),
     # --- names and numbers that items share by chance
     "names": ("Which cafes are old?", list_of(
         "**Bruno** - Opened by Italian bakers, it is known for its bread.",
@@ -227,7 +370,7 @@ INDEPENDENT = {
 def test_stays_linear(kind: str) -> None:
     prompt, text = DEPENDENT[kind]
     result = rewrite(text, prompt)
-    assert result.reason == "dependent steps", result.trace
+    assert not list(result.trace.all_forks()), result.trace
 
 
 @pytest.mark.parametrize("kind", INDEPENDENT)

@@ -54,6 +54,11 @@ _THEIR_NUMBER = re.compile(
 _DONE = re.compile(
     r"\b(?:the|your)\s+(?:newly[ -])?([a-z]{3,}(?:ed|en|ied)|resulting|leftover)\s+([a-z]{3,})"
 )
+_DEFINITE = re.compile(
+    r"\b[Tt]he ([a-z-]{3,} (?!(?:and|but|for|from|with|would|will|can|could|may|must|was|were|has|"
+    r"that|which|into|when|where|who|are|does|did|then|than|also|only|itself|not)\b)[a-z-]{3,})\b"
+)
+_NEAR = 200  # characters
 _PRONOUN = re.compile(
     r"[\s*_]*(it(?!(?:'s| is| was| may be| can be) (?:not )?\w+ (?:to|that))|they|he|she|both|"
     r"either|them|its|their)\b",
@@ -63,6 +68,12 @@ _ABOUT = re.compile(r"[\s*_]*(?:(?:the|a|an|this) )?([A-Za-z][\w'’-]*)", re.IG
 _PRONOUN_CN = re.compile(
     r"[\s*_]*(这(?![个种位些名条款项张])|其(?!次|他|它|中|实|余)|它们?|他们?|她们?|前者|后者|上述)"
 )
+# a name inside a sentence
+NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b")
+_CAPITAL = r"[A-Z][\w'’&.-]*"
+# "Field of Gold" is one name
+_PHRASE = re.compile(rf"{_CAPITAL}(?: (?:(?:of|the|and|for|in) ){{0,2}}{_CAPITAL})*")
+_AHEAD = 2  # words that introduce a name
 
 
 def find_reference(body: str, counts: Collection[str], before: str, known: str) -> str | None:
@@ -117,6 +128,18 @@ def find_their_number(
     return None
 
 
+def find_taken_up(body: str, before: str, known: str) -> str | None:
+    """Two words with "the" at the start of a step, which an earlier step brings in without it:
+    "a list of free rooms", "the free rooms"."""
+    for match in _DEFINITE.finditer(body[:_NEAR]):
+        phrase = match[1]
+        if phrase in known or phrase in body[: match.start()]:
+            continue
+        if re.search(rf"\b(?:an?|some|several|new|(?:list|set|sequence)s? of) {phrase}\b", before):
+            return match[0]
+    return None
+
+
 def find_done(body: str, known: Set[str], earlier: Set[str]) -> str | None:
     """The words "the chopped onions", where an earlier step chops; `earlier` holds stems."""
     for match in _DONE.finditer(body):
@@ -141,3 +164,29 @@ def find_pronoun(body: str, others: Sequence[str], known: str) -> str | None:
             if not often and topic not in known.lower():
                 return match[1].lower()
     return None
+
+
+def find_name(body: str, names: Collection[str], before: str) -> str | None:
+    """The first name of `names` that `body` takes up from `before`, the text of earlier steps."""
+    for name in sorted(names):
+        here, there = _uses(name, body), _uses(name, before)
+        if not here:
+            continue
+        wholes = {whole for whole, _ in there}
+        same = any(a in b or b in a for a, _ in here[:1] for b in wholes)
+        introduced = {ahead for _, ahead in there}
+        if same and here[0][1] not in introduced:
+            return name
+    return None
+
+
+def _uses(name: str, text: str) -> list[tuple[str, str]]:
+    """Where a name stands: the whole name that it is a part of, and the words ahead of it."""
+    found: list[tuple[str, str]] = []
+    for match in re.finditer(rf"(?<!\w){name}(?!\w)", text):
+        start = text.rfind("\n", 0, match.start()) + 1
+        phrases = (m for m in _PHRASE.finditer(text, start) if m.end() >= match.end())
+        whole = next(phrases, match)
+        words = text[start : min(whole.start(), match.start())].split()
+        found.append((whole[0], " ".join(words[-_AHEAD:])))
+    return found

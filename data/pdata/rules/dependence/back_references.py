@@ -11,20 +11,31 @@ from pdata.rules.prompt import Prompt
 
 # phrases that point at what was said in another step
 POINTERS = re.compile(
-    r"\b(previous(?:ly)?|preceding|so far|up to here|up to now|until now|as above|from above|"
-    r"(?<!all of )(?<!none of )(?<!any of )the above|similarly|likewise|as before|"
+    r"\b(?=[a-z])(previous(?:ly)?|preceding|so far|up to here|up to now|until now|as above|"
+    r"from above|(?<!all of )(?<!none of )(?<!any of )the above|similarly|likewise|as before|"
     r"before (?:it|that|this)|the one before|the last (?:step|result|one)|earlier|"
     r"same (?:way|reasoning|argument|method) as|carr(?:y|ied) (?:on|over)|"
-    r"(?:result|value|answer|number|total|sum) (?:of|from) (?:step|the (?:first|second|last)))\b|"
+    r"(?:result|value|answer|number|total|sum) (?:of|from) (?:step|the (?:first|second|last))|"
     r"at this point|we just|just (?:saw|found|got|said)|running (?:total|probability|sum)|by then|"
     r"intermediate (?:result|value|string|list)|what remains|"
-    r"同上|同理|上一步|如上|刚才|刚刚|前面(?:说|得到|算)|上面(?:说|得到|算)",
+    # a verdict or a look that an earlier one comes before
+    r"also (?:not )?(?:correct|incorrect|true|false|valid|invalid|wrong|right|possible|impossible|"
+    r"ruled out)|which again|(?<=[.;:!?]\s)(?:once )?again|"
+    r"already (?:counted|covered|computed|calculated|found|shown|proved|proven|checked)|"
+    r"(?:both|neither) \(?[a-h]\)? (?:and|n?or) \(?[a-h])\b|"
+    r"(?=[一-鿿])(?:同上|同理|上一步|如上|刚才|刚刚|前面(?:说|得到|算)|上面(?:说|得到|算)|"
+    r"(?<=[项法A-H①-⑨])也(?:是|不|可以)?(?:正确|错误|对的|错的|排除|符合|成立)|也可以排除|"
+    r"已经?(?:证明|求出|求得|算出|证得|得到)了?)",
     re.IGNORECASE,
 )
 # these point back at the start of a step, where nothing of its own can be meant
 _TAKES_UP = re.compile(
-    r"\b((?:add|subtract|multiply|divide|use|using|with|from|by|to|take|apply) "
-    r"(?:this|that|these|those|the (?:result|total|sum|difference|product|answer)))\b",
+    r"\b((?:add|subtract|multiply|divide|use|using|take|apply) "
+    r"(?:this|that|these|those|the (?:result|total|sum|difference|product|answer))|"
+    r"(?:with|from|by|to) "
+    r"(?:this|these|those|the (?:result|total|sum|difference|product|answer)))\b|"
+    # "the solution to that" is of what the step itself has just said
+    r"^[\W\d]*(?:with|from|by|to) that\b",
     re.IGNORECASE,
 )
 _LIKEWISE = ("similarly", "likewise", "so far", "until now", "up to now", "同理")
@@ -47,25 +58,31 @@ _SENTENCE_END = re.compile(r"[.;!?\n]")
 OPENERS = re.compile(
     r"[\s:：.)*+•–—-]*(then|next(?! to)|(?:\w+ ){1,3}then|now|also|however|but|otherwise|instead|"
     r"finally|afterwards|after (?:that|this|\w+ing)|therefore|thus|so|hence|consequently|"
-    r"accordingly|as a (?:result|consequence)|lastly|if (?:\w+ ){1,4}still|since(?! then)|"
-    r"combin(?:e|ing)|"
+    r"accordingly|as a (?:result|consequence)|lastly|if (?:so|not|yes|no)\b|"
+    r"if (?:\w+ ){1,4}still|since(?! then)|combin(?:e|ing)|"
     r"(?:adding|subtracting|substituting|simplifying|plugging|equating|solving|rearranging)|"
     r"the (?:final|next|resulting|remaining) \w+|because of (?:that|this)|once|having|this|these|"
     r"those|now that|with (?:this|that|it|them)|from (?:here|there|this|that|it)|"
     r"given (?:this|that)|using (?:this|that|it|the)|that|such)\b|"
     r"[\s:：.)*+•–—-]*(?!While|When|If|As|Since|Is|Are|Was|Ensure|Make)"
     r"[A-Z]\w+ (?:it|them|this|these|those|that(?=\s*[.,;]))\b|"
-    r"[\s\d:：.、）)*+•–—-]*(?:【\w{1,4}】\s*)?(?:然后|接着|接下来|随后|之后|于是|因此|所以|由此|"
-    r"据此|既然|现在|综合以上|综上|将[^，。\n]{1,30}代入(?:公式|上式|该式|上述))",
+    r"[\s:：.)*+•–—-]*the (?:roots|solutions?) (?:is|are)\b|"
+    r"(?:[-•*\d.)]+ )?(?:\w+ ){1,5}(?:is|are) then [a-z]+ed\b|"
+    r"[\s\d:：.、）)*+•–—-]*(?:【\w{1,4}】\s*)?"
+    r"(?:然后|接着|接下来|随后|之后|于是|因此|所以|由此|据此|既然|现在|综合以上|综上|"
+    r"[将从由][^，。：:\n]{1,30}(?:代入(?:公式|上式|该式|上述)|(?:归结|推|得|导)出|"
+    r"(?:可|推|得)[得知到]))",
     re.IGNORECASE,
 )
 # of these, the ones that may stand under a title of a step's own; "This", there, is the title
 CONCLUDES = re.compile(
-    r"[\s:：.)*+•–—-]*(?:then|therefore|thus|hence|consequently|accordingly|once|having|now that|"
+    r"[\s:：.)*+•–—-]*(?:then|therefore|thus|hence|consequently|accordingly|once|now that|"
+    r"having (?:\w+ed|done|found|seen|got|shown|made|set|built|taken)|"
     r"next|as a (?:result|consequence)|after (?:that|this)|combin(?:e|ing)|"
+    r"also(?! (?:known|called|spelled|referred|named))|"
     r"with (?:this|that|these|those)|using (?:this|that|the)|given (?:this|that)|"
     r"based on (?:this|that|these|those|the|my|your))\b|"
-    r"[\s:：.、）)*+•–—-]*(?:因此|所以|于是|由此|据此|然后|接着|接下来|随后)",
+    r"[\s:：.、）)*+•–—-]*(?:因此|所以|于是|由此|据此|然后|接着|接下来|随后|其[他它][^，。\n]{1,20}还有)",
     re.IGNORECASE,
 )
 # what a survey may say of its own subject: "previous emperors", "earlier works"

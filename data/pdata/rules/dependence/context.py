@@ -9,6 +9,7 @@ from functools import cached_property
 
 from pdata.rules.blocks.labels import UNLABELLED, Kind
 from pdata.rules.blocks.steps import Block, Step
+from pdata.rules.dependence.anaphora import NAME
 from pdata.rules.dependence.back_references import (
     DEFINED,
     TERM,
@@ -22,14 +23,16 @@ from pdata.rules.dependence.number_trace import (
     operands_of,
     results_of,
     trace_numbers,
+    worked_out,
 )
 from pdata.rules.dependence.titles import split_title, strip_counter
 from pdata.rules.dependence.word_chains import stem
 from pdata.rules.prompt import Prompt
 
-_NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b")
 _NO_NAMES = frozenset(("true", "false", "yes", "none", "not"))
 _IN_BRACKETS = re.compile(r"[\s*`$\\]*[(\[{][^()\[\]{}\n]*[)\]}]")
+_CONDITION = re.compile(r"^[^\n:：=]{0,20}=[^\n:：=]{1,20}[:：]")  # "For a = 3:" works out nothing
+_WORKS_OUT = re.compile(r"\d\s*(?:[×*·+/^÷]|\s[-–x]\s|\\times)\s*\d")  # (5 x 2), but not (3-5)
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,20 @@ class StepFacts:
         return trace_numbers(self.body, self.given)
 
     @cached_property
+    def worked_out(self) -> set[str]:
+        """The numbers that it has first as what its own calculation gives."""
+        return worked_out(self.body)
+
+    @cached_property
+    def digits_given(self) -> set[str]:
+        """Digits of the prompt: a digit comes up by chance."""
+        return {n for n in self.numbers if len(n) == 1 and n in self.given}
+
+    @cached_property
     def own(self) -> set[str]:
         """The numbers in brackets that it opens with: they are what it is about."""
         match = _IN_BRACKETS.match(strip_counter(self.step.text))
-        return set(all_numbers(match[0])) if match else set()
+        return set(all_numbers(match[0])) if match and not _WORKS_OUT.search(match[0]) else set()
 
     @cached_property
     def operands(self) -> set[str]:
@@ -87,7 +100,7 @@ class StepFacts:
     @cached_property
     def names(self) -> list[str]:
         """Capitalised words inside sentences."""
-        return _NAME.findall(self.body)
+        return NAME.findall(self.body)
 
     @cached_property
     def terms(self) -> set[str]:
@@ -160,7 +173,7 @@ class BlockContext:
         earlier.steps.append(step.step)
         earlier.numbers |= step.traced[1]
         if not self.listed:
-            earlier.results |= results_of(step.body) - {"0", "1"}
+            earlier.results |= results_of(_CONDITION.sub("", step.body)) - {"0", "1"}
         earlier.terms |= step.terms - words
         earlier.symbols |= {x for x in DEFINED.findall(step.body) if x.lower() not in words}
         new = {name for name in step.names if name.lower() not in self.no_names}

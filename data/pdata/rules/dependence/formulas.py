@@ -14,7 +14,7 @@ _NOISE = re.compile(
 _EQUALS = re.compile(r"=|\\approx|\\Rightarrow|\\implies|\\\\")
 # a result that hardly comes up twice by chance
 _TELLING = re.compile(
-    r"\\[dt]?frac|\\sqrt|\^|\\(?:sin|cos|tan|ln|log|pi)\b|[a-zA-Z)]\w*[-+]|[-+*]\w*[a-zA-Z(]"
+    r"\\[dt]?frac|\\sqrt|\\cup|\\infty|\d/\d|\^|\\(?:sin|cos|tan|ln|log|pi)\b|[a-zA-Z)]\w*[-+]|[-+*]\w*[a-zA-Z(]"
 )
 
 

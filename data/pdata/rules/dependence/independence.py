@@ -12,8 +12,10 @@ from pdata.rules.blocks.labels import Kind
 from pdata.rules.blocks.steps import Block
 from pdata.rules.dependence.anaphora import (
     find_done,
+    find_name,
     find_pronoun,
     find_reference,
+    find_taken_up,
     find_their_number,
     find_this,
     find_this_cn,
@@ -37,6 +39,7 @@ from pdata.rules.prompt import Prompt
 
 # their steps start with words of their own; under a title, "next" may be about anything
 _PLAIN = (Kind.counted, Kind.bulleted, Kind.worked)
+_LISTED = (Kind.counted, Kind.bold, Kind.heading)
 __all__ = ["CHECKS", "BlockContext", "Check", "find_dependence", "lists_all"]
 
 
@@ -81,7 +84,9 @@ def check_reference(context: BlockContext, step: StepFacts) -> str | None:
     + 1. You may guess 5 times. | 2. Who wins within their 5 tries gets a prize.
     + 1. The moon moves between 28 south and 28 north. | 2. Ships see it within this belt only.
     + 1. Ben likes tea. | 2. It grows in the hills.
+    + 1. One clerk has a list of free rooms. | 2. A guest sees the free rooms first.
     - 1. The road is wet. | 2. Rain is likely in part of May.
+    - 1. One clerk has a list of free rooms. | 2. A guest sees the large rooms first.
     - 1. You may guess 5 times. | 2. Who wins within 3 tries gets a prize.
     - 1. Tea calms people. | 2. Coffee wakes people, and this effect lasts.
     - 1. It is cheap. | 2. It is strong.
@@ -91,6 +96,7 @@ def check_reference(context: BlockContext, step: StepFacts) -> str | None:
         return None
     told = step.told if step.title else step.body
     found = find_reference(told, earlier.counts, earlier.text, context.known.text)
+    found = found or find_taken_up(told, earlier.text, context.known.lower)
     found = found or find_their_number(told, step.given, earlier.all_numbers, earlier.text)
     if not found and not step.title and context.kind in _PLAIN:
         body = strip_counter(step.step.text)
@@ -106,11 +112,14 @@ def check_label(context: BlockContext, step: StepFacts) -> str | None:
 
     + Oak: it is tall. | Elm: it is as tall as Oak.
     - Oak: it is tall. | Elm: it is as tall as oaks.
+    - Old oak: it is tall. | Elm: it is as tall as an oak.
     """
     if not context.labelled:
         return None
     labels = (name for s in context.earlier.steps for name in find_mentions(step.body, s))
-    label = next(labels, None)
+    # a common word of a title is no name of the step
+    common = context.survey or context.kind in _LISTED
+    label = next((x for x in labels if not (common and x.isascii() and x.islower())), None)
     return f"mentions {label!r}" if label else None
 
 
@@ -130,10 +139,12 @@ def check_number(context: BlockContext, step: StepFacts) -> str | None:
 def check_result(context: BlockContext, step: StepFacts) -> str | None:
     """What an earlier step worked out, wherever it stands.
 
-    + Oak: 12 + 5 = 17. | Elm: 15 + 2 = 17.
+    + Oak: 12 + 5 = 17. | Elm: 17 is odd.
+    - Oak: 12 + 5 = 17. | Elm: 15 + 2 = 17.
     - Oak: 12 + 5 = 17. | Elm: 15 + 3 = 18.
     """
-    shared = sorted({*step.numbers} & context.earlier.results - context.common_numbers - step.own)
+    explained = context.common_numbers | step.own | step.worked_out | step.digits_given
+    shared = sorted({*step.numbers} & context.earlier.results - explained)
     return f"has {shared[0]}, a result of an earlier step" if shared else None
 
 
@@ -153,6 +164,8 @@ def check_term(context: BlockContext, step: StepFacts) -> str | None:
     + Oak: it is 3x high. | Elm: it is 3x wide.
     - Oak: it is 3x high. | Elm: it is 4x wide.
     """
+    if context.listed:
+        return None  # each step works on terms of its own item
     shared = sorted(step.terms & context.earlier.terms)
     return f"uses {shared[0]} of an earlier step" if shared else None
 
@@ -172,11 +185,13 @@ def check_name(context: BlockContext, step: StepFacts) -> str | None:
 
     + Oak: it is owned by Zoltan. | Elm: we ask Zoltan.
     - Oak: it is owned by Zoltan. | Elm: we ask Dora.
+    - Oak: the Field of Gold is near. | Elm: the Field of Tin is near.
+    - Oak: its owner is one Zoltan. | Elm: its owner is one Zoltan.
     """
     if context.survey and context.kind is not Kind.titled:
         return None  # items with titles of their own share names by chance
-    shared = sorted(n for n in context.earlier.names if re.search(rf"(?<!\w){n}(?!\w)", step.body))
-    return f"uses {shared[0]!r} of an earlier step" if shared else None
+    shared = find_name(step.body, context.earlier.names, context.earlier.text)
+    return f"uses {shared!r} of an earlier step" if shared else None
 
 
 CHECKS: tuple[Check, ...] = (

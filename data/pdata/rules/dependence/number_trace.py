@@ -22,6 +22,11 @@ _STATES = re.compile(
     r"comes to|amounts to|adds up to|yields?|obtain|totals?))[^\w.]*$"
 )
 _ANY_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
+# a digit behind a letter is part of a word: x2, SGVsbG8
+_RESULT = re.compile(rf"(?<![A-Za-z\d])(?:{_ANY_NUMBER.pattern})")
+_CALCULATES = re.compile(
+    r"[\d)}]\s*(?:[-+*×·/÷^−–]|x\s|\\(?:times|cdot|div))|\\[dt]?frac|\d\(|[)}]\("
+)
 _CALCULATED = re.compile(r"<<[^<>\n]*=([^<>=\n]*)>>")
 
 Role = Literal["operand", "result", "stated", "plain"]
@@ -44,7 +49,22 @@ def all_numbers(text: str) -> list[str]:
 def results_of(text: str) -> frozenset[str]:
     """The number after each equals sign; of a calculator's mark <<a=b>>, only b."""
     right_sides = _CALCULATED.sub(r" = \1 ", text).split("=")[1:]
-    return frozenset(n for part in right_sides for n in all_numbers(part)[:1])
+    first = (_RESULT.search(part) for part in right_sides)
+    return frozenset(normalise(m[0]) for m in first if m)
+
+
+def worked_out(text: str) -> set[str]:
+    """The numbers that a text has first behind a calculation of its own: 3 · 4 = 12."""
+    found: set[str] = set()
+    seen: set[str] = set()
+    for line in text.splitlines():
+        sides = line.split("=")
+        for i, side in enumerate(sides):
+            numbers = all_numbers(side)
+            if i and numbers and numbers[0] not in seen and _CALCULATES.search(sides[i - 1]):
+                found.add(numbers[0])
+            seen.update(numbers)
+    return found
 
 
 def normalise(digits: str) -> str:

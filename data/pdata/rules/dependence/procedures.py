@@ -17,10 +17,11 @@ _STEPS = re.compile(
     rf"few) (?:\w+ )?(?:steps|stages|phases)\b(?! {_CAN_TAKE})|"
     r"\bsteps (?:to|for|involved|required|needed|below|are)\b|"
     rf"\bsteps\b(?! {_CAN_TAKE})[^.\n]{{0,50}}[:：]\W*$|"
-    r"\bstep[- ]by[- ]step (?!manner)\w+|\bwalk you through\b|\bworks? as follows\b|"
+    r"\bstep[- ]by[- ]step (?!manner)\w+|\bwalk you through\b|"
+    r"\b(?:works?|proceeds?|operates|processes [^.\n]{1,30}) as follows\b|"
     r"\bhow (?!much|many|they|these|each|both|different)[^.\n]{0,60}[:：]\W*$|"
     r"^\W*(?:\w+ )?(?:instructions|directions|steps|method|procedure|preparation)\W*$|"
-    r"\b(?:instructions|directions|recipe|tutorial)\b[^.\n]{0,60}[:：]?\W*$|"
+    r"\b(?:instructions|(?<!for )directions|recipe|tutorial)\b[^.\n]{0,60}[:：]?\W*$|"
     r"\b(?:the|this|a|an|basic|general|complete|typical|\w+ing) (?:\w+ )?"
     r"(?:process|procedure|workflow|algorithm|pipeline)\b[^.\n]{0,60}[:：]\W*$|"
     r"(?:步骤|流程|过程|工作原理|做法|教程|制作方法|操作方法|阶段|程序)[^。\n]{0,8}[:：]?\W*$",
@@ -36,6 +37,7 @@ _TIPS = re.compile(
     r"(?:方法|方式|策略|技巧|措施|途径)|建议|最佳实践|因素|例子|原因|优点|特点|方面|可能性|要点",
     re.IGNORECASE,
 )
+_SAYS_STEPS = re.compile(r"\bsteps\b[^.\n]*[:：]\W*$|步骤[^。\n]*[:：]\W*$", re.IGNORECASE)
 # a line that a list follows
 _LISTS = re.compile(
     r"[:：]\W*$|\bhere(?:'s| is| are)\b|\bfollowing\b|\bsome\b|以下|如下", re.IGNORECASE
@@ -59,6 +61,7 @@ _HOW_TO = re.compile(
 _HOW_TO_ANY = re.compile(
     r"\bhow (?:do|should|can|could|would|to)(?: (?:i|we|you|one))? \w+", re.IGNORECASE
 )
+_ASKS_ADVICE = re.compile(r"\b(?:advice|tips|suggestions|ideas)\b|建议|技巧", re.IGNORECASE)
 _ACTS = re.compile(r"[A-Z][a-z]+ (?:the|your|a|an|it|any|some|each)\b")  # "Dip the nib"
 _ASKS_STEPS = re.compile(
     r"\b(?:what are|list|give|describe|outline|explain|write|provide|create)\b[^.?!\n]{0,20}"
@@ -81,6 +84,10 @@ _HANDLES = frozenset(
     substitute subtract sum swap tighten top toss transfer turn type unscrew upload whisk wipe
     wrap""".split()
 )
+# what is done with what the steps before have given
+_CONCLUDES = frozenset("calculate combine compute convert evaluate simplify substitute".split())
+# verbs of looks at one thing each, as in a search for a fault
+_CHECKS = frozenset("check examine inspect look monitor review test verify".split())
 # verbs of procedures and of advice alike
 _WORKS = frozenset(
     """accept access add adjust allow analyse analyze apply arrange ask assign begin breathe
@@ -95,7 +102,8 @@ _WORKS = frozenset(
     wash write""".split()
 )
 _HANDLES_CN = re.compile(
-    r"(?:首先|然后|接着|最后|先|再|接下来)?[，,]?(?:将|把|打开|点击|安装|下载|运行|"
+    r"(?:首先|然后|接着|最后|先|再|接下来)?[，,]?(?:[在从][^，。：:\n]{1,16}(?:中|里|上)?[，,]?)?"
+    r"(?:将|把|打开|点击|单击|双击|右键|拖动|拖放|勾选|找到|按下|启动|关闭|切换|安装|下载|运行|"
     r"输入|计算|求|代入|加入|倒入|放入|搅拌|切|煮|炒|烤|加热|取出|确定|选择|创建|新建|导入|设置|配置|"
     r"保存|执行|返回|列出|设)"
 )
@@ -142,20 +150,25 @@ def is_procedure(block: Block, prompt: Prompt, own_items: bool) -> bool:
         titled = all(split_title(step)[0] for step in block.steps)
         if not titled or works > n / 3:
             return True
+    if sum(verb in _CHECKS for verb in verbs) >= 2 / 3 * n:
+        return False
     announced = _announced(block.lead)
     if announced is not None:
-        return announced
-    if _ASKS_STEPS.search(prompt.text[-_PROMPT_END:]):
+        return announced or (handles > n / 2 and _SAYS_STEPS.search(block.lead[-200:]) is not None)
+    asked = prompt.text[-_PROMPT_END:]
+    if _ASKS_STEPS.search(asked):
         return True
-    if _HOW_TO_ANY.search(prompt.text[-_PROMPT_END:]):
+    if _ASKS_ADVICE.search(asked):
+        return handles > n / 2
+    if _HOW_TO_ANY.search(asked):
         acts = (bool(_ACTS.match(strip_counter(text))) for text in texts)
         done = sum(act or v in _HANDLES or v in _WORKS for act, v in zip(acts, verbs, strict=True))
         if done >= 2 / 3 * n:
             return True
-    how_to = _HOW_TO.search(prompt.text[-_PROMPT_END:]) is not None
     return (
         handles > n / 2
-        or works >= (n / 2 if how_to else n)
+        or (n > 2 and verbs[-1] in _CONCLUDES and verbs.count(verbs[-1]) == 1)
+        or works >= (n / 2 if _HOW_TO.search(asked) else n)
         or (works >= 2 / 3 * n and verbs[-1] in _HANDLES)
     )
 

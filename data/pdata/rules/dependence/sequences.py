@@ -55,6 +55,32 @@ _EXPLAINS = re.compile(
     r"(?:expected )?result|解释|说明|解析|代码说明|输出|运行结果)\W*$",
     re.IGNORECASE,
 )
+# "First, we need to find ...": what is to be done, one thing after the other
+_LOOKS = "(?:consider|look|think|keep|remember|require|be)"  # at sides of a thing, in any order
+_NO_ACT = f"(?:need|can|could|may|might|are|were|had|do|don't|{_LOOKS})"
+_PLANS = re.compile(
+    r"[\s*_]*(?:first|second|third|fourth|fifth|sixth|next|finally|lastly)(?:ly)?,? "
+    r"(?:[^,.\n]{1,60}, )?(?:we|you|i|one|let's|let us)(?:'ll| will| would| must| should)?"
+    rf"(?: (?:need|have|want) to\b(?! {_LOOKS})| (?:first |then |now )?(?!{_NO_ACT}\b)[a-z]+\b)|"
+    r"[\s*_]*(?:首先|其次|再次|然后|接着|最后)[，,]?(?:我们|你|您)(?:需要|要|应该先|必须)"
+    r"(?!考虑|关注|注意|看)",
+    re.IGNORECASE,
+)
+# "To isolate x, subtract 3 from both sides"
+_TRANSFORMS = re.compile(
+    r"[^.。\n]{0,120}\b(?:both sides|each side) (?:of|by|to|from|we|gives?|yields?)\b|"
+    r"[^。\n]{0,40}(?:等式|方程)两边",
+    re.IGNORECASE,
+)
+# a question for the cause of one thing, and an answer that tells it from the beginning
+_WHY = re.compile(r"\bwhy (?:is|are|does|do|did|was|were|the|can)\b|为什么", re.IGNORECASE)
+_THEREFORE = re.compile(r"\b(?:therefore|thus|hence|as a result)\b|因此|所以|于是", re.IGNORECASE)
+_EXPLANATION = re.compile(
+    r"\b(?:explanation|how (?:it|this) (?:works|happens)|breakdown)\b[^.\n]{0,60}[:：]\W*$|"
+    r"(?:解释|原理)[^。\n]{0,8}[:：]\W*$",
+    re.IGNORECASE,
+)
+_ASKED = 300  # characters, in which a prompt asks and a lead announces
 # a word that starts a sentence, which the prompt happens to have
 _NO_NAME = re.compile(r"(?:We|It|This|Then|Thus|So|Now|Hence|Therefore|Since)$")
 _TITLED_KINDS = (Kind.headed, Kind.heading, Kind.bold)
@@ -84,9 +110,23 @@ def find_sequence(block: Block, prompt: Prompt) -> str | None:
         return "its steps tell a story"
     if not own_items and _TOTALS.match(strip_counter(texts[-1])) and re.search(r"\d", texts[-1]):
         return "its last step is a total"
-    if state := find_state(texts, f"{prompt.text}\n{block.lead}"):
+    if block.kind is Kind.counted and sum(map(_is_plan, texts)) >= len(texts) / 2:
+        return "its steps are a plan"
+    if any(_TRANSFORMS.match(strip_counter(text)) for text in texts[1:]):
+        return "its steps transform an equation"
+    if (
+        any(map(_THEREFORE.search, texts[1:]))
+        and _WHY.search(prompt.text[-_ASKED:])
+        and _EXPLANATION.search(block.lead[-_ASKED:])
+    ):
+        return "its steps explain how one thing comes about"
+    if state := find_state(texts, prompt.text, block.lead):
         return state
     return "its steps are a procedure" if is_procedure(block, prompt, own_items) else None
+
+
+def _is_plan(text: str) -> bool:
+    return _PLANS.match(strip_counter(text)) is not None
 
 
 def _own_items(block: Block, prompt: Prompt) -> bool:

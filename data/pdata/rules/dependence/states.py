@@ -6,6 +6,7 @@ Knows texts of steps, no blocks.
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 _ROUND = re.compile(
     r"\b(?:first|second|third|fourth|last|final|next) "
@@ -14,11 +15,23 @@ _ROUND = re.compile(
     r"第[\d一二三四五六七八九十]+(?:轮|次(?:循环|迭代|操作|移动|调用))",
     re.IGNORECASE,
 )
+# "For i = 2:", above what is done in that round
+_INDEX = re.compile(r"(?<![\w`])`?(?:i|j|k|idx|index|num|char|ch)`? ?= ?['\"`]?\w+['\"`]?[^\w\n]*$")
 # what the first of them starts from
 _BEGINS = re.compile(
-    r"[\s\d.)*(-]*(?:initially\b|at the (?:start|beginning)\b|"
+    r"[\s\d.)*(-]*(?:initially\b|(?:start|begin)(?:ing)? with (?:the|our) |"
+    r"at the (?:start|beginning)\b|"
     r"initial (?:value|state|list|array|string|amount|position|balance|number|drop|step)\b|"
     r"最初|初始)",
+    re.IGNORECASE,
+)
+# "List before pop: …", "List after pop: …"
+_BEFORE = re.compile(r"[\s\d.)*•-]*(?:\w+ )?before\b[^:.\n]*:", re.IGNORECASE)
+_AFTER = re.compile(r"[\s\d.)*•-]*(?:\w+ )?after\b[^:.\n]*:", re.IGNORECASE)
+# what code does at the end of a round
+_CALLS = re.compile(
+    r"[\s\d.)*•-]*(?:(?:the )?recursive(?:ly)? call|it calls itself|递归调用|"
+    r"(?:the )?(?:function|code|method|loop) (?:then )?(?:returns|ends|exits|continues|repeats)\b)",
     re.IGNORECASE,
 )
 _START = 40  # characters, in which a step names its round
@@ -38,6 +51,11 @@ _ALTERS = re.compile(
     r"cleared|sorted))|(?:deleted|removed|popped) from `([a-z_]\w*)`|"
     r"(?:added|appended|inserted|assigned) (?:to|into) `([a-z_]\w*)`"
 )
+# what a step before has made of it
+_CHANGED = re.compile(
+    rf"\bthe (?:now )?(?:updated|modified|changed|shortened|emptied|reversed) (?:{_THINGS})\b",
+    re.IGNORECASE,
+)
 # moves of a game, after which things stand otherwise
 _SWAPS = re.compile(
     r"\b(?:swap(?:s|ped)?|exchange[sd]?|trade[sd]?|switch(?:es|ed)?) (?:\w+ )?(?:balls|books|gifts|"
@@ -45,29 +63,52 @@ _SWAPS = re.compile(
     r"\bturns? (?:left|right|around)\b|交换|互换|左转|右转|掉头",
     re.IGNORECASE,
 )
+_COUNT = re.compile(
+    r"\b(?:count(?:er)?|total)`? (?:=|is(?: now)?|becomes|→|to) `?(\d{1,4})\b", re.IGNORECASE
+)
 _LIST = re.compile(r"\[[^\[\]\n]{1,200}\]")
 _LITERAL = r"(\[[^\[\]\n]{2,200}\]|'[^'\n]{2,80}'|\"[^\"\n]{2,80}\")"
+_ASSIGNS = re.compile(rf"=\s*{_LITERAL}")  # in code that is about the same example
 _MAKES = re.compile(
     rf"(?:=|→|->|\b(?:is|gives?|gets?|becomes?|returns?|yields?|produces?|leaves?|leaving|"
-    rf"results? in|resulting in|results? is|to get|giving|list))\s*:?\s*`?{_LITERAL}"
+    rf"results? in|resulting in|results? is|to get|giving|list))\s*:?\s*"
+    rf"(?:(?:the|an?) (?:\w+ )?(?:{_THINGS}) )?`?{_LITERAL}"
 )
 
 
-def find_state(texts: Sequence[str], known: str) -> str | None:
-    """What the steps hand on; `known`: the text of the prompt and the lead."""
+def find_state(texts: Sequence[str], prompt: str, lead: str) -> str | None:
+    """What the steps hand on."""
     half = len(texts) / 2
     if sum(bool(_ROUND.search(text[:_START])) for text in texts) > half:
         return "its steps are rounds"
+    above = lead.strip().rsplit("\n", 1)[-1][: 2 * _START]
+    if _ROUND.search(above) or _INDEX.search(above):
+        return "its steps are those of a round"
     if _BEGINS.match(texts[0]):
         return "its steps start from a first state"
+    if any(map(_BEFORE.match, texts)) and any(map(_AFTER.match, texts)):
+        return "its steps tell a change"
+    if any(map(_CALLS.match, texts[1:])):
+        return "its steps are those of a call"
     if sum(bool(_SWAPS.search(text)) for text in texts) > half:
         return "its steps are moves"
     if _shares([{m[1].lower() for m in _BECOMES.finditer(text)} for text in texts]):
         return "its steps change the same thing"
+    if any(map(_CHANGED.search, texts[1:])) and not _CHANGED.search(texts[0]):
+        return "its steps change the same thing"
     changed = [{a or b or c for a, b, c in _ALTERS.findall(text)} for text in texts]
     if any(changed) and _touches([set(_VARIABLE.findall(text)) for text in texts], changed):
         return "its steps change the same thing"
+    if _counts_up([_COUNT.search(text) for text in texts]):
+        return "its steps count"
+    known = f"{prompt}\n{lead}"
     return "its steps take up values of earlier ones" if _hands_on(texts, known) else None
+
+
+def _counts_up(counts: Sequence[re.Match[str] | None]) -> bool:
+    """Whether a count goes up by one, three times at least."""
+    values = [int(match[1]) for match in counts if match]
+    return len(values) > 2 and all(b == a + 1 for a, b in pairwise(values))
 
 
 def _shares(changed: Sequence[set[str]]) -> bool:
@@ -89,12 +130,16 @@ def _hands_on(texts: Sequence[str], known: str) -> bool:
     """Whether a list grows from step to step, or a step takes a value that an earlier one makes."""
     lists: set[str] = set()
     made: set[str] = set()
+    lengths = [len(found[-1].split(",")) for text in texts if (found := _LIST.findall(text))]
+    if len(lengths) > 2 and {b - a for a, b in pairwise(lengths)} in ({1}, {-1}):
+        return True
     for text in texts:
         here = set(_LIST.findall(text))
         if any(new.startswith(f"{old[:-1]}, ") for new in here for old in lists):
             return True
-        if any(value in text for value in made):
+        makes = set(_MAKES.findall(text))
+        if any(value in text for value in made - set(_ASSIGNS.findall(text))):
             return True
         lists |= here
-        made |= {value for value in _MAKES.findall(text) if value not in known}
+        made |= {value for value in makes if value not in known}
     return False

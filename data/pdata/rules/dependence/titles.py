@@ -18,12 +18,12 @@ _COUNTER = re.compile(
 _TITLE = re.compile(
     r"(?:[*_]*([^\n*:：。]{1,80})(?:\*\*\s*[:：]|[:：]\*\*|[:：]|\*\*)(?=\s|\*|$|[^\x00-\x7f])"
     r"|([^\n*:：。.,;]{1,50}?)\s[-–—]\s(?=\S)"
-    r"|(`[^`\n]{1,60}`|[\"“《][^\"”》\n]{1,60}[\"”》])[:：]?(?=\s))"
+    r"|(`[^`\n]{1,60}`|[\"“][^\"”\n]{1,60}[\"”])[:：]?(?=\s)|(《[^》\n]{1,60}》))"
 )
 # words and signs of a clause, which no title has
 _CLAUSE = re.compile(
     r"\b(?:we|let|let's|is|are|was|were|have|has|had|get|can|will|gives?|implies|becomes?|there)\b|[=$\\]|"
-    r"因为|所以|可得|我们|得到",
+    r"因为|所以|可得|我们|得到|得出|推出|归结|代入|转化",
     re.IGNORECASE,
 )
 

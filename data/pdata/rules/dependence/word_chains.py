@@ -10,12 +10,13 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 
-LATE, EARLY = 0.5, 0.4  # parts of a step
-SHARE = 2 / 3  # of the neighbours in a chain that are linked
+LATE, EARLY = 0.5, 0.25  # parts of a step
+SHARE = 3 / 4  # of the neighbours in a chain that are linked
 MAX_CN = 100  # characters; in longer texts of Chinese, pairs of them come up by chance
 _FUNCTION_CN = frozenset("的了在是和与可以对为等将会及其中而也就个一不有从到要能")
 _COUNTER = re.compile(
-    r"^[\s*#•+-]*(?:(?:\w+ )?[(（]?(?:\d{1,2}|[A-Za-z])[.):、）]|[A-Z]\w+(?:st|nd|rd|th) \w+:)\**\s"
+    r"^[\s*#•+-]*(?:(?:\w+ )?[(（]?(?:\d{1,2}|[A-Za-z])(?:[.):）](?=[\s*])|、)|"
+    r"[A-Z]\w+(?:st|nd|rd|th) \w+:)[*\s]*"
 )
 _TOKEN = re.compile(r"[A-Za-z][\w'’.\-]*\w|\d[\d,]*(?:[.:]\d+)?|[A-Za-z]|[一-鿿]+")
 _FUNCTION = frozenset(
@@ -45,9 +46,8 @@ Step = dict[str, Place]  # content words and where they stand
 
 
 def find_chain(texts: Sequence[str], known: str = "") -> str | None:
-    """The words that link neighbouring steps, None where they form no chain; of
-    those that the prompt and the lead have, `known`, numbers link nothing, and words only where
-    they are handed on."""
+    """The words that link neighbouring steps, None where they form no chain; those that the prompt
+    and the lead have, `known`, link nothing."""
     if len(texts) < 3:
         return None
     steps = [_places(_COUNTER.sub("", text)) for text in texts]
@@ -58,28 +58,26 @@ def find_chain(texts: Sequence[str], known: str = "") -> str | None:
     seen_in = Counter(word for places in steps for word in places)
     links: list[str] = []  # one a pair of neighbours, none of them twice
     for a, b in pairwise(steps):
-        links += sorted(_links(a, b, seen_in, given.keys()) - {*links})[:1]
+        links += sorted(_links(a, b, seen_in) - given.keys() - {*links})[:1]
     pairs = len(steps) - 1
     back = sum(bool(_handed(b, a, seen_in)) for a, b in pairwise(steps))
     if len(links) < SHARE * pairs or back > pairs / 2:
         return None
     far = [
-        bool(_links(a, b, seen_in, given.keys(), set().union(*steps[i + 1 : j])))
+        bool(_links(a, b, seen_in, set().union(*steps[i + 1 : j])))
         for i, a in enumerate(steps)
         for j, b in enumerate(steps[i + 2 :], i + 2)
     ]
     return None if sum(far) > SHARE / 2 * len(far) else ", ".join(links)
 
 
-def _links(
-    a: Step, b: Step, seen_in: Counter[str], given: Set[str], between: Set[str] = frozenset()
-) -> set[str]:
+def _links(a: Step, b: Step, seen_in: Counter[str], between: Set[str] = frozenset()) -> set[str]:
     """Words that one step hands to the other and that are in none between: see `_handed`; or those
     that tell much, or the only one that the two share."""
     shared = {w for w in a.keys() & b.keys() - between if seen_in[w] == 2}
     telling = {w for w in shared if a[w].telling and a[w].last >= b[w].first}
     handed = _handed(a, b, seen_in) - between
-    return handed or telling or (shared - given if len(shared) == 1 else set())
+    return handed or telling
 
 
 def _handed(a: Step, b: Step, seen_in: Counter[str]) -> set[str]:

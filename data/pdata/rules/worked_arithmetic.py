@@ -35,11 +35,19 @@ _DERIVES = re.compile(
     r"\s*(?:let|let's|lets|suppose|assume|from|solving|substituting|plugging|adding|subtracting|"
     r"multiplying|dividing|simplifying|combining|expanding|factoring|rearranging|equating|setting|"
     r"we|and|or|but|where|which|since|because|hence|thus|so|then|now|next|finally|also|"
-    r"alternatively|consider)\b",
+    r"alternatively|consider)\b|"
+    r"\s*(?:设|令|当|由|由于|因为|所以|因此|故|则|又|即|代入|解得|可得|得|于是|从而|根据|将|把|再|然后)",
     re.IGNORECASE,
 )
 _ITEM = re.compile(r"([ \t]*)(?:([-*•+])|\(?\d{1,2}([.)]))[ \t]")
 
+# a formula: numbers do not tell what it takes from another one
+_FORMULA = re.compile(r"\\[A-Za-z(\[]|\$[^\s$][^$\n]*\$(?!\d)|\[asy\]")
+# a quantity named by letters, in a sum: AB + BC; not a unit
+_LETTERS = re.compile(r"(?<![\w\d] )\b[A-Z]{1,3}\b(?=\s*[-+=])")
+
+# a further sentence that draws on what was worked out
+_SO = re.compile(r"[.!?] (?:So|Thus|Therefore|Hence)\b|。(?:所以|因此|故)")
 _PART = re.compile(r"(For|If|When|With)\b|([A-Z]\w+) \(?(?:\d{1,2}|[a-zA-Z])\)?:")
 
 
@@ -70,8 +78,10 @@ class Line:
 
     @cached_property
     def is_step(self) -> bool:
-        """Whether it is an equation that begins with words."""
-        return self.is_equation and bool(first_words(self.text))
+        """Whether it is an equation that begins with words; one that is set as a formula only where
+        it is an item."""
+        formula = not self.item and _FORMULA.search(self.text)
+        return self.is_equation and not formula and bool(first_words(self.text))
 
 
 def is_worked(text: str) -> bool:
@@ -113,6 +123,8 @@ def _joins(run: list[Line], line: Line, known: frozenset[str]) -> bool:
         return False
     if find_undefined(line.text) & {s for x in run for s in SYMBOL.findall(x.text)}:
         return False
+    if {*_LETTERS.findall(line.text)} & {s for x in run for s in _LETTERS.findall(x.text)}:
+        return False
     earlier = frozenset().union(*(x.results for x in run))
     brought_in = frozenset().union(*(x.numbers for x in run)) - known
     return not line.numbers & (earlier | brought_in)
@@ -121,6 +133,10 @@ def _joins(run: list[Line], line: Line, known: frozenset[str]) -> bool:
 def _block(text: str, run: list[Line], torn: bool) -> Block | None:
     """The lines as a block; its flaw tells where topics do not tell them apart, or where they are a
     part of a list (`torn`)."""
+    if len(run) < 2:
+        return None
+    if _SO.search(run[-1].text) and not any(_SO.search(line.text) for line in run[:-1]):
+        run = run[:-1]  # it goes on to what follows from all of them
     if len(run) < 2:
         return None
     fault = PART if torn else None

@@ -3,6 +3,7 @@ list, formula, code or table that it leads to; what concludes the trace is no pa
 
 import re
 from collections import Counter
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from pdata.rules.blocks.labels import is_heading
@@ -16,7 +17,9 @@ _CONCLUDES = re.compile(
     r"overall|altogether|therefore|thus|hence|consequently|as a result|ultimately|so\b|finally|"
     r"remember|by (?:following|doing|using|taking|implementing|understanding|incorporating)\b|"
     r"(?:all )?(?:of )?(?:these|with these) |understanding these|i hope|let me know|feel free|"
-    r"please note|note that|the (?:final |correct )?answer\b|now,? |combining|adding|"
+    r"in (?:both|either|each|any) (?:of )?(?:\w+ )?cases?|"
+    r"from (?:the|these|all|both) (?:\w+ )?cases|please note|note that|"
+    r"the (?:final |correct )?answer\b|now,? |combining|adding|"
     r"综上|总之|总的来说|总体|综合|因此|所以|故|最终|结论|希望|以上|这些|需要注意|请注意|无论|当然|"
     r"通过(?:以上|上述|这些)|基于(?:以上|上述)|根据(?:以上|上述)|从(?:以上|上述)|由此|答案|答[:：])",
     re.IGNORECASE,
@@ -41,7 +44,8 @@ _FOLLOWS = re.compile(
 )
 # a sentence that says what the answer is
 _ANSWERS = re.compile(
-    r"\b(?:so|therefore|thus|hence|consequently)\b.*\b(?:answer|option|choice|correct)\b|"
+    r"\b(?:so|therefore|thus|hence|consequently)\b(?!.*(?:n['’]t|\bnot)\b).*"
+    r"\b(?:answer|option|choice|correct)\b|"
     r"\b(?:the|our|my|final|correct|best|right) (?:final |correct |right |best )?"
     r"(?:answer|choice|option)\b.*\b(?:is|would be|must be|becomes)\b|\\boxed|"
     r"^\W*(?:final |correct )?answer\b|^\W*####|"
@@ -49,11 +53,30 @@ _ANSWERS = re.compile(
     r"选项?\s*[A-H]\s*(?:是?正确|符合)",
     re.IGNORECASE,
 )
+# a thought that turns back, on a step or on all of them
+_TURNS = re.compile(
+    r"\b(?:Wait|Hmm+|Hold on|Alternatively)(?:,|—|…|\.\.\.| (?:no|but|maybe|perhaps)\b)|"
+    r"等等[，。]|等一下|不对[，。]"
+)
+# a sign of a formula
+_FORMULA = re.compile(r"[=$]|\\[([a-z]")
+# a paragraph that is drawn from all steps, or is a part of the page by itself
+_OF_ALL = re.compile(
+    r"\W*(?:#|\*\*|---|</?think|\d|in all\b)|[^\n]*?(?:\b(?:answers?|total|sums?|cases|altogether|"
+    r"overall|combin\w+|adding|conclu\w+|summary|options?)\b|\\boxed|答案|综上|总|选|共|合计|以上|"
+    r"上述|结论)",
+    re.IGNORECASE,
+)
+# the number of a further item, at the end of a line
+_COUNT_LEFT = re.compile(r"[.!?;。] +\(?\d{1,2}[.)]$")
+# what heads a part of a step: Proof. 【答案】
+_PART_HEAD = re.compile(r"[\s*_#]*(【\w{1,4}】|(?:[A-Z][a-z]+|证明|解析?|答案?)(?=[*_]*[.:：]))")
 _SENTENCE = re.compile(r"(?<=[.!?])[ \t]+(?=\S)|(?<=[。！？])(?=[^\s\n”』」）)])|\n+")
 # the text so far asks for more: it leads to a list, or breaks off before a formula
 _OPEN = re.compile(
     r"(?:[:：,，]|\b(?:including|such as|by|is|are|as|and|or|the|of|that|to))[*_ \t]*$"
 )
+_PARAGRAPH = re.compile(r"\n\s*\n")
 _STOPPED = re.compile(r"[.!?;。！？；:：][*_\"”)’ \t]*$")
 _GOES_ON = re.compile(r"[ \t]*(?:[a-z,;.，。；]|其中|即|则)")
 
@@ -161,14 +184,38 @@ def follows(body: str) -> bool:
     return bool(_FOLLOWS.match(body.lstrip(" \t\n:：，,")))
 
 
+def is_cut_short(steps: Sequence[str], tail: str) -> bool:
+    """Whether the last step may go on in `tail`, as nothing tells where it ends: a part stands
+    there that the other steps have, or uneven steps with formulas are followed by a further
+    paragraph that is not drawn from all of them."""
+    others, after = steps[:-1], tail.lstrip()
+    if not after:
+        return False
+    head = _PART_HEAD.match(after)
+    if head and all(head[1] in step for step in others) and head[1] not in steps[-1]:
+        return True
+    if _COUNT_LEFT.search(steps[-1]):
+        return True
+    if 2 * sum(bool(_FORMULA.search(step)) for step in steps) < len(steps):
+        return False
+    counts = {len(_PARAGRAPH.split(step)) for step in others}
+    uneven = len(counts) > 1 or (len(others) == 1 and counts != {1})
+    return uneven and not _OF_ALL.match(_PARAGRAPH.split(after)[0])
+
+
+def turns(text: str) -> bool:
+    """Whether a thought turns back in a text."""
+    return bool(_TURNS.search(text))
+
+
 def answers(text: str) -> bool:
     """Whether a text says what the answer is."""
     return bool(_ANSWERS.search(text))
 
 
-def answer_start(text: str, label: int) -> int:
-    """Where the sentence begins in a step that says what the answer is, `len(text)` where there is
-    none; `label` is where the step's own words begin."""
+def sentence_start(text: str, label: int, is_meant: Callable[[str], bool]) -> int:
+    """Where the first sentence begins in a step that is meant, `len(text)` where there is none;
+    `label` is where the step's own words begin."""
     starts = [label, *(m.end() for m in _SENTENCE.finditer(shield(text), label)), len(text)]
-    sentences = ((a, b) for a, b in pairwise(starts) if answers(text[a:b]))
+    sentences = ((a, b) for a, b in pairwise(starts) if is_meant(text[a:b]))
     return next(sentences, (len(text), 0))[0]

@@ -11,6 +11,7 @@ from pdata.rules.blocks.titles import closes
 from pdata.rules.prompt import Prompt
 
 PART = "part of a list"
+NO_END = "no clear end"
 _OPENS = re.compile(
     r"[#\s*\d.]*(?:introduction|overview|background|abstract|引言|简介|概述|前言)", re.IGNORECASE
 )
@@ -37,8 +38,28 @@ _DRAWS = re.compile(
     r"(?:计算|得出|得到|求出?).*(?:总|结果|答案|和$)|汇总|合计|相加|求和|得出结论",
     re.IGNORECASE,
 )
+# the same where a word counts it: "Third, we come to a conclusion", 最后，我们可以看到
+_SEES = re.compile(
+    r"(?:we|you|one|i) (?:can |may |could )?(?:now )?"
+    r"(?:see|conclude|deduce|infer|combine|compare)\b|"
+    r"[^.\n]*\b(?:come to|draw|reach|make) (?:a|the|our|your) (?:\w+ )?(?:conclusion|decision)|"
+    r"(?:我们)?(?:就)?(?:可以|能够?|可)?(?:看到|看出|得出|推出|推断|判断出|知)",
+    re.IGNORECASE,
+)
+# each step a task that is set, and not its outcome
+_SETS_OUT = re.compile(
+    r"(?:(?:we|you|i|one) (?:will |would )?(?:need|have|want|must|should)|let['’]?s|let us|"
+    r"(?:我们|你|您)?(?:需要|要|应该|必须|得))\b|(?:我们|你|您)?(?:需要|要|应该|必须)",
+    re.IGNORECASE,
+)
+# between "first" and "second", an item that another word counts
+_GOES_ON = re.compile(
+    r"\s*(?:(?:Then|Next|After that|Afterwards)\b|然后|接着|接下来|随后|再来|此外[，,]|另外[，,])"
+)
 # of up to three words, and something after it
 _SHORT_TITLE = re.compile(r"[ \t]*(?:[-*•+][ \t]+)?(\w[\w'’-]*(?: [\w'’-]+){0,2}):[ \t]+\S")
+# parts of one piece of writing
+_PIECE = re.compile(r"\W*(?:Verse|Stanza|Chorus|Bridge|Act|Scene|Panel|Paragraph)\b")
 # a title that says that its step comes after another
 _IN_TURN = re.compile(
     r"\W*\w{1,3}\W+(?:next|then|now|finally|afterwards)\b|\W*\d+\W*(?:然后|接着|接下来|随后|最后)",
@@ -58,15 +79,27 @@ def find_fault(
     last = labels[run[-1]]
     if kind is Kind.counted and any(_IN_TURN.match(labels[i].text) for i in run[1:]):
         return "dependent steps"
+    if _PIECE.match(last.text):
+        return "dependent steps"
     if kind in (Kind.counted, Kind.heading, Kind.bold) and _DRAWS.search(last.text):
         return "dependent steps"
-    if last.frame[0] == "ordinal" and _asks(lines, run):
-        return "dependent steps"
+    if last.frame[0] in ORDINALS and (fault := _find_thought(lines, labels, run)):
+        return fault
     speakers = kind in _NAMED or (kind is Kind.counted and last.text[:1].isalpha())
     if speakers and _is_talk(lines, labels, run, prompt):
         return "dialogue"
     if kind is Kind.named and not _is_pattern(lines, labels, run):
         return "no steps"
+    return None
+
+
+def _find_thought(lines: list[Line], labels: dict[int, Label], run: list[int]) -> str | None:
+    """What makes steps that words count one line of thought."""
+    if any(_GOES_ON.match(lines[i].text) for i in range(run[0], run[-1]) if i not in run):
+        return PART
+    said = [body_of(lines[i:], labels[i].text) for i in run]
+    if _asks(lines, run) or _SEES.match(said[-1]) or all(map(_SETS_OUT.match, said)):
+        return "dependent steps"
     return None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pdata.rules.blocks.counted import find_count
-from pdata.rules.blocks.masks import unshield
+from pdata.rules.blocks.masks import BLANK, unshield
 from pdata.rules.blocks.titles import (
     MAX_WORDS,
     close_bold,
@@ -22,7 +22,7 @@ from pdata.rules.prompt import Prompt
 
 _BULLET = r"(?:[-*•+][ \t]+)?"
 _BOLD = r"(?:\*\*)?"
-_BULLETED = re.compile(r"[ \t]*([-*•+])[ \t]+(?=\S)")
+_BULLETED = re.compile(rf"{BLANK}*([-*•+]){BLANK}+(?=\S)")
 _HEADING = re.compile(r"(#{1,6})[ \t]+(?=\S)")
 _ALONE = re.compile(rf"{_BOLD}[^-*•+#\d\s][^\n]{{0,60}}[:：](?:\*\*)?[ \t]*$")
 # the colon of 10:30 ends no title

@@ -15,7 +15,7 @@ _CLOSINGS = frozenset(
 _PHASE = re.compile(
     r"\b(?:set(?:ting)?[ -]?up|understand|given|solv|calculat|comput|verif|check|plan|deriv|"
     r"simplif|substitut|approach$|method$|proof|step|first|then|next|prepar|implement|iterat)|"
-    r"求解|计算|验证|步骤|推导|代入|准备",
+    r"求解|计算|验证|步骤|推导|代入|准备|第.步",
     re.IGNORECASE,
 )
 # a part of a page that another part makes use of: what to take and what to do with it, code and how

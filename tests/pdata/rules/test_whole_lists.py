@@ -1,0 +1,121 @@
+"""Lists are forked whole or not at all: forms of lists, where the last step ends, conclusions that
+are no step, and steps that are one line of thought."""
+
+import pytest
+from pdata.rules.rewriter import rewrite
+
+from pbranch.format.tree import plain_text
+
+LONG = "which is told at length in the old book about this valley and its people"
+PROMPT = "Tell me about it."
+
+
+def forks(text: str, prompt: str = PROMPT) -> list[list[str]]:
+    """The branches of each fork of the trunk."""
+    trace = rewrite(text, prompt).trace
+    assert plain_text(trace) == text
+    return [[plain_text(branch).strip() for branch in fork.branches] for fork in trace.forks()]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["I.", "II.", "III.", "IV."],
+        ["1）", "2）", "3）"],
+        ["\xa01.", "\xa02.", "\xa03."],
+        ["\u3000\u3000首先，", "\u3000\u3000其次，", "\u3000\u3000再次，"],
+        ["    Case 1:", "    Case 2:", "    Case 3:"],
+        ["Method 1\n", "Method 2\n", "Method 3\n"],
+        ["Case A with few boats\n", "Case B with many boats\n"],
+    ],
+)
+def test_forms_of_lists(labels: list[str]) -> None:
+    things = ["the mill", "some caves", "one tower", "old boats"]
+    steps = [f"{n} {t} stands there, {LONG}." for n, t in zip(labels, things, strict=False)]
+    ((*branches,),) = forks("\n\n".join(steps) + "\n\nIn conclusion, it is nice.")
+    assert branches == [step.strip() for step in steps]
+
+
+def test_a_text_that_begins_with_a_space() -> None:
+    steps = [
+        f"{n}. The {t} stands there.\nIt is {LONG}." for n, t in (("I", "mill"), ("II", "cave"))
+    ]
+    text = f" {steps[0]}\n{steps[1]}\nTherefore, the answer is I."
+    assert forks(text) == [steps]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "rest"),
+    [
+        # the part that the other step has
+        (
+            f"$a > 1$ holds. Proof. It is {LONG}.",
+            f"$b > 1$ holds, {LONG}.",
+            "Proof. It is $b + 1$.",
+        ),
+        (f"求高。{LONG}\n【答案】 三米", f"求宽。{LONG}", "【答案】 四米"),
+        # uneven steps with formulas
+        (
+            f"We have $a = 2$.\n\nIt is {LONG}.\n\nSo $a$ is even.",
+            f"We have $b = 4$, {LONG}.\n\nThis is\n\n$$\nb = 4 .\n$$",
+            "Clearly, $b$ is small, and greater than every root.",
+        ),
+        # the number of a further item at the end of a line
+        (f"A mill has $3$ sails, {LONG}.", f"A boat has $5$ sails, {LONG}. 3.", "A kite has $2$."),
+    ],
+)
+def test_no_fork_where_nothing_tells_the_end(first: str, last: str, rest: str) -> None:
+    text = f"(1) {first}\n\n(2) {last}\n\n{rest}"
+    assert forks(text) == []
+
+
+def test_uneven_steps_before_what_is_drawn_from_all() -> None:
+    steps = [
+        f"Case 1: $a = 2$.\n\nIt is {LONG}.\n\nThat is even.",
+        f"Case 2: $b = 3$.\n\nIt is odd, {LONG}.",
+        f"Case 3: $c = 5$.\n\nIt is odd too, {LONG}.",
+    ]
+    text = "\n\n".join(steps) + "\n\nFrom the three cases, it is a prime."
+    assert forks(text) == [steps]
+
+
+@pytest.mark.parametrize(
+    "turn",
+    ["Wait, the question is about boats.", "Hmm... but is it?", "Alternatively, it is B."],
+)
+def test_a_thought_that_turns_back_stands_behind_the_join(turn: str) -> None:
+    steps = [f"Option {x}: the {t} is there, {LONG}." for x, t in (("A", "mill"), ("B", "cave"))]
+    text = "\n\n".join(steps) + f" {turn} Let me see."
+    assert forks(text) == [steps]
+
+
+def test_what_is_said_of_an_option_is_no_answer() -> None:
+    steps = [
+        f"Option {x}: the {t} is there, {LONG}. So this isn't correct."
+        for x, t in (("A", "mill"), ("B", "cave"))
+    ]
+    steps[0] = steps[0].replace("So this isn't correct.", "That is wrong.")
+    assert forks("\n\n".join(steps) + "\n\nIt is C.") == [steps]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # an item between two that another word counts
+        f"首先，磨坊很老，{LONG}。\n然后，山洞很深，{LONG}。\n最后，塔楼很高，{LONG}。",
+        f"首先，磨坊很老，{LONG}。\n\n其次，山洞很深。\n\n再来，塔楼很高，{LONG}。\n\n最后，船很旧，{LONG}。",
+        f"First, the mill is old, {LONG}.\nNext, a cave.\nSecond, one tower is high, {LONG}.",
+        # what follows from the others
+        f"首先，磨坊不对，{LONG}。\n其次，山洞不对，{LONG}。\n最后，我们可以看到塔楼是对的，{LONG}。",
+        f"First, the mill is out, {LONG}.\nSecond, a cave is out, {LONG}.\n"
+        f"Third, we can conclude that one tower is meant, {LONG}.",
+        # a plan
+        f"First, we need to find the mill, {LONG}.\nSecond, we need to measure a cave, {LONG}.",
+        f"First, you have to stop a boat, {LONG}.\nSecond, you should tie one rope, {LONG}.",
+        f"首先，我们需要看磨坊，{LONG}。\n其次，我们需要看山洞，{LONG}。",
+        # parts of one song
+        f"Verse 1:\nThe mill is old, {LONG}\n\nVerse 2:\nSome caves are deep, {LONG}\n",
+    ],
+)
+def test_steps_of_one_line_of_thought(text: str) -> None:
+    assert forks(text) == []

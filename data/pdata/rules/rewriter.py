@@ -68,7 +68,8 @@ class _BlockFinder:
             self.refusals += [(b.flaw, "", None) for b in candidates if b.flaw]
             return self.find_level_parts(text, depth, inner)
         dependence = find_dependence(block, self.prompt)
-        if dependence is None and inner and not is_survey(block):
+        within = inner or any(stands_in(block, b, text) for b in candidates if b.fault)
+        if dependence is None and within and not is_survey(block):
             dependence = "it stands in a step that needs others"
         if dependence is not None or not saves_passes(block):
             reason = "no saving" if dependence is None else "dependent steps"
@@ -143,6 +144,20 @@ class _BlockFinder:
         if not out and not self.refusals:
             self.refusals.append(("dependent steps", "no neighbours without one another", None))
         return [*out, text[cursor:]]
+
+
+def stands_in(block: Block, outer: Block, text: str) -> bool:
+    """Whether a block stands in a step of another one, or in an item that this one leaves out."""
+    first, last = block.spans[0][0], block.spans[-1][1]
+    if any(a <= first and last <= b for a, b in outer.spans):
+        return True
+    further = _indent(text, first) > _indent(text, outer.spans[0][0])
+    return further and outer.spans[0][0] < first
+
+
+def _indent(text: str, at: int) -> int:
+    line = text[at:].partition("\n")[0]
+    return len(line) - len(line.lstrip())
 
 
 def is_page(block: Block) -> bool:

@@ -24,6 +24,7 @@ def forks(text: str, prompt: str = PROMPT) -> list[list[str]]:
         ["1）", "2）", "3）"],
         ["\xa01.", "\xa02.", "\xa03."],
         ["\u3000\u3000首先，", "\u3000\u3000其次，", "\u3000\u3000再次，"],
+        ["首先，", "其次，", "再来，", "最后，"],
         ["    Case 1:", "    Case 2:", "    Case 3:"],
         ["Method 1\n", "Method 2\n", "Method 3\n"],
         ["Case A with few boats\n", "Case B with many boats\n"],
@@ -60,6 +61,9 @@ def test_a_text_that_begins_with_a_space() -> None:
             f"We have $b = 4$, {LONG}.\n\nThis is\n\n$$\nb = 4 .\n$$",
             "Clearly, $b$ is small, and greater than every root.",
         ),
+        # what goes on about the last one
+        (f"We have $a = 2$, {LONG}.", f"We have $b = 4$, {LONG}.", "Since $b > 3$, it is large."),
+        (f"有 $a = 2$，{LONG}。", f"有 $b = 4$，{LONG}。", "此时 $b$ 很大。"),
         # the number of a further item at the end of a line
         (f"A mill has $3$ sails, {LONG}.", f"A boat has $5$ sails, {LONG}. 3.", "A kite has $2$."),
     ],
@@ -103,7 +107,7 @@ def test_what_is_said_of_an_option_is_no_answer() -> None:
     [
         # an item between two that another word counts
         f"首先，磨坊很老，{LONG}。\n然后，山洞很深，{LONG}。\n最后，塔楼很高，{LONG}。",
-        f"首先，磨坊很老，{LONG}。\n\n其次，山洞很深。\n\n再来，塔楼很高，{LONG}。\n\n最后，船很旧，{LONG}。",
+        f"首先，磨坊很老，{LONG}。\n\n其次，山洞很深。\n\n此外，塔楼很高，{LONG}。\n\n最后，船很旧，{LONG}。",
         f"First, the mill is old, {LONG}.\nNext, a cave.\nSecond, one tower is high, {LONG}.",
         # what follows from the others
         f"首先，磨坊不对，{LONG}。\n其次，山洞不对，{LONG}。\n最后，我们可以看到塔楼是对的，{LONG}。",

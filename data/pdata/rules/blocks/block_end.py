@@ -69,6 +69,11 @@ _OF_ALL = re.compile(
 )
 # the number of a further item, at the end of a line
 _COUNT_LEFT = re.compile(r"[.!?;。] +\(?\d{1,2}[.)]$")
+# what goes on about the last thing that was said
+_ADDS = re.compile(
+    r"(?:Since|Then|Also|But|However|In (?:this|that|the) (?:\w+ )?case|Clearly|Similarly|Indeed|"
+    r"Here|That|This)\b|此时|这时|其中|由于|另外"
+)
 # what heads a part of a step: Proof. 【答案】
 _PART_HEAD = re.compile(r"[\s*_#]*(【\w{1,4}】|(?:[A-Z][a-z]+|证明|解析?|答案?)(?=[*_]*[.:：]))")
 _SENTENCE = re.compile(r"(?<=[.!?])[ \t]+(?=\S)|(?<=[。！？])(?=[^\s\n”』」）)])|\n+")
@@ -186,8 +191,8 @@ def follows(body: str) -> bool:
 
 def is_cut_short(steps: Sequence[str], tail: str) -> bool:
     """Whether the last step may go on in `tail`, as nothing tells where it ends: a part stands
-    there that the other steps have, or uneven steps with formulas are followed by a further
-    paragraph that is not drawn from all of them."""
+    there that the other steps have, or steps with formulas, which are uneven or whose last one is
+    taken up, are followed by a paragraph that is not drawn from all of them."""
     others, after = steps[:-1], tail.lstrip()
     if not after:
         return False
@@ -200,7 +205,7 @@ def is_cut_short(steps: Sequence[str], tail: str) -> bool:
         return False
     counts = {len(_PARAGRAPH.split(step)) for step in others}
     uneven = len(counts) > 1 or (len(others) == 1 and counts != {1})
-    return uneven and not _OF_ALL.match(_PARAGRAPH.split(after)[0])
+    return (uneven or _ADDS.match(after)) and not _OF_ALL.match(_PARAGRAPH.split(after)[0])
 
 
 def turns(text: str) -> bool:

@@ -52,13 +52,13 @@ _ORDINAL = re.compile(
     r"method|reason|point|possibility|scenario|aspect|factor|candidate|item|question|document)\b)"
 )
 _ORDINAL_CN = re.compile(
-    rf"{_INDENT}{_BULLET}{_BOLD}(?:第([{_CN}])[，,、：:]|(首先|其次|再次|再者|最后)[，,：:])"
+    rf"{_INDENT}{_BULLET}{_BOLD}(?:第([{_CN}])[，,、：:]|(首先|其次|再次|再来|再者|最后)[，,：:])"
 )
 # the colon of 10:30 ends no title
 _NUMBER_TITLE = re.compile(
     rf"\s*{_BOLD}(?:[^\n:：.]|(?<=\d):(?=\d)){{1,90}}?(?:\*\*)?(?=\s*[:：])(?!:\d)"
 )
-_PLACES_CN = {"首先": 1, "其次": 2, "再次": 3, "再者": 4, "最后": 5}
+_PLACES_CN = {"首先": 1, "其次": 2, "再次": 3, "再来": 3, "再者": 4, "最后": 5}
 _LAST = 99  # the place of what comes last, whatever came before it
 
 

@@ -54,7 +54,7 @@ _SETS_OUT = re.compile(
 )
 # between "first" and "second", an item that another word counts
 _GOES_ON = re.compile(
-    r"\s*(?:(?:Then|Next|After that|Afterwards)\b|然后|接着|接下来|随后|再来|此外[，,]|另外[，,])"
+    r"\s*(?:(?:Then|Next|After that|Afterwards)\b|然后|接着|接下来|随后|此外[，,]|另外[，,])"
 )
 # of up to three words, and something after it
 _SHORT_TITLE = re.compile(r"[ \t]*(?:[-*•+][ \t]+)?(\w[\w'’-]*(?: [\w'’-]+){0,2}):[ \t]+\S")

@@ -64,6 +64,8 @@ def test_a_text_that_begins_with_a_space() -> None:
         # what goes on about the last one
         (f"We have $a = 2$, {LONG}.", f"We have $b = 4$, {LONG}.", "Since $b > 3$, it is large."),
         (f"有 $a = 2$，{LONG}。", f"有 $b = 4$，{LONG}。", "此时 $b$ 很大。"),
+        # a bullet that is set as a formula
+        (f"A mill has $3$ sails, {LONG}.", f"A boat has $5$ sails, {LONG}.", "$*$ A kite has $2$."),
         # the number of a further item at the end of a line
         (f"A mill has $3$ sails, {LONG}.", f"A boat has $5$ sails, {LONG}. 3.", "A kite has $2$."),
     ],
@@ -117,6 +119,10 @@ def test_what_is_said_of_an_option_is_no_answer() -> None:
         f"First, we need to find the mill, {LONG}.\nSecond, we need to measure a cave, {LONG}.",
         f"First, you have to stop a boat, {LONG}.\nSecond, you should tie one rope, {LONG}.",
         f"首先，我们需要看磨坊，{LONG}。\n其次，我们需要看山洞，{LONG}。",
+        # a paragraph that leads to the next step
+        f"1. The mill is old, {LONG}.\n\nIt makes flour:\n\n2. The bread is good, {LONG}.",
+        f"(1) 磨坊很老，{LONG}。\n\n由此可以看到：\n\n(2) 山洞很深，{LONG}。",
+        f"Case 1: the mill is old, {LONG}.\n\nWe turn to caves:\n\nCase 2: one is deep, {LONG}.",
         # parts of one song
         f"Verse 1:\nThe mill is old, {LONG}\n\nVerse 2:\nSome caves are deep, {LONG}\n",
     ],

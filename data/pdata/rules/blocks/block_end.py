@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from pdata.rules.blocks.labels import is_heading
 from pdata.rules.blocks.lines import Line, belongs, is_item, is_outside
-from pdata.rules.blocks.masks import shield
+from pdata.rules.blocks.masks import is_display, shield
 
 # what opens the paragraph after the last step
 _CONCLUDES = re.compile(
@@ -68,12 +68,14 @@ _OF_ALL = re.compile(
     re.IGNORECASE,
 )
 # the number of a further item, at the end of a line
+_BULLET_SET = re.compile(r"\$ *(?:[*-]|\\(?:bullet|ast|cdot)) *\$ ")  # as a formula
 _COUNT_LEFT = re.compile(r"[.!?;。] +\(?\d{1,2}[.)]$")
 # what goes on about the last thing that was said
 _ADDS = re.compile(
     r"(?:Since|Then|Also|But|However|In (?:this|that|the) (?:\w+ )?case|Clearly|Similarly|Indeed|"
-    r"Here|That|This)\b|此时|这时|其中|由于|另外"
+    r"Here)\b|此时|这时|其中|由于|另外"
 )
+_LEADS = re.compile(r"^(?![-*•+#\d|]).*[:：][*_ \t]*$", re.DOTALL)
 # what heads a part of a step: Proof. 【答案】
 _PART_HEAD = re.compile(r"[\s*_#]*(【\w{1,4}】|(?:[A-Z][a-z]+|证明|解析?|答案?)(?=[*_]*[.:：]))")
 _SENTENCE = re.compile(r"(?<=[.!?])[ \t]+(?=\S)|(?<=[。！？])(?=[^\s\n”』」）)])|\n+")
@@ -199,13 +201,19 @@ def is_cut_short(steps: Sequence[str], tail: str) -> bool:
     head = _PART_HEAD.match(after)
     if head and all(head[1] in step for step in others) and head[1] not in steps[-1]:
         return True
-    if _COUNT_LEFT.search(steps[-1]):
+    if _COUNT_LEFT.search(steps[-1]) or _BULLET_SET.match(after):
         return True
     if 2 * sum(bool(_FORMULA.search(step)) for step in steps) < len(steps):
         return False
     counts = {len(_PARAGRAPH.split(step)) for step in others}
     uneven = len(counts) > 1 or (len(others) == 1 and counts != {1})
     return (uneven or _ADDS.match(after)) and not _OF_ALL.match(_PARAGRAPH.split(after)[0])
+
+
+def leads_on(step: str) -> bool:
+    """Whether a step ends with a paragraph that announces the next one."""
+    *before, last = _PARAGRAPH.split(step)
+    return bool(before) and not is_display(last) and bool(_LEADS.search(last))
 
 
 def turns(text: str) -> bool:

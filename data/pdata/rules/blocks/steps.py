@@ -14,6 +14,7 @@ from pdata.rules.blocks.block_end import (
     answers,
     is_cut_short,
     last_end,
+    leads_on,
     sentence_start,
     turns,
 )
@@ -60,9 +61,12 @@ class Block:
             return "no topic"
         if any(not re.search(r"\w", s.text[len(s.label.topic) :]) for s in self.steps):
             return "empty body"
-        if self.kind is not Kind.marked and not self.fault:
-            return NO_END if is_cut_short([step.text for step in self.steps], self.tail) else None
-        return self.fault
+        if self.kind is Kind.marked or self.fault:
+            return self.fault
+        texts = [step.text for step in self.steps]
+        if any(map(leads_on, texts[:-1])):
+            return "dependent steps"
+        return NO_END if is_cut_short(texts, self.tail) else None
 
 
 def find_blocks(text: str, prompt: Prompt) -> list[Block]:

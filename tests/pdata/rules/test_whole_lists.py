@@ -75,6 +75,30 @@ def test_no_fork_where_nothing_tells_the_end(first: str, last: str, rest: str) -
     assert forks(text) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "prompt"),
+    [
+        (f"Case 1: a mill, {LONG}.\n\nCase 2: a cave, {LONG}.\n\ncase 3: a boat.", PROMPT),
+        (f"Option A: a mill, {LONG}.\nOption B: a cave, {LONG}.\noption C: a boat.", PROMPT),
+        (f"Way 1: a mill, {LONG}.\n\nWay 2: a cave, {LONG}.\n\nWAY 3: a boat.", PROMPT),
+        # fields of one record
+        (f'{{\nPlace = "the mill, {LONG}",\nThing = "a boat, {LONG}"\n}}', "Place and Thing?"),
+        (f"Place = ['mill, {LONG}']\nThing = ['boat, {LONG}']\n", "Place and Thing?"),
+        (f'Place = {{"mill": "{LONG}"}}\nThing = {{"boat": "{LONG}"}}\n', "Place and Thing?"),
+    ],
+)
+def test_no_part_of_a_list_and_no_fields(text: str, prompt: str) -> None:
+    assert forks(text, prompt) == []
+
+
+@pytest.mark.parametrize(
+    "lead", ["The miller. Ask him:", "磨坊主。问题：", "**The miller**, of whom:"]
+)
+def test_an_item_that_leads_to_the_others_heads_them(lead: str) -> None:
+    items = [f"- {x} {LONG}?" for x in ("What is the mill", "Who owns a boat", "When are caves")]
+    assert forks("\n".join([f"- {lead}", *items]) + "\n\nOverall, ask.") == [items]
+
+
 def test_uneven_steps_before_what_is_drawn_from_all() -> None:
     steps = [
         f"Case 1: $a = 2$.\n\nIt is {LONG}.\n\nThat is even.",

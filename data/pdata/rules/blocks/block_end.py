@@ -207,7 +207,7 @@ def is_cut_short(steps: Sequence[str], tail: str) -> bool:
         return False
     counts = {len(_PARAGRAPH.split(step)) for step in others}
     uneven = len(counts) > 1 or (len(others) == 1 and counts != {1})
-    return (uneven or _ADDS.match(after)) and not _OF_ALL.match(_PARAGRAPH.split(after)[0])
+    return (uneven or bool(_ADDS.match(after))) and not _OF_ALL.match(_PARAGRAPH.split(after)[0])
 
 
 def leads_on(step: str) -> bool:

@@ -6,7 +6,7 @@ from collections import Counter
 from pdata.rules.blocks.block_end import sums_up
 from pdata.rules.blocks.labels import STYLED, Kind, Label, heading_level
 from pdata.rules.blocks.lines import Line, belongs
-from pdata.rules.blocks.runs import ORDINALS, body_of, gaps, is_bare
+from pdata.rules.blocks.runs import ORDINALS, body_of, gaps, is_bare, leads
 from pdata.rules.blocks.titles import closes
 from pdata.rules.prompt import Prompt
 
@@ -65,6 +65,7 @@ _IN_TURN = re.compile(
     r"\W*\w{1,3}\W+(?:next|then|now|finally|afterwards)\b|\W*\d+\W*(?:然后|接着|接下来|随后|最后)",
     re.I,
 )
+_FIELD = re.compile(r"\s*=\s*[\"'\[{]")  # a value in a record or in code
 _NAMED = (Kind.titled, Kind.named, Kind.bold, Kind.headed)
 
 
@@ -88,6 +89,8 @@ def find_fault(
     speakers = kind in _NAMED or (kind is Kind.counted and last.text[:1].isalpha())
     if speakers and _is_talk(lines, labels, run, prompt):
         return "dialogue"
+    if kind is Kind.named and all(_FIELD.match(lines[i].text, len(labels[i].text)) for i in run):
+        return "no steps"
     if kind is Kind.named and not _is_pattern(lines, labels, run):
         return "no steps"
     return None
@@ -111,7 +114,9 @@ def _is_torn(lines: list[Line], labels: dict[int, Label], run: list[int], kind: 
     order = sorted(labels)
     first, last = order.index(run[0]), order.index(run[-1])
     before = order[first - 1] if first else None
-    if before is not None and is_bare(lines[before], labels[before]):
+    if before is not None and (
+        is_bare(lines[before], labels[before]) or leads(lines, before, run[0])
+    ):
         before = None  # it heads the steps
     after = order[last + 1] if last + 1 < len(order) else None
     if kind is Kind.counted:
@@ -120,6 +125,7 @@ def _is_torn(lines: list[Line], labels: dict[int, Label], run: list[int], kind: 
         torn |= before is not None and 1 in gaps(labels[before], labels[run[0]])
         steps = gaps(labels[run[-1]], labels[after]) if after is not None else set()
         left_out = 1 in steps or (labels[run[0]].frame[0] in ORDINALS and any(steps))
+        torn |= _is_miswritten(lines, labels, run)
     elif kind is Kind.titled and _goes_on_titled(lines, run):
         return True
     elif kind in STYLED or kind is Kind.titled:
@@ -131,6 +137,15 @@ def _is_torn(lines: list[Line], labels: dict[int, Label], run: list[int], kind: 
         return torn
     title = labels[after].text
     return not sums_up(title, body_of(lines[after:], title)) or bool(_FINAL.match(title))
+
+
+def _is_miswritten(lines: list[Line], labels: dict[int, Label], run: list[int]) -> bool:
+    """Whether the next item is counted by the same noun but written otherwise: case 3."""
+    noun = labels[run[0]].frame[0]
+    if not re.fullmatch(r"[A-Z]\w{2,}", noun):
+        return False
+    item = re.compile(rf"\W*{noun} \(?(?:\d+|[a-z]|[ivx]+)\)?\s*[:：.–-]", re.IGNORECASE)
+    return any(i not in labels and item.match(lines[i].text) for i in range(run[-1], len(lines)))
 
 
 def _goes_on_titled(lines: list[Line], run: list[int]) -> bool:

@@ -48,7 +48,9 @@ _LETTERS = re.compile(r"(?<![\w\d] )\b[A-Z]{1,3}\b(?=\s*[-+=])")
 
 # a further sentence that draws on what was worked out
 _SO = re.compile(r"[.!?] (?:So|Thus|Therefore|Hence)\b|。(?:所以|因此|故)")
-_PART = re.compile(r"(For|If|When|With)\b|([A-Z]\w+) \(?(?:\d{1,2}|[a-zA-Z])\)?:")
+_PART = re.compile(
+    r"(For|If|When|With)\b|([A-Z]\w+(?: [a-z]+)*) \(?(?:[A-Z]?\d{1,2}|[a-zA-Z])\)?(?::| =)"
+)
 
 
 @dataclass(frozen=True)

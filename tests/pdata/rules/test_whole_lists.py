@@ -81,6 +81,17 @@ def test_no_fork_where_nothing_tells_the_end(first: str, last: str, rest: str) -
         (f"Case 1: a mill, {LONG}.\n\nCase 2: a cave, {LONG}.\n\ncase 3: a boat.", PROMPT),
         (f"Option A: a mill, {LONG}.\nOption B: a cave, {LONG}.\noption C: a boat.", PROMPT),
         (f"Way 1: a mill, {LONG}.\n\nWay 2: a cave, {LONG}.\n\nWAY 3: a boat.", PROMPT),
+        # begun in the line before
+        (
+            f"Start with option A. It is a mill, {LONG}.\n\nOption B is a cave, {LONG}.\n\n"
+            f"Option C is a boat, {LONG}.",
+            PROMPT,
+        ),
+        (
+            f"PV of D1 = 14 / 2 = 7\nPV of D2 = 7 / 2 = 3.5 and {LONG}\nPV of D3 = 9 / 2 = 4.5 and "
+            f"{LONG}\n",
+            PROMPT,
+        ),
         # fields of one record
         (f'{{\nPlace = "the mill, {LONG}",\nThing = "a boat, {LONG}"\n}}', "Place and Thing?"),
         (f"Place = ['mill, {LONG}']\nThing = ['boat, {LONG}']\n", "Place and Thing?"),
@@ -97,6 +108,22 @@ def test_no_part_of_a_list_and_no_fields(text: str, prompt: str) -> None:
 def test_an_item_that_leads_to_the_others_heads_them(lead: str) -> None:
     items = [f"- {x} {LONG}?" for x in ("What is the mill", "Who owns a boat", "When are caves")]
     assert forks("\n".join([f"- {lead}", *items]) + "\n\nOverall, ask.") == [items]
+
+
+@pytest.mark.parametrize("lines", [(1, 2, 1), (1, 2, 2), (2, 1, 2)])
+@pytest.mark.parametrize("rest", ["", "\nTherefore, it is B.", "\n\nThat is that."])
+def test_steps_of_some_lines(lines: tuple[int, ...], rest: str) -> None:
+    steps = [
+        "\n".join([f"{n}. The {thing} is there.", *[f"It is {LONG}."] * k])
+        for n, thing, k in zip("123", ("mill", "cave", "boat"), lines, strict=True)
+    ]
+    assert forks("\n".join(steps) + rest) == [steps]
+
+
+def test_an_option_that_is_taken_up_again_stands_behind_the_join() -> None:
+    prompt = "What is it?\nA: 5+3\nB: 4+4+5\nC: 3+3+9"
+    steps = [f"A: 5+3 is told, {LONG}", f"B: 4+4+5 is told, {LONG}", f"C: 3+3+9 is told, {LONG}"]
+    assert forks("\n".join([*steps, f"Option B: this is it, {LONG}."]), prompt) == [steps]
 
 
 def test_uneven_steps_before_what_is_drawn_from_all() -> None:
@@ -139,6 +166,9 @@ def test_what_is_said_of_an_option_is_no_answer() -> None:
         f"首先，磨坊不对，{LONG}。\n其次，山洞不对，{LONG}。\n最后，我们可以看到塔楼是对的，{LONG}。",
         f"First, the mill is out, {LONG}.\nSecond, a cave is out, {LONG}.\n"
         f"Third, we can conclude that one tower is meant, {LONG}.",
+        # on the ground that the one before does not hold
+        f"First, the mill is closed, {LONG}.\nSecond, even if it were open, {LONG}.",
+        f"首先，磨坊关门了，{LONG}。\n其次，即使开门，{LONG}。",
         # a plan
         f"First, we need to find the mill, {LONG}.\nSecond, we need to measure a cave, {LONG}.",
         f"First, you have to stop a boat, {LONG}.\nSecond, you should tie one rope, {LONG}.",

@@ -63,8 +63,8 @@ _FORMULA = re.compile(r"[=$]|\\[([a-z]")
 # a paragraph that is drawn from all steps, or is a part of the page by itself
 _OF_ALL = re.compile(
     r"\W*(?:#|\*\*|---|</?think|\d|in all\b)|[^\n]*?(?:\b(?:answers?|total|sums?|cases|altogether|"
-    r"overall|combin\w+|adding|conclu\w+|summary|options?)\b|\\boxed|答案|综上|总|选|共|合计|以上|"
-    r"上述|结论)",
+    r"overall|combin\w+|adding|conclu\w+|summary|options?|both (?:\w+ )?\w+s)\b|\\boxed|"
+    r"答案|综上|总|选|共|合计|以上|上述|结论)",
     re.IGNORECASE,
 )
 # the number of a further item, at the end of a line
@@ -114,13 +114,16 @@ def _last_of_lines(lines: list[Line], run: list[int]) -> int:
     plain = [sum(not belongs(line, label) for line in group) for group in between]
     # without blank lines between the steps, the last one has as many lines as the others
     apart = all(lines[b - 1].blank for b in run[1:])
-    left = len(lines) if apart and min(plain) else min(plain) if len(set(plain)) == 1 else 0
+    left = len(lines) if apart and min(plain) else min(plain)
+    if not apart and left < max(plain) and _ends_within(lines[run[-1] + 1 :], max(plain)):
+        left = max(plain)
     last = run[-1]
     for i in range(last + 1, len(lines)):
         goes_on = belongs(lines[i], label)
         if (
             lines[i].blank
             or is_outside(lines[i], label)
+            or (not goes_on and len(set(plain)) > 1 and _CONCLUDES.match(lines[i].text))
             or (goes_on and not listed)
             or (not goes_on and not left)
         ):
@@ -128,6 +131,12 @@ def _last_of_lines(lines: list[Line], run: list[int]) -> int:
         left -= not goes_on
         last = i
     return last
+
+
+def _ends_within(rest: list[Line], most: int) -> bool:
+    """Whether a gap, a conclusion or the end of the text comes after at most so many lines."""
+    ends = (i for i, x in enumerate(rest) if x.blank or _CONCLUDES.match(x.text))
+    return next(ends, len(rest)) <= most
 
 
 def _count_paragraphs(rest: list[Line]) -> int:

@@ -46,6 +46,7 @@ _SEES = re.compile(
     r"(?:我们)?(?:就)?(?:可以|能够?|可)?(?:看到|看出|得出|推出|推断|判断出|知)",
     re.IGNORECASE,
 )
+_CONCEDES = re.compile(r"even (?:if|though|so)\b|即使|即便|就算", re.IGNORECASE)
 # each step a task that is set, and not its outcome
 _SETS_OUT = re.compile(
     r"(?:(?:we|you|i|one) (?:will |would )?(?:need|have|want|must|should)|let['’]?s|let us|"
@@ -75,7 +76,10 @@ def find_fault(
     """What speaks against the steps of `run`, None where nothing does."""
     if kind is Kind.marked:
         return None
-    if _is_torn(lines, labels, run, kind) or _skips_letters([labels[i].text for i in run], prompt):
+    texts = [labels[i].text for i in run]
+    if _is_torn(lines, labels, run, kind) or _skips_letters(texts, prompt):
+        return PART
+    if _is_begun(next((x.text for x in reversed(lines[: run[0]]) if not x.blank), ""), texts[0]):
         return PART
     last = labels[run[-1]]
     if kind is Kind.counted and any(_IN_TURN.match(labels[i].text) for i in run[1:]):
@@ -101,6 +105,8 @@ def _find_thought(lines: list[Line], labels: dict[int, Label], run: list[int]) -
     if any(_GOES_ON.match(lines[i].text) for i in range(run[0], run[-1]) if i not in run):
         return PART
     said = [body_of(lines[i:], labels[i].text) for i in run]
+    if any(map(_CONCEDES.match, said[1:])):
+        return "dependent steps"
     if _asks(lines, run) or _SEES.match(said[-1]) or all(map(_SETS_OUT.match, said)):
         return "dependent steps"
     return None
@@ -190,6 +196,15 @@ def _skips_letters(labels: list[str], prompt: Prompt) -> bool:
     left_out = {chr(n) for n in range(ord("A"), ord(max(letters)))} - {*letters}
     listed = [x for x in left_out if re.search(rf"(?<!\w){x}[\"')）]*\s*[:：.)．、]", prompt.text)]
     return len(listed) > (len(labels) > 2)  # one may have been spoken of before
+
+
+def _is_begun(before: str, first: str) -> bool:
+    """Whether the line before the steps has begun with the option before the first one."""
+    option = _OPTION.fullmatch(first)
+    if not option or option[1] == "A":
+        return False
+    letter = chr(ord(option[1]) - 1)
+    return bool(re.search(rf"(?:[Oo]ption|[Cc]hoice|选项) ?\(?{letter}\b", before))
 
 
 def _asks(lines: list[Line], run: list[int]) -> bool:

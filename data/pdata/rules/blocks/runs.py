@@ -74,6 +74,11 @@ def _trim(lines: list[Line], labels: dict[int, Label], run: list[int], kind: Kin
     texts = [labels[i].text for i in run]
     while kind is Kind.named and len(run) > 2 and texts[-1] in texts[:-1]:
         run, texts = run[:-1], texts[:-1]
+    subjects = [labels[i].subject for i in run]
+    while (
+        kind is Kind.titled and len(run) > 2 and subjects[len(run) - 1] in subjects[: len(run) - 1]
+    ):
+        run, texts = run[:-1], texts[:-1]
     while len(run) > 1 and _concludes(lines[run[-1] :], labels[run[-1]], kind):
         run, texts = run[:-1], texts[:-1]
     bare = len(run) > 2 and is_bare(lines[run[0]], labels[run[0]])

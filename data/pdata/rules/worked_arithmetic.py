@@ -42,10 +42,11 @@ _DERIVES = re.compile(
 _ITEM = re.compile(r"([ \t]*)(?:([-*•+])|\(?\d{1,2}([.)]))[ \t]")
 
 # a formula: numbers do not tell what it takes from another one
-_FORMULA = re.compile(r"\\[A-Za-z(\[]|\$[^\s$][^$\n]*\$(?!\d)|\[asy\]")
+_FORMULA = re.compile(r"\\[A-Za-z(\[]|\$\w{1,3}\$(?![\d<])|\$[^$\n]*[\\^_{][^$\n]*\$|\[asy\]")
 # a quantity named by letters, in a sum: AB + BC; not a unit
 _LETTERS = re.compile(r"(?<![\w\d] )\b[A-Z]{1,3}\b(?=\s*[-+=])")
 
+_TITLED = re.compile(r"[A-Z][\w'’-]*(?: [\w'’-]+){0,2}: ")
 # a further sentence that draws on what was worked out
 _SO = re.compile(r"[.!?] (?:So|Thus|Therefore|Hence)\b|。(?:所以|因此|故)")
 _PART = re.compile(
@@ -104,6 +105,7 @@ def find_levels(text: str, prompt: Prompt) -> list[Block]:
             continue
         around = [*lines[max(n - len(run) - 1, 0) : n - len(run)], *([line] if line else [])]
         torn = bool(run and run[0].item) and any(x.item == run[0].item for x in around)
+        torn |= bool(run) and any(_is_left_out(x, run) for x in around)
         if block := _block(text, run, torn):
             blocks.append(block)
         known = known.union(*(x.numbers for x in run))
@@ -111,6 +113,16 @@ def find_levels(text: str, prompt: Prompt) -> list[Block]:
         if line and not run:
             known |= line.numbers
     return blocks
+
+
+def _is_left_out(line: Line, run: list[Line]) -> bool:
+    """Whether a line has a title with its colon as those of a run have, and is worked out from none
+    of them, nor they from it."""
+    if not (line.is_equation and all(_TITLED.match(x.text) for x in (line, *run))):
+        return False
+    after = line.start > run[-1].start
+    pairs = ((x, line) if after else (line, x) for x in run)
+    return not any(a.results & frozenset(all_numbers(b.text.split("=")[0])) for a, b in pairs)
 
 
 def _joins(run: list[Line], line: Line, known: frozenset[str]) -> bool:

@@ -169,6 +169,10 @@ def test_what_is_said_of_an_option_is_no_answer() -> None:
         # on the ground that the one before does not hold
         f"First, the mill is closed, {LONG}.\nSecond, even if it were open, {LONG}.",
         f"首先，磨坊关门了，{LONG}。\n其次，即使开门，{LONG}。",
+        # a thought that turns from one to the other
+        f"Alternatively, maybe it is the mill: that is old, {LONG}.\n\n"
+        f"Alternatively, maybe it is a cave: one is deep, {LONG}.",
+        f"Perhaps option A: that is old, {LONG}.\n\nMaybe option B: one is deep, {LONG}.",
         # a plan
         f"First, we need to find the mill, {LONG}.\nSecond, we need to measure a cave, {LONG}.",
         f"First, you have to stop a boat, {LONG}.\nSecond, you should tie one rope, {LONG}.",

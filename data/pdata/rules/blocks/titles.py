@@ -30,6 +30,9 @@ _PART = re.compile(
     r"解析|解释|说明|分析|备注|示例|例如|输入|输出|其中|题目|要点)\s*$",
     re.IGNORECASE,
 )
+_THINKS = re.compile(
+    r"\W*(?:alternatively|perhaps|maybe|wait|hmm+|okay|however)\b|另外|或者|也许", re.IGNORECASE
+)
 # words that make a line with a colon a sentence, which tells what comes next
 _TELLS = re.compile(
     r"\b(?:is|are|was|were|has|have|had|gets?|gives?|yields?|becomes?|follows?|following|follow|"
@@ -54,6 +57,11 @@ def closes(title: str) -> bool:
 def is_phase(title: str) -> bool:
     """Whether a title names a phase of one line of thought."""
     return bool(_PHASE.search(title))
+
+
+def thinks(title: str) -> bool:
+    """Whether a title is a thought that turns to something else."""
+    return bool(_THINKS.match(title))
 
 
 def is_part(title: str) -> bool:

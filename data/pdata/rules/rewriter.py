@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from pbranch.format.tree import Fork, Segment, Trace, make_trace
 from pdata.rules.blocks.labels import Kind
 from pdata.rules.blocks.steps import Block, find_blocks, split_close
+from pdata.rules.blocks.titles import is_phase
 from pdata.rules.dependence.independence import find_dependence, lists_all
+from pdata.rules.dependence.titles import split_title
 from pdata.rules.prompt import Prompt
 from pdata.rules.worked_arithmetic import find_levels, is_worked
 
 MAX_DEPTH = 3
 _LOOSE = (Kind.named, Kind.titled, Kind.bulleted)  # of equations, a line's form says too little
+_WORKING = re.compile(r"[`=\\$\[→]")  # signs of code and formulas
 _TOKEN = re.compile(r"[一-鿿]|\w+|(?:([^\w\s])\1*)")
 
 
@@ -53,26 +56,32 @@ class _BlockFinder:
     refusals: list[tuple[str, str, Block | None]] = field(default_factory=list)
     faulty: set[tuple[Kind, str]] = field(default_factory=set)  # first lines of steps of no block
 
-    def find_parts(self, text: str, depth: int) -> list[str | Fork]:
+    def find_parts(self, text: str, depth: int, inner: bool = False) -> list[str | Fork]:
         """Text and forks in order. What does not hold as a block stays as it is, and each of its
-        steps is looked at by itself."""
+        steps is looked at by itself; `inner`: whether `text` stands in a step that needs others."""
         candidates = [b for b in find_blocks(text, self.prompt) if not self.is_faulty(b)]
         block = next((b for b in candidates if b.flaw is None), None)
         if block and block.kind in _LOOSE and is_worked(text) and not lists_all(block, self.prompt):
-            return self.find_level_parts(text, depth)
+            return self.find_level_parts(text, depth, inner)
         if block is None or any(b.kind is Kind.marked and b.flaw for b in candidates):
             # marks that do not hold are no ground for a second guess
             self.refusals += [(b.flaw, "", None) for b in candidates if b.flaw]
-            return self.find_level_parts(text, depth)
+            return self.find_level_parts(text, depth, inner)
         dependence = find_dependence(block, self.prompt)
+        within = inner or any(stands_in(block, b, text) for b in candidates if b.fault)
+        if dependence is None and within and not is_survey(block):
+            dependence = "it stands in a step that needs others"
         if dependence is not None or not saves_passes(block):
             reason = "no saving" if dependence is None else "dependent steps"
             self.refusals.append((reason, dependence or "", block))
-            return self.find_inner_parts(text, block, depth)
+            inner |= dependence is not None and not is_page(block)
+            return self.find_inner_parts(text, block, depth, inner)
         fork = self.make_fork(block, depth)
         before, close, after = split_close(block.tail)
         around = (block.lead, before, after)
-        lead, between, tail = (self.find_parts(t, depth) if t.strip() else [t] for t in around)
+        lead, between, tail = (
+            self.find_parts(t, depth, inner) if t.strip() else [t] for t in around
+        )
         return [*lead, fork, *between, close, *tail]
 
     def is_faulty(self, block: Block) -> bool:
@@ -102,24 +111,27 @@ class _BlockFinder:
             return Trace((Segment(text),))
         return make_trace(topic, *self.find_parts(body, depth + 1))
 
-    def find_inner_parts(self, text: str, block: Block, depth: int) -> list[str | Fork]:
-        """`text` with blocks before, inside and after the steps of one that stays linear."""
+    def find_inner_parts(
+        self, text: str, block: Block, depth: int, inner: bool
+    ) -> list[str | Fork]:
+        """`text` with blocks before, inside and after the steps of one that stays linear; `inner`:
+        whether these need one another."""
         if depth + 1 >= MAX_DEPTH or is_worked(text):
-            return self.find_level_parts(text, depth)
+            return self.find_level_parts(text, depth, inner and depth > 0)
         out: list[str | Fork] = []
         cursor = 0
         for start, end in block.spans:
             between = text[cursor:start]
             outside = cursor == 0 and between.strip()
             out += self.find_parts(between, depth) if outside else [between]
-            out += self.find_parts(text[start:end], depth + 1)
+            out += self.find_parts(text[start:end], depth + 1, inner)
             cursor = end
         rest = text[cursor:]
         return [*out, *(self.find_parts(rest, depth) if rest.strip() else [rest])]
 
-    def find_level_parts(self, text: str, depth: int) -> list[str | Fork]:
+    def find_level_parts(self, text: str, depth: int, inner: bool = False) -> list[str | Fork]:
         """Worked arithmetic: forks of neighbouring steps that use none of each other's results."""
-        if not is_worked(text):
+        if inner or not is_worked(text):
             return [text]
         out: list[str | Fork] = []
         cursor = 0
@@ -132,6 +144,33 @@ class _BlockFinder:
         if not out and not self.refusals:
             self.refusals.append(("dependent steps", "no neighbours without one another", None))
         return [*out, text[cursor:]]
+
+
+def stands_in(block: Block, outer: Block, text: str) -> bool:
+    """Whether a block stands in a step of another one, or in an item that this one leaves out."""
+    first, last = block.spans[0][0], block.spans[-1][1]
+    if any(a <= first and last <= b for a, b in outer.spans):
+        return True
+    further = _indent(text, first) > _indent(text, outer.spans[0][0])
+    return further and outer.spans[0][0] < first
+
+
+def _indent(text: str, at: int) -> int:
+    line = text[at:].partition("\n")[0]
+    return len(line) - len(line.lstrip())
+
+
+def is_page(block: Block) -> bool:
+    """Whether steps are the sections of a page, and not its phases: what is listed in one of them
+    stands for itself, whether or not the sections need one another."""
+    sections = block.kind in (Kind.heading, Kind.headed)
+    return sections and not any(is_phase(step.label.text) for step in block.steps)
+
+
+def is_survey(block: Block) -> bool:
+    """Whether a block tells of things side by side, each under a title of its own, and works
+    nothing out: in a step that needs others, plain sub-steps need one another as well."""
+    return all(split_title(step)[0] and not _WORKING.search(step.text) for step in block.steps)
 
 
 def saves_passes(block: Block) -> bool:

@@ -35,12 +35,23 @@ _DERIVES = re.compile(
     r"\s*(?:let|let's|lets|suppose|assume|from|solving|substituting|plugging|adding|subtracting|"
     r"multiplying|dividing|simplifying|combining|expanding|factoring|rearranging|equating|setting|"
     r"we|and|or|but|where|which|since|because|hence|thus|so|then|now|next|finally|also|"
-    r"alternatively|consider)\b",
+    r"alternatively|consider)\b|"
+    r"\s*(?:设|令|当|由|由于|因为|所以|因此|故|则|又|即|代入|解得|可得|得|于是|从而|根据|将|把|再|然后)",
     re.IGNORECASE,
 )
 _ITEM = re.compile(r"([ \t]*)(?:([-*•+])|\(?\d{1,2}([.)]))[ \t]")
 
-_PART = re.compile(r"(For|If|When|With)\b|([A-Z]\w+) \(?(?:\d{1,2}|[a-zA-Z])\)?:")
+# a formula: numbers do not tell what it takes from another one
+_FORMULA = re.compile(r"\\[A-Za-z(\[]|\$\w{1,3}\$(?![\d<])|\$[^$\n]*[\\^_{][^$\n]*\$|\[asy\]")
+# a quantity named by letters, in a sum: AB + BC; not a unit
+_LETTERS = re.compile(r"(?<![\w\d] )\b[A-Z]{1,3}\b(?=\s*[-+=])")
+
+_TITLED = re.compile(r"[A-Z][\w'’-]*(?: [\w'’-]+){0,2}: ")
+# a further sentence that draws on what was worked out
+_SO = re.compile(r"[.!?] (?:So|Thus|Therefore|Hence)\b|。(?:所以|因此|故)")
+_PART = re.compile(
+    r"(For|If|When|With)\b|([A-Z]\w+(?: [a-z]+)*) \(?(?:[A-Z]?\d{1,2}|[a-zA-Z])\)?(?::| =)"
+)
 
 
 @dataclass(frozen=True)
@@ -70,8 +81,10 @@ class Line:
 
     @cached_property
     def is_step(self) -> bool:
-        """Whether it is an equation that begins with words."""
-        return self.is_equation and bool(first_words(self.text))
+        """Whether it is an equation that begins with words; one that is set as a formula only where
+        it is an item."""
+        formula = not self.item and _FORMULA.search(self.text)
+        return self.is_equation and not formula and bool(first_words(self.text))
 
 
 def is_worked(text: str) -> bool:
@@ -92,6 +105,7 @@ def find_levels(text: str, prompt: Prompt) -> list[Block]:
             continue
         around = [*lines[max(n - len(run) - 1, 0) : n - len(run)], *([line] if line else [])]
         torn = bool(run and run[0].item) and any(x.item == run[0].item for x in around)
+        torn |= bool(run) and any(_is_left_out(x, run) for x in around)
         if block := _block(text, run, torn):
             blocks.append(block)
         known = known.union(*(x.numbers for x in run))
@@ -99,6 +113,16 @@ def find_levels(text: str, prompt: Prompt) -> list[Block]:
         if line and not run:
             known |= line.numbers
     return blocks
+
+
+def _is_left_out(line: Line, run: list[Line]) -> bool:
+    """Whether a line has a title with its colon as those of a run have, and is worked out from none
+    of them, nor they from it."""
+    if not (line.is_equation and all(_TITLED.match(x.text) for x in (line, *run))):
+        return False
+    after = line.start > run[-1].start
+    pairs = ((x, line) if after else (line, x) for x in run)
+    return not any(a.results & frozenset(all_numbers(b.text.split("=")[0])) for a, b in pairs)
 
 
 def _joins(run: list[Line], line: Line, known: frozenset[str]) -> bool:
@@ -113,6 +137,8 @@ def _joins(run: list[Line], line: Line, known: frozenset[str]) -> bool:
         return False
     if find_undefined(line.text) & {s for x in run for s in SYMBOL.findall(x.text)}:
         return False
+    if {*_LETTERS.findall(line.text)} & {s for x in run for s in _LETTERS.findall(x.text)}:
+        return False
     earlier = frozenset().union(*(x.results for x in run))
     brought_in = frozenset().union(*(x.numbers for x in run)) - known
     return not line.numbers & (earlier | brought_in)
@@ -121,6 +147,10 @@ def _joins(run: list[Line], line: Line, known: frozenset[str]) -> bool:
 def _block(text: str, run: list[Line], torn: bool) -> Block | None:
     """The lines as a block; its flaw tells where topics do not tell them apart, or where they are a
     part of a list (`torn`)."""
+    if len(run) < 2:
+        return None
+    if _SO.search(run[-1].text) and not any(_SO.search(line.text) for line in run[:-1]):
+        run = run[:-1]  # it goes on to what follows from all of them
     if len(run) < 2:
         return None
     fault = PART if torn else None

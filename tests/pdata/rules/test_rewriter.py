@@ -267,14 +267,30 @@ def test_nested_blocks() -> None:
     assert parse(render(result.trace), separators_of(result.trace)) == result.trace
 
 
-def test_a_block_inside_a_step_that_stays_in_line() -> None:
-    inner = f"- the harbour {sentence('boats')}\n- a market {sentence('cheese')}"
+def test_a_survey_inside_a_step_that_stays_in_line() -> None:
+    inner = f"- **Harbour**: it {sentence('boats')}\n- **Market**: it {sentence('cheese')}"
     text = (
         f"Step 1: look at both.\n{inner}\n\nStep 2: with the result of step 1 choose.\nOslo it is."
     )
     result = rewrite(text, "Where to?")
-    assert [f.topics for f in result.trace.forks()] == [("- the harbour", "- a market")]
+    assert [f.topics for f in result.trace.forks()] == [("- **Harbour**", "- **Market**")]
     assert plain_text(result.trace) == text
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        ["the lid comes off with the long screws at the back", "the fan is held by two clips"],
+        ["`rows` holds `[4, 7]`, of which the loop takes `4`", "`rows` holds `[7]` from here on"],
+        ["**Take**: `4` goes from the front to the back", "**Rest**: `rows` holds `[7, 4]`"],
+        ["the base is a square whose sides are of length k", "the height is three times as long"],
+    ],
+)
+def test_steps_inside_a_step_that_stays_in_line(items: list[str]) -> None:
+    inner = "\n".join(f"   - {item}, as one can see from the drawing" for item in items)
+    text = f"1. Open it:\n{inner}\n\n2. Go on. Take the result of step 1.\n{inner}\n\nThat is it."
+    result = rewrite(text, "How is it done?")
+    assert result.reason == "dependent steps" and plain_text(result.trace) == text
 
 
 @pytest.mark.parametrize(

@@ -127,3 +127,47 @@ def test_second_opinion_on_gsm8k() -> None:
         forked += next(trace.forks(), None) is not None
     print(f"{forked} forked")
     assert forked > 1000
+
+
+@pytest.mark.parametrize(
+    ("lines", "forked"),
+    [
+        (
+            ["Old books: 5 copies * 25 = 125", "New books: 3 * 37 = 111", "Red pens: 2 * 55 = 111"],
+            0,
+        ),
+        (["Big cups: 4 * 30 = 120", "Tall jars: 6 * 9 = 54", "Wide pots: 3 * 18 = 54"], 0),
+        (["Tin bells: 7 * 8 = 56", "Low chairs: 5 * 11 = 55", "Iron nails: 5 * 11 = 55"], 0),
+        (
+            [
+                "Old books: 5 of the copies * 25 coins = 125 coins",
+                "Red books: 3 of the copies * 37 coins = 111 coins",
+                "Sum: 125 + 111 = 236",
+            ],
+            1,
+        ),
+    ],
+)
+def test_titled_lines_are_forked_together(lines: list[str], forked: int) -> None:
+    text = "\n".join(lines) + "\nThat is what was asked for."
+    assert len(list(rewrite(text, "How much is it?").trace.forks())) == forked
+
+
+@pytest.mark.parametrize(
+    ("lines", "forked"),
+    [
+        # prices are no formula
+        (
+            ["Ann pays $5 for each of 3 = $<<5*3=15>>15 cups", "Bert has $7 twice = $<<7*2=14>>14"],
+            1,
+        ),
+        (["Ann pays $5 for each of the 3 cups = $15", "Bert pays $7 for the 2 pots = $14"], 1),
+        (["Ann takes $4$ of the $6$ = $24$ cups", "Bert takes $7$ of the $9$ = $63$ pots"], 0),
+        (["Ann has $2^{3} + 1 = 9$ of the cups", "Bert has $5^{2} + 7 = 32$ of the pots"], 0),
+        (["AB + BC = 12 as one sees in the plan", "AB - CD = 2 as one sees in the plan"], 0),
+        (["小安有 3 * 5 = 15 个很大的杯子", "由于 7 * 2 = 14 是很多的罐子"], 0),
+    ],
+)
+def test_formulas_are_no_worked_lines(lines: list[str], forked: int) -> None:
+    text = "\n".join(lines) + "\nThat is what was asked for."
+    assert len(list(rewrite(text, "How much is it?").trace.forks())) == forked

@@ -3,11 +3,12 @@ list, formula, code or table that it leads to; what concludes the trace is no pa
 
 import re
 from collections import Counter
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from pdata.rules.blocks.labels import is_heading
 from pdata.rules.blocks.lines import Line, belongs, is_item, is_outside
-from pdata.rules.blocks.masks import shield
+from pdata.rules.blocks.masks import is_display, shield
 
 # what opens the paragraph after the last step
 _CONCLUDES = re.compile(
@@ -16,7 +17,9 @@ _CONCLUDES = re.compile(
     r"overall|altogether|therefore|thus|hence|consequently|as a result|ultimately|so\b|finally|"
     r"remember|by (?:following|doing|using|taking|implementing|understanding|incorporating)\b|"
     r"(?:all )?(?:of )?(?:these|with these) |understanding these|i hope|let me know|feel free|"
-    r"please note|note that|the (?:final |correct )?answer\b|now,? |combining|adding|"
+    r"in (?:both|either|each|any) (?:of )?(?:\w+ )?cases?|"
+    r"from (?:the|these|all|both) (?:\w+ )?cases|please note|note that|"
+    r"the (?:final |correct )?answer\b|now,? |combining|adding|"
     r"综上|总之|总的来说|总体|综合|因此|所以|故|最终|结论|希望|以上|这些|需要注意|请注意|无论|当然|"
     r"通过(?:以上|上述|这些)|基于(?:以上|上述)|根据(?:以上|上述)|从(?:以上|上述)|由此|答案|答[:：])",
     re.IGNORECASE,
@@ -41,7 +44,8 @@ _FOLLOWS = re.compile(
 )
 # a sentence that says what the answer is
 _ANSWERS = re.compile(
-    r"\b(?:so|therefore|thus|hence|consequently)\b.*\b(?:answer|option|choice|correct)\b|"
+    r"\b(?:so|therefore|thus|hence|consequently)\b(?!.*(?:n['’]t|\bnot)\b).*"
+    r"\b(?:answer|option|choice|correct)\b|"
     r"\b(?:the|our|my|final|correct|best|right) (?:final |correct |right |best )?"
     r"(?:answer|choice|option)\b.*\b(?:is|would be|must be|becomes)\b|\\boxed|"
     r"^\W*(?:final |correct )?answer\b|^\W*####|"
@@ -49,11 +53,37 @@ _ANSWERS = re.compile(
     r"选项?\s*[A-H]\s*(?:是?正确|符合)",
     re.IGNORECASE,
 )
+# a thought that turns back, on a step or on all of them
+_TURNS = re.compile(
+    r"\b(?:Wait|Hmm+|Hold on|Alternatively)(?:,|—|…|\.\.\.| (?:no|but|maybe|perhaps)\b)|"
+    r"等等[，。]|等一下|不对[，。]"
+)
+# a sign of a formula
+_FORMULA = re.compile(r"[=$]|\\[([a-z]")
+# a paragraph that is drawn from all steps, or is a part of the page by itself
+_OF_ALL = re.compile(
+    r"\W*(?:#|\*\*|---|</?think|\d|in all\b)|[^\n]*?(?:\b(?:answers?|total|sums?|cases|altogether|"
+    r"overall|combin\w+|adding|conclu\w+|summary|options?|both (?:\w+ )?\w+s)\b|\\boxed|"
+    r"答案|综上|总|选|共|合计|以上|上述|结论)",
+    re.IGNORECASE,
+)
+# the number of a further item, at the end of a line
+_BULLET_SET = re.compile(r"\$ *(?:[*-]|\\(?:bullet|ast|cdot)) *\$ ")  # as a formula
+_COUNT_LEFT = re.compile(r"[.!?;。] +\(?\d{1,2}[.)]$")
+# what goes on about the last thing that was said
+_ADDS = re.compile(
+    r"(?:Since|Then|Also|But|However|In (?:this|that|the) (?:\w+ )?case|Clearly|Similarly|Indeed|"
+    r"Here)\b|此时|这时|其中|由于|另外"
+)
+_LEADS = re.compile(r"^(?![-*•+#\d|]).*[:：][*_ \t]*$", re.DOTALL)
+# what heads a part of a step: Proof. 【答案】
+_PART_HEAD = re.compile(r"[\s*_#]*(【\w{1,4}】|(?:[A-Z][a-z]+|证明|解析?|答案?)(?=[*_]*[.:：]))")
 _SENTENCE = re.compile(r"(?<=[.!?])[ \t]+(?=\S)|(?<=[。！？])(?=[^\s\n”』」）)])|\n+")
 # the text so far asks for more: it leads to a list, or breaks off before a formula
 _OPEN = re.compile(
     r"(?:[:：,，]|\b(?:including|such as|by|is|are|as|and|or|the|of|that|to))[*_ \t]*$"
 )
+_PARAGRAPH = re.compile(r"\n\s*\n")
 _STOPPED = re.compile(r"[.!?;。！？；:：][*_\"”)’ \t]*$")
 _GOES_ON = re.compile(r"[ \t]*(?:[a-z,;.，。；]|其中|即|则)")
 
@@ -84,13 +114,16 @@ def _last_of_lines(lines: list[Line], run: list[int]) -> int:
     plain = [sum(not belongs(line, label) for line in group) for group in between]
     # without blank lines between the steps, the last one has as many lines as the others
     apart = all(lines[b - 1].blank for b in run[1:])
-    left = len(lines) if apart and min(plain) else min(plain) if len(set(plain)) == 1 else 0
+    left = len(lines) if apart and min(plain) else min(plain)
+    if not apart and left < max(plain) and _ends_within(lines[run[-1] + 1 :], max(plain)):
+        left = max(plain)
     last = run[-1]
     for i in range(last + 1, len(lines)):
         goes_on = belongs(lines[i], label)
         if (
             lines[i].blank
             or is_outside(lines[i], label)
+            or (not goes_on and len(set(plain)) > 1 and _CONCLUDES.match(lines[i].text))
             or (goes_on and not listed)
             or (not goes_on and not left)
         ):
@@ -98,6 +131,12 @@ def _last_of_lines(lines: list[Line], run: list[int]) -> int:
         left -= not goes_on
         last = i
     return last
+
+
+def _ends_within(rest: list[Line], most: int) -> bool:
+    """Whether a gap, a conclusion or the end of the text comes after at most so many lines."""
+    ends = (i for i, x in enumerate(rest) if x.blank or _CONCLUDES.match(x.text))
+    return next(ends, len(rest)) <= most
 
 
 def _count_paragraphs(rest: list[Line]) -> int:
@@ -161,14 +200,44 @@ def follows(body: str) -> bool:
     return bool(_FOLLOWS.match(body.lstrip(" \t\n:：，,")))
 
 
+def is_cut_short(steps: Sequence[str], tail: str) -> bool:
+    """Whether the last step may go on in `tail`, as nothing tells where it ends: a part stands
+    there that the other steps have, or steps with formulas, which are uneven or whose last one is
+    taken up, are followed by a paragraph that is not drawn from all of them."""
+    others, after = steps[:-1], tail.lstrip()
+    if not after:
+        return False
+    head = _PART_HEAD.match(after)
+    if head and all(head[1] in step for step in others) and head[1] not in steps[-1]:
+        return True
+    if _COUNT_LEFT.search(steps[-1]) or _BULLET_SET.match(after):
+        return True
+    if 2 * sum(bool(_FORMULA.search(step)) for step in steps) < len(steps):
+        return False
+    counts = {len(_PARAGRAPH.split(step)) for step in others}
+    uneven = len(counts) > 1 or (len(others) == 1 and counts != {1})
+    return (uneven or bool(_ADDS.match(after))) and not _OF_ALL.match(_PARAGRAPH.split(after)[0])
+
+
+def leads_on(step: str) -> bool:
+    """Whether a step ends with a paragraph that announces the next one."""
+    *before, last = _PARAGRAPH.split(step)
+    return bool(before) and not is_display(last) and bool(_LEADS.search(last))
+
+
+def turns(text: str) -> bool:
+    """Whether a thought turns back in a text."""
+    return bool(_TURNS.search(text))
+
+
 def answers(text: str) -> bool:
     """Whether a text says what the answer is."""
     return bool(_ANSWERS.search(text))
 
 
-def answer_start(text: str, label: int) -> int:
-    """Where the sentence begins in a step that says what the answer is, `len(text)` where there is
-    none; `label` is where the step's own words begin."""
+def sentence_start(text: str, label: int, is_meant: Callable[[str], bool]) -> int:
+    """Where the first sentence begins in a step that is meant, `len(text)` where there is none;
+    `label` is where the step's own words begin."""
     starts = [label, *(m.end() for m in _SENTENCE.finditer(shield(text), label)), len(text)]
-    sentences = ((a, b) for a, b in pairwise(starts) if answers(text[a:b]))
+    sentences = ((a, b) for a, b in pairwise(starts) if is_meant(text[a:b]))
     return next(sentences, (len(text), 0))[0]

@@ -3,12 +3,13 @@
 import re
 from dataclasses import dataclass
 
+from pdata.rules.blocks.masks import BLANK
 from pdata.rules.blocks.titles import close_bold, is_short
 from pdata.rules.prompt import COMMON
 
 _BULLET = r"(?:[-*•+][ \t]+)?"
 _BOLD = r"(?:\*\*)?"
-_INDENT = r"[ \t]{0,3}"  # four make code of Markdown
+_INDENT = rf"{BLANK}{{0,8}}"
 # the end of a label, which is not part of it
 _STOP = r"(?=\s*[:：]|[.)](?:\s|$)|\s[-–—]\s(?!\s*[\d$]))"
 _CIRCLED = "①②③④⑤⑥⑦⑧⑨"
@@ -16,10 +17,17 @@ _CN = "一二三四五六七八九十"
 _COUNTED = re.compile(
     rf"{_INDENT}{_BULLET}{_BOLD}([A-Z]\w+(?: \w+){{0,4}}) (?:(\d+|[A-Z]|[IVX]+)|\(([A-Z])\)){_STOP}"
 )
+# alone on its line, it needs no colon: "Method 2", "Case 1 with no heads"
+_COUNTED_ALONE = re.compile(
+    rf"{_INDENT}{_BOLD}"
+    r"(Approach|Case|Method|Part|Solution|Way|Scenario|Question|Option|Alternative) "
+    r"(\d{1,2}|[A-Z]|[IVX]+)\b(?=[^.:;!?。：]{0,60}$)"
+)
 _NUMBERED = re.compile(
-    rf"[ \t]*{_BULLET}{_BOLD}(?:"
+    rf"{BLANK}*{_BULLET}{_BOLD}(?:"
     # a number may touch a word of Chinese or bold type, where it is no decimal
-    rf"(?P<a>\d{{1,3}}|[A-Z])(?:(?:\.\)|[.)])(?=\s)|(?<=\d)[.)](?=[一-鿿《“【*])|[、．])|"
+    rf"(?P<a>\d{{1,3}}|[A-Z]|[IVX]{{2,4}})"
+    rf"(?:(?:\.\)|[.)])(?=\s)|(?<=\d)[.)](?=[一-鿿《“【*])|(?<=\d)）|[、．])|"
     rf"(?P<b>[A-Za-z])\)(?=\s)|"
     rf"\((?P<c>\w|\d\d)\)(?=[\s一-鿿])|(?P<d>[{_CN}]{{1,3}})、|[（(](?P<e>[{_CN}]{{1,3}}|\d)[）)])"
 )
@@ -30,7 +38,7 @@ _OPTION = re.compile(
     r"(选项|说法)[ \t]*([A-H①-⑨])|([A-H])选?项(?=[:：，,错正说不符是为中的])|([①-⑨])(?=\S))"
 )
 _COUNTED_CN = re.compile(
-    rf"{_BULLET}{_BOLD}(?:"
+    rf"{_INDENT}{_BULLET}{_BOLD}(?:"
     rf"(步骤|情况|方案|案例|部分|问题|文档|选项|维度|方面|场景|阶段)[ \t]*(\d+|[{_CN}]{{1,3}})|"
     rf"第(\d+|[{_CN}]{{1,3}})(部分|步|个|种|点|方面|项|类|位|篇))(?=[:：，,、])"
 )
@@ -39,17 +47,18 @@ _ORDINAL_LED = re.compile(
     rf"{_INDENT}{_BULLET}{_BOLD}(?:({'|'.join(_ORDINALS)})(ly)?|(Finally|Lastly))(?=,\s)"
 )
 _ORDINAL = re.compile(
-    rf"{_BULLET}{_BOLD}({'|'.join(_ORDINALS)}) (?:(\w+(?: \w+)?)(?=\s*[:：])|(approach|option|case|"
-    r"way|method|reason|point|possibility|scenario|aspect|factor|candidate|item|question|document)\b)"
+    rf"{_INDENT}{_BULLET}{_BOLD}({'|'.join(_ORDINALS)}) "
+    r"(?:(\w+(?: \w+)?)(?=\s*[:：])|(approach|option|case|way|"
+    r"method|reason|point|possibility|scenario|aspect|factor|candidate|item|question|document)\b)"
 )
 _ORDINAL_CN = re.compile(
-    rf"{_BULLET}{_BOLD}(?:第([{_CN}])[，,、：:]|(首先|其次|再次|再者|最后)[，,：:])"
+    rf"{_INDENT}{_BULLET}{_BOLD}(?:第([{_CN}])[，,、：:]|(首先|其次|再次|再来|再者|最后)[，,：:])"
 )
 # the colon of 10:30 ends no title
 _NUMBER_TITLE = re.compile(
     rf"\s*{_BOLD}(?:[^\n:：.]|(?<=\d):(?=\d)){{1,90}}?(?:\*\*)?(?=\s*[:：])(?!:\d)"
 )
-_PLACES_CN = {"首先": 1, "其次": 2, "再次": 3, "再者": 4, "最后": 5}
+_PLACES_CN = {"首先": 1, "其次": 2, "再次": 3, "再来": 3, "再者": 4, "最后": 5}
 _LAST = 99  # the place of what comes last, whatever came before it
 
 
@@ -66,7 +75,7 @@ class Counted:
 
 def find_count(line: str) -> Counted | None:
     """What counts a line, if anything does."""
-    first = line.lstrip(" \t*-•+")[:1]
+    first = line.lstrip(" \t\xa0\u3000*-•+")[:1]
     if not first.isalpha():
         return _find_option(line) or _find_number(line)
     if not first.isascii():
@@ -74,6 +83,8 @@ def find_count(line: str) -> Counted | None:
     match = _COUNTED.match(line) if first.isupper() else None
     if match and match[1].split()[0].lower() not in COMMON:
         return Counted(match[0], (match[1], ""), _numbers(match[2] or match[3]))
+    if match := _COUNTED_ALONE.match(line):
+        return Counted(close_bold(line, match[0]), (match[1], "alone"), _numbers(match[2]))
     if first not in "ABCDEFGHLNOST":  # of an ordinal, an option
         return _find_number(line)
     if match := _ORDINAL_LED.match(line):

@@ -6,11 +6,12 @@ from collections import Counter
 from pdata.rules.blocks.block_end import sums_up
 from pdata.rules.blocks.labels import STYLED, Kind, Label, heading_level
 from pdata.rules.blocks.lines import Line, belongs
-from pdata.rules.blocks.runs import ORDINALS, body_of, gaps, is_bare
+from pdata.rules.blocks.runs import ORDINALS, body_of, gaps, is_bare, leads
 from pdata.rules.blocks.titles import closes
 from pdata.rules.prompt import Prompt
 
 PART = "part of a list"
+NO_END = "no clear end"
 _OPENS = re.compile(
     r"[#\s*\d.]*(?:introduction|overview|background|abstract|引言|简介|概述|前言)", re.IGNORECASE
 )
@@ -37,13 +38,35 @@ _DRAWS = re.compile(
     r"(?:计算|得出|得到|求出?).*(?:总|结果|答案|和$)|汇总|合计|相加|求和|得出结论",
     re.IGNORECASE,
 )
+# the same where a word counts it: "Third, we come to a conclusion", 最后，我们可以看到
+_SEES = re.compile(
+    r"(?:we|you|one|i) (?:can |may |could )?(?:now )?"
+    r"(?:see|conclude|deduce|infer|combine|compare)\b|"
+    r"[^.\n]*\b(?:come to|draw|reach|make) (?:a|the|our|your) (?:\w+ )?(?:conclusion|decision)|"
+    r"(?:我们)?(?:就)?(?:可以|能够?|可)?(?:看到|看出|得出|推出|推断|判断出|知)",
+    re.IGNORECASE,
+)
+_CONCEDES = re.compile(r"even (?:if|though|so)\b|即使|即便|就算", re.IGNORECASE)
+# each step a task that is set, and not its outcome
+_SETS_OUT = re.compile(
+    r"(?:(?:we|you|i|one) (?:will |would )?(?:need|have|want|must|should)|let['’]?s|let us|"
+    r"(?:我们|你|您)?(?:需要|要|应该|必须|得))\b|(?:我们|你|您)?(?:需要|要|应该|必须)",
+    re.IGNORECASE,
+)
+# between "first" and "second", an item that another word counts
+_GOES_ON = re.compile(
+    r"\s*(?:(?:Then|Next|After that|Afterwards)\b|然后|接着|接下来|随后|此外[，,]|另外[，,])"
+)
 # of up to three words, and something after it
 _SHORT_TITLE = re.compile(r"[ \t]*(?:[-*•+][ \t]+)?(\w[\w'’-]*(?: [\w'’-]+){0,2}):[ \t]+\S")
+# parts of one piece of writing
+_PIECE = re.compile(r"\W*(?:Verse|Stanza|Chorus|Bridge|Act|Scene|Panel|Paragraph)\b")
 # a title that says that its step comes after another
 _IN_TURN = re.compile(
     r"\W*\w{1,3}\W+(?:next|then|now|finally|afterwards)\b|\W*\d+\W*(?:然后|接着|接下来|随后|最后)",
     re.I,
 )
+_FIELD = re.compile(r"\s*=\s*[\"'\[{]")  # a value in a record or in code
 _NAMED = (Kind.titled, Kind.named, Kind.bold, Kind.headed)
 
 
@@ -53,20 +76,39 @@ def find_fault(
     """What speaks against the steps of `run`, None where nothing does."""
     if kind is Kind.marked:
         return None
-    if _is_torn(lines, labels, run, kind) or _skips_letters([labels[i].text for i in run], prompt):
+    texts = [labels[i].text for i in run]
+    if _is_torn(lines, labels, run, kind) or _skips_letters(texts, prompt):
+        return PART
+    if _is_begun(next((x.text for x in reversed(lines[: run[0]]) if not x.blank), ""), texts[0]):
         return PART
     last = labels[run[-1]]
     if kind is Kind.counted and any(_IN_TURN.match(labels[i].text) for i in run[1:]):
         return "dependent steps"
+    if _PIECE.match(last.text):
+        return "dependent steps"
     if kind in (Kind.counted, Kind.heading, Kind.bold) and _DRAWS.search(last.text):
         return "dependent steps"
-    if last.frame[0] == "ordinal" and _asks(lines, run):
-        return "dependent steps"
+    if last.frame[0] in ORDINALS and (fault := _find_thought(lines, labels, run)):
+        return fault
     speakers = kind in _NAMED or (kind is Kind.counted and last.text[:1].isalpha())
     if speakers and _is_talk(lines, labels, run, prompt):
         return "dialogue"
+    if kind is Kind.named and all(_FIELD.match(lines[i].text, len(labels[i].text)) for i in run):
+        return "no steps"
     if kind is Kind.named and not _is_pattern(lines, labels, run):
         return "no steps"
+    return None
+
+
+def _find_thought(lines: list[Line], labels: dict[int, Label], run: list[int]) -> str | None:
+    """What makes steps that words count one line of thought."""
+    if any(_GOES_ON.match(lines[i].text) for i in range(run[0], run[-1]) if i not in run):
+        return PART
+    said = [body_of(lines[i:], labels[i].text) for i in run]
+    if any(map(_CONCEDES.match, said[1:])):
+        return "dependent steps"
+    if _asks(lines, run) or _SEES.match(said[-1]) or all(map(_SETS_OUT.match, said)):
+        return "dependent steps"
     return None
 
 
@@ -78,7 +120,9 @@ def _is_torn(lines: list[Line], labels: dict[int, Label], run: list[int], kind: 
     order = sorted(labels)
     first, last = order.index(run[0]), order.index(run[-1])
     before = order[first - 1] if first else None
-    if before is not None and is_bare(lines[before], labels[before]):
+    if before is not None and (
+        is_bare(lines[before], labels[before]) or leads(lines, before, run[0])
+    ):
         before = None  # it heads the steps
     after = order[last + 1] if last + 1 < len(order) else None
     if kind is Kind.counted:
@@ -87,6 +131,7 @@ def _is_torn(lines: list[Line], labels: dict[int, Label], run: list[int], kind: 
         torn |= before is not None and 1 in gaps(labels[before], labels[run[0]])
         steps = gaps(labels[run[-1]], labels[after]) if after is not None else set()
         left_out = 1 in steps or (labels[run[0]].frame[0] in ORDINALS and any(steps))
+        torn |= _is_miswritten(lines, labels, run)
     elif kind is Kind.titled and _goes_on_titled(lines, run):
         return True
     elif kind in STYLED or kind is Kind.titled:
@@ -98,6 +143,15 @@ def _is_torn(lines: list[Line], labels: dict[int, Label], run: list[int], kind: 
         return torn
     title = labels[after].text
     return not sums_up(title, body_of(lines[after:], title)) or bool(_FINAL.match(title))
+
+
+def _is_miswritten(lines: list[Line], labels: dict[int, Label], run: list[int]) -> bool:
+    """Whether the next item is counted by the same noun but written otherwise: case 3."""
+    noun = labels[run[0]].frame[0]
+    if not re.fullmatch(r"[A-Z]\w{2,}", noun):
+        return False
+    item = re.compile(rf"\W*{noun} \(?(?:\d+|[a-z]|[ivx]+)\)?\s*[:：.–-]", re.IGNORECASE)
+    return any(i not in labels and item.match(lines[i].text) for i in range(run[-1], len(lines)))
 
 
 def _goes_on_titled(lines: list[Line], run: list[int]) -> bool:
@@ -142,6 +196,15 @@ def _skips_letters(labels: list[str], prompt: Prompt) -> bool:
     left_out = {chr(n) for n in range(ord("A"), ord(max(letters)))} - {*letters}
     listed = [x for x in left_out if re.search(rf"(?<!\w){x}[\"')）]*\s*[:：.)．、]", prompt.text)]
     return len(listed) > (len(labels) > 2)  # one may have been spoken of before
+
+
+def _is_begun(before: str, first: str) -> bool:
+    """Whether the line before the steps has begun with the option before the first one."""
+    option = _OPTION.fullmatch(first)
+    if not option or option[1] == "A":
+        return False
+    letter = chr(ord(option[1]) - 1)
+    return bool(re.search(rf"(?:[Oo]ption|[Cc]hoice|选项) ?\(?{letter}\b", before))
 
 
 def _asks(lines: list[Line], run: list[int]) -> bool:

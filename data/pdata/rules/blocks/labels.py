@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pdata.rules.blocks.counted import find_count
-from pdata.rules.blocks.masks import unshield
+from pdata.rules.blocks.masks import BLANK, unshield
 from pdata.rules.blocks.titles import (
     MAX_WORDS,
     close_bold,
@@ -17,12 +17,13 @@ from pdata.rules.blocks.titles import (
     is_part,
     is_phase,
     is_title,
+    thinks,
 )
 from pdata.rules.prompt import Prompt
 
 _BULLET = r"(?:[-*•+][ \t]+)?"
 _BOLD = r"(?:\*\*)?"
-_BULLETED = re.compile(r"[ \t]*([-*•+])[ \t]+(?=\S)")
+_BULLETED = re.compile(rf"{BLANK}*([-*•+]){BLANK}+(?=\S)")
 _HEADING = re.compile(r"(#{1,6})[ \t]+(?=\S)")
 _ALONE = re.compile(rf"{_BOLD}[^-*•+#\d\s][^\n]{{0,60}}[:：](?:\*\*)?[ \t]*$")
 # the colon of 10:30 ends no title
@@ -95,7 +96,7 @@ def find_labels(line: str, prompt: Prompt) -> dict[Kind, list[Label]]:
     if bullet := _BULLETED.match(line):
         labels[Kind.bulleted] = [Label(bullet[0], frame=(bullet[1], str(len(bullet[0]))))]
     title = _TITLE.match(line)
-    if title and 0 < count_words(title[2]) <= MAX_WORDS and not closes(title[2]):
+    if title and 0 < count_words(title[2]) <= MAX_WORDS and not _no_title(title[2]):
         whole = unshield(close_bold(line, title[0].rstrip()))
         labels[Kind.titled] = _split_title(unshield(title[2]).split(), whole, prompt)
     if name := _name(line, prompt):
@@ -109,6 +110,11 @@ def find_labels(line: str, prompt: Prompt) -> dict[Kind, list[Label]]:
 def _heads(title: str) -> bool:
     """Whether a title in bold type heads a step."""
     return not closes(title.rstrip(":： ")) and not is_part(title)
+
+
+def _no_title(title: str) -> bool:
+    """Whether a title with a name of the prompt heads no step."""
+    return closes(title) or thinks(title)
 
 
 def _look(line: str) -> tuple[str, str]:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pbranch.format.paper_dialect import CLOSE, STEP_PATTERN
-from pdata.rules.blocks.masks import is_display, split_lines
+from pdata.rules.blocks.masks import BLANK, is_display, split_lines
 
 _STEP_MARK = re.compile(STEP_PATTERN)
 _CLOSE_MARK = re.compile(rf"#*{CLOSE}%*[ \t]*")
-_ITEM = re.compile(r"[ \t]*(?:[-*•+·]|\(?(?:\d{1,3}|[A-Za-z])[.)]|[①-⑳])[ \t]")
+_ITEM = re.compile(rf"{BLANK}*(?:[-*•+·]|\(?(?:\d{{1,3}}|[A-Za-z])[.)]|[①-⑳]){BLANK}")
 
-_BULLET = re.compile(r"[ \t]*[-*•+·][ \t]")
+_BULLET = re.compile(rf"{BLANK}*[-*•+·]{BLANK}")
 
 _INLINE_FIRST = re.compile(r"(?:[:：][ \t]*|^)[(（][a1][)）]")
 _INLINE = re.compile(
@@ -84,8 +84,9 @@ def belongs(line: Line, label: Line) -> bool:
 
 
 def is_outside(line: Line, label: Line) -> bool:
-    """Whether `line` stands further out than the step that begins with `label`."""
-    return not line.blank and line.indent < label.indent and not line.display
+    """Whether `line` stands further out than the step that begins with `label`; a text may begin
+    with a space."""
+    return not line.blank and line.indent + 1 < label.indent and not line.display
 
 
 def is_item(line: Line) -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+# a space that a line may begin with, also a wide one
+BLANK = r"[ \t\xa0\u3000]"
 _BRACES = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
 _REGION = re.compile(
     r"^[ \t>]*(?P<fence>```+|~~~+)[^\n]*(?:\n(?:.*?^[ \t>]*(?P=fence)[`~]*[ \t]*$|.*\Z)|\Z)|"
@@ -18,12 +20,15 @@ _REGION = re.compile(
     # as in Pandoc, so that prices are no formula; over lines only where something is set
     r"(?<![\\\w])\$(?=[^\s$])(?:[^$\n]|\n(?!\s*\n))*?(?<=[^\s\\])\$(?!\d)|"
     rf"\\[A-Za-z]+(?:\[[^\]\n]*\])?(?:{_BRACES})+|"
+    r"\[asy\].*?\[/asy\]|"
     r"^[ \t]*\|[^\n]*(?:\n[ \t]*\|[^\n]*)+|"
     r"^[ \t]*<(?P<tag>table|ul|ol|div|pre|details|blockquote|dl|section)\b[^\n]*?>.*?</(?P=tag)>",
     re.MULTILINE | re.DOTALL,
 )
 # without one of these a text is looked at no further: most traces of arithmetic hold just prices
-_MAY_HOLD = re.compile(r"[`~\\|]|<[a-z]|\$\$|\$[^\s$][^$]*[^\s$\\]\$(?!\d)|\$[^\s$]\$(?!\d)")
+_MAY_HOLD = re.compile(
+    r"[`~\\|]|<[a-z]|\[asy\]|\$\$|\$[^\s$][^$]*[^\s$\\]\$(?!\d)|\$[^\s$]\$(?!\d)"
+)
 _SET = re.compile(r"[\\^_{]")
 _THOUGHT = re.compile(r"(</?think(?:ing)?>)")
 _LINE = re.compile(r"[^\n]+\n?|\n")

@@ -30,6 +30,12 @@ def is_bare(line: Line, label: Label) -> bool:
     return not line.text[len(label.text) :].strip(" :：*")
 
 
+def leads(lines: list[Line], a: int, b: int) -> bool:
+    """Whether an item leads to the items that follow it, right after its colon."""
+    alone = all(line.blank for line in lines[a + 1 : b])
+    return alone and lines[a].text.rstrip(" *").endswith((":", "："))
+
+
 def gaps(a: Label, b: Label) -> set[int]:
     """By how much b may be counted further than a; 0 where it is not."""
     return {max(y - x, 0) for x in a.numbers for y in b.numbers}
@@ -68,13 +74,17 @@ def _trim(lines: list[Line], labels: dict[int, Label], run: list[int], kind: Kin
     texts = [labels[i].text for i in run]
     while kind is Kind.named and len(run) > 2 and texts[-1] in texts[:-1]:
         run, texts = run[:-1], texts[:-1]
+    subjects = [labels[i].subject for i in run]
+    while (
+        kind is Kind.titled and len(run) > 2 and subjects[len(run) - 1] in subjects[: len(run) - 1]
+    ):
+        run, texts = run[:-1], texts[:-1]
     while len(run) > 1 and _concludes(lines[run[-1] :], labels[run[-1]], kind):
         run, texts = run[:-1], texts[:-1]
-    heads = (
-        len(run) > 2
-        and is_bare(lines[run[0]], labels[run[0]])
-        and all(line.blank for line in lines[run[0] + 1 : run[1]])
-    )
+    bare = len(run) > 2 and is_bare(lines[run[0]], labels[run[0]])
+    heads = bare and all(line.blank for line in lines[run[0] + 1 : run[1]])
+    if kind is Kind.bulleted and len(run) > 2 and not leads(lines, run[1], run[2]):
+        heads = leads(lines, run[0], run[1])
     return run[1:] if heads else run
 
 

@@ -10,8 +10,15 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from pbranch.format.paper_dialect import MARK
-from pdata.rules.blocks.block_end import answer_start, answers, last_end
-from pdata.rules.blocks.faults import find_fault
+from pdata.rules.blocks.block_end import (
+    answers,
+    is_cut_short,
+    last_end,
+    leads_on,
+    sentence_start,
+    turns,
+)
+from pdata.rules.blocks.faults import NO_END, find_fault
 from pdata.rules.blocks.labels import STYLED, Kind, Label, find_labels, title_of
 from pdata.rules.blocks.lines import Line, split
 from pdata.rules.blocks.runs import find_runs
@@ -54,7 +61,12 @@ class Block:
             return "no topic"
         if any(not re.search(r"\w", s.text[len(s.label.topic) :]) for s in self.steps):
             return "empty body"
-        return self.fault
+        if self.kind is Kind.marked or self.fault:
+            return self.fault
+        texts = [step.text for step in self.steps]
+        if any(map(leads_on, texts[:-1])):
+            return "dependent steps"
+        return NO_END if is_cut_short(texts, self.tail) else None
 
 
 def find_blocks(text: str, prompt: Prompt) -> list[Block]:
@@ -169,14 +181,18 @@ def _cut(
 
 
 def _without_answer(texts: list[str], label: Label) -> str:
-    """The last step without the sentences from the one on that says what the answer is, where the
-    other steps say no such thing. What is nothing else is no step, but an option may be it."""
+    """The last step without the sentences from the one on that says what the answer is, or turns
+    back, where the other steps say no such thing. What is nothing else is no step, but an option
+    may be it."""
     last = texts[-1]
-    if not answers(last) or any(map(answers, texts[:-1])):
-        return last
-    start = answer_start(last, len(label.text))
     counts = label.frame[0] in ("首", "第", "ordinal") or label.frame[0].endswith("digit")
-    return last if start == len(label.text) and not counts else last[:start].rstrip()
+    for is_meant in (answers, turns):
+        if not is_meant(last) or any(map(is_meant, texts[:-1])):
+            continue
+        start = sentence_start(last, len(label.text), is_meant)
+        if start > len(label.text) or (counts and is_meant is answers):
+            last = last[:start].rstrip()
+    return last
 
 
 def _name_steps(kind: Kind, labels: list[Label], texts: list[str]) -> list[Label]:

@@ -49,7 +49,9 @@ _SEES = re.compile(
 _CONCEDES = re.compile(r"even (?:if|though|so)\b|即使|即便|就算", re.IGNORECASE)
 # each step a task that is set, and not its outcome
 _SETS_OUT = re.compile(
-    r"(?:(?:we|you|i|one) (?:will |would )?(?:need|have|want|must|should)|let['’]?s|let us|"
+    r"(?:(?:we|you|i|one) (?:will |would )?(?:need|have|want|must|should)|"
+    # of things that are looked at side by side, this is just how one begins
+    r"let(?:['’]?s| us)(?! (?:consider|look|take|examine|discuss))|"
     r"(?:我们|你|您)?(?:需要|要|应该|必须|得))\b|(?:我们|你|您)?(?:需要|要|应该|必须)",
     re.IGNORECASE,
 )

@@ -106,6 +106,12 @@ def test_where_the_last_step_draws_a_conclusion_alone() -> None:
                 ("1、", "2、", "3、", "4、"),
             )
         ),
+        # a further title that names a phase
+        *(
+            f"Old mills:\nThey are red, {LONG}.\n\nDeep caves:\nThey are dark, {LONG}.\n\n"
+            f"{title}:\nThat is long, {LONG}."
+            for title in ("Building plan", "First boats", "Calculated heights")
+        ),
         # a title that asks, among others
         *(
             f"Old mills:\nThey are red, {LONG}.\n\n{title}\nIt is by water, {LONG}.\n\n"

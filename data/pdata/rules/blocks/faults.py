@@ -2,13 +2,13 @@
 
 import re
 from collections import Counter
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from pdata.rules.blocks.block_end import sums_up
 from pdata.rules.blocks.labels import STYLED, Kind, Label, heading_level
 from pdata.rules.blocks.lines import Line, belongs, item_numbers
 from pdata.rules.blocks.runs import ORDINALS, body_of, gaps, is_bare, leads
-from pdata.rules.blocks.titles import closes
+from pdata.rules.blocks.titles import closes, is_part
 from pdata.rules.prompt import Prompt
 
 PART = "part of a list"
@@ -60,6 +60,7 @@ _SETS_OUT = re.compile(
 _GOES_ON = re.compile(r"\s*(?:(?:Then|Next|After that|Afterwards)\b|然后|接着|接下来|随后)")
 # of up to three words, and something after it
 _SHORT_TITLE = re.compile(r"[ \t]*(?:[-*•+][ \t]+)?(\w[\w'’-]*(?: [\w'’-]+){0,2}):[ \t]+\S")
+_TITLE_ALONE = re.compile(r"(?:\*\*)?[A-Z][\w'’-]*(?: [\w'’-]+){0,3}:(?:\*\*)?\s*$")
 # a title that asks, alone on its line
 _QUESTION = re.compile(
     r"(?:\*\*)?(?:How|What|Why|When|Where|Who)\b[^.,;!\n]{3,60}[:：?](?:\*\*)?\s*$"
@@ -168,6 +169,8 @@ def _is_torn(lines: list[Line], labels: dict[int, Label], run: list[int], kind: 
         torn |= _is_miswritten(lines, labels, run)
     elif kind is Kind.titled and _goes_on_titled(lines, run):
         return True
+    elif kind is Kind.headed and _goes_on_headed(lines, run):
+        return True
     elif kind in STYLED or kind is Kind.titled:
         torn = before is not None and _are_neighbours(lines, before, run[0])
         left_out = after is not None and _are_neighbours(lines, run[-1], after)
@@ -197,6 +200,22 @@ def _goes_on_titled(lines: list[Line], run: list[int]) -> bool:
     after = next((i for i in range(run[-1] + 1, len(lines)) if not lines[i].blank), None)
     titles = (_SHORT_TITLE.match(lines[i].text) for i in (before, after) if i is not None)
     return any(title and not closes(title[1]) for title in titles)
+
+
+def _goes_on_headed(lines: list[Line], run: list[int]) -> bool:
+    """Whether a further title with its text right under it comes after steps of that form, though
+    its words may name a phase of a work elsewhere: Financial plan:"""
+    rest = list(takewhile(lambda x: not heading_level(x.text), lines[run[-1] + 1 :]))
+    mine = {lines[i].text.strip() for i in run}  # the same ones again are another list
+    under = all(not lines[i + 1].blank for i in run if i + 1 < len(lines))
+    titles = (
+        b.text for (a, b), c in zip(pairwise(rest), rest[2:], strict=False) if a.blank > c.blank
+    )
+    return under and any(
+        _TITLE_ALONE.match(x)
+        and not (x.strip() in mine or closes(x) or is_part(x) or _ENDS.match(x))
+        for x in titles
+    )
 
 
 def _is_torn_heading(lines: list[Line], run: list[int], level: int) -> bool:

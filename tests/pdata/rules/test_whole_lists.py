@@ -160,7 +160,7 @@ def test_what_is_said_of_an_option_is_no_answer() -> None:
     [
         # an item between two that another word counts
         f"首先，磨坊很老，{LONG}。\n然后，山洞很深，{LONG}。\n最后，塔楼很高，{LONG}。",
-        f"首先，磨坊很老，{LONG}。\n\n其次，山洞很深。\n\n此外，塔楼很高，{LONG}。\n\n最后，船很旧，{LONG}。",
+        f"首先，磨坊很老，{LONG}。\n\n其次，山洞很深。\n\n随后，塔楼很高，{LONG}。\n\n最后，船很旧，{LONG}。",
         f"First, the mill is old, {LONG}.\nNext, a cave.\nSecond, one tower is high, {LONG}.",
         # what follows from the others
         f"首先，磨坊不对，{LONG}。\n其次，山洞不对，{LONG}。\n最后，我们可以看到塔楼是对的，{LONG}。",

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from pdata.rules.blocks.labels import is_heading
-from pdata.rules.blocks.lines import Line, belongs, is_item, is_outside
+from pdata.rules.blocks.labels import heading_level, is_heading
+from pdata.rules.blocks.lines import Line, belongs, goes_on_list, is_item, is_outside
 from pdata.rules.blocks.masks import is_display, shield
 
 # what opens the paragraph after the last step
@@ -79,6 +79,12 @@ _LEADS = re.compile(r"^(?![-*•+#\d|]).*[:：][*_ \t]*$", re.DOTALL)
 # what heads a part of a step: Proof. 【答案】
 _PART_HEAD = re.compile(r"[\s*_#]*(【\w{1,4}】|(?:[A-Z][a-z]+|证明|解析?|答案?)(?=[*_]*[.:：]))")
 _SENTENCE = re.compile(r"(?<=[.!?])[ \t]+(?=\S)|(?<=[。！？])(?=[^\s\n”』」）)])|\n+")
+# what the steps said before it does not hold: they are no list that is done
+_TAKES_BACK = re.compile(
+    r"\W*(?:(?:wait|hmm+|hold on|actually)\W+no\b|no\W+wait\b|(?:等等|等一下)?\W*不对)", re.I
+)
+# how a line or a paragraph begins
+_OPENING = re.compile(r"\s*([^\W\d_一-鿿]+|[一-鿿]{2})")
 # the text so far asks for more: it leads to a list, or breaks off before a formula
 _OPEN = re.compile(
     r"(?:[:：,，]|\b(?:including|such as|by|is|are|as|and|or|the|of|that|to))[*_ \t]*$"
@@ -100,7 +106,8 @@ def last_end(lines: list[Line], run: list[int], closed: bool) -> int:
     counts = [_count_paragraphs(lines[a + 1 : b]) for a, b in pairwise(run)]
     if max(counts) > 1:
         often = Counter(counts).most_common()
-        last = _last_of_paragraphs(lines, run[-1], min(n for n, k in often if k == often[0][1]))
+        usual = min(n for n, k in often if k == often[0][1])
+        last = _last_of_paragraphs(lines, run[-1], usual, _openings(lines[run[0] : run[-1]]))
     else:
         last = _last_of_lines(lines, run)
     return lines[_take_belongings(lines, run[-1], last)].end
@@ -144,9 +151,17 @@ def _count_paragraphs(rest: list[Line]) -> int:
     return 1 + sum(a.blank and not b.blank for a, b in pairwise(rest))
 
 
-def _last_of_paragraphs(lines: list[Line], label: int, paragraphs: int) -> int:
-    """The last line of a step of at most so many paragraphs; a conclusion is not part of it."""
+def _openings(lines: list[Line]) -> set[str]:
+    """The words that the paragraphs of the other steps begin with."""
+    after = (b.text for a, b in pairwise(lines) if a.blank and not b.blank)
+    return {m[1] for m in map(_OPENING.match, after) if m}
+
+
+def _last_of_paragraphs(lines: list[Line], label: int, paragraphs: int, usual: set[str]) -> int:
+    """The last line of a step of at most so many paragraphs; a conclusion is not part of it, unless
+    it begins as paragraphs of the other steps do, with a word of `usual`."""
     last, gap = label, False
+    level = heading_level(lines[label].text) or 6
     for i in range(label + 1, len(lines)):
         line = lines[i]
         if line.blank:
@@ -156,24 +171,39 @@ def _last_of_paragraphs(lines: list[Line], label: int, paragraphs: int) -> int:
         if (
             not paragraphs
             or is_outside(line, lines[label])
-            or is_heading(line.text)
-            or (gap and _CONCLUDES.match(line.text))
+            or is_heading(line.text, level)
+            or (gap and _CONCLUDES.match(line.text) and not _opens(line.text, usual))
         ):
             break
         last, gap = i, False
     return last
 
 
+def _opens(text: str, openings: set[str]) -> bool:
+    """Whether a text begins with one of these words."""
+    match = _OPENING.match(text)
+    return match is not None and match[1] in openings
+
+
 def _take_belongings(lines: list[Line], label: int, last: int) -> int:
     """The last line with what it leads to: a list or a formula that the text asks for, the rest of
-    a sentence that a formula breaks, and what stands further in than the item's own line."""
+    a sentence that a formula breaks, what stands further in than the item's own line, further
+    lines that begin as the one it leads to, and the rest of a list."""
+    led, level = False, heading_level(lines[label].text)
     while (i := _next_line(lines, last)) is not None:
         line, before = lines[i], lines[last]
         gap = i > last + 1
         item = is_item(lines[label])
         further = item and line.indent > lines[label].indent and line.indent > 1
-        if is_heading(line.text) or not (
+        opening = _OPENING.match(before.text)
+        alike = led and not gap and _opens(line.text, {opening[1]} if opening else set())
+        # under a heading, deeper ones and what stands right under them
+        deeper = level and (heading_level(line.text) > level or is_heading(before.text))
+        if is_heading(line.text, level or 6) or not (
             further
+            or (deeper and last > label)
+            or alike
+            or (not item and goes_on_list(lines[label + 1 : i + 1]))
             or (is_item(line) and is_item(before) and gap is False and last > label
                 and belongs(line, lines[label]))
             or (_OPEN.search(before.text) and (line.display or is_item(line) or not gap))
@@ -181,6 +211,7 @@ def _take_belongings(lines: list[Line], label: int, last: int) -> int:
             or (before.display and _GOES_ON.match(line.text) and not _ANSWERS.search(line.text))
         ):  # fmt: skip
             break
+        led = alike or before.text.rstrip("*_ \t").endswith((":", "："))
         last = i
     return last
 
@@ -207,6 +238,8 @@ def is_cut_short(steps: Sequence[str], tail: str) -> bool:
     others, after = steps[:-1], tail.lstrip()
     if not after:
         return False
+    if _TAKES_BACK.match(after):
+        return True
     head = _PART_HEAD.match(after)
     if head and all(head[1] in step for step in others) and head[1] not in steps[-1]:
         return True
@@ -216,6 +249,7 @@ def is_cut_short(steps: Sequence[str], tail: str) -> bool:
         return False
     counts = {len(_PARAGRAPH.split(step)) for step in others}
     uneven = len(counts) > 1 or (len(others) == 1 and counts != {1})
+    uneven |= len(_PARAGRAPH.split(steps[-1])) > max(counts)
     return (uneven or bool(_ADDS.match(after))) and not _OF_ALL.match(_PARAGRAPH.split(after)[0])
 
 

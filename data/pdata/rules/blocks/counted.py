@@ -42,6 +42,11 @@ _COUNTED_CN = re.compile(
     rf"(步骤|情况|方案|案例|部分|问题|文档|选项|维度|方面|场景|阶段)[ \t]*(\d+|[{_CN}]{{1,3}})|"
     rf"第(\d+|[{_CN}]{{1,3}})(部分|步|个|种|点|方面|项|类|位|篇))(?=[:：，,、])"
 )
+# what is said to one part of the question: For (a), 对于（I），
+_FOR_PART = re.compile(
+    rf"{_INDENT}{_BULLET}{_BOLD}(For(?: part| question| option| case)? |对于?|关于)[ \t]*"
+    r"[(（](\d|[A-Za-z]|[IVX]{2,4}|[ivx]{2,4})[ \t]*[)）](?=[,，:：])"
+)
 _ORDINALS = "First Second Third Fourth Fifth Sixth Seventh Eighth Ninth Tenth".split()
 _ORDINAL_LED = re.compile(
     rf"{_INDENT}{_BULLET}{_BOLD}(?:({'|'.join(_ORDINALS)})(ly)?|(Finally|Lastly))(?=,\s)"
@@ -52,13 +57,22 @@ _ORDINAL = re.compile(
     r"method|reason|point|possibility|scenario|aspect|factor|candidate|item|question|document)\b)"
 )
 _ORDINAL_CN = re.compile(
-    rf"{_INDENT}{_BULLET}{_BOLD}(?:第([{_CN}])[，,、：:]|(首先|其次|再次|再来|再者|最后)[，,：:])"
+    rf"{_INDENT}{_BULLET}{_BOLD}(?:第([{_CN}])[，,、：:]|(首先|其次|再次|再来|再者|另外|此外|最后)[，,：:])"
 )
 # the colon of 10:30 ends no title
 _NUMBER_TITLE = re.compile(
     rf"\s*{_BOLD}(?:[^\n:：.]|(?<=\d):(?=\d)){{1,90}}?(?:\*\*)?(?=\s*[:：])(?!:\d)"
 )
-_PLACES_CN = {"首先": 1, "其次": 2, "再次": 3, "再来": 3, "再者": 4, "最后": 5}
+_PLACES_CN = {
+    "首先": 1,
+    "其次": 2,
+    "再次": 3,
+    "再来": 3,
+    "再者": 4,
+    "另外": 5,
+    "此外": 6,
+    "最后": 7,
+}
 _LAST = 99  # the place of what comes last, whatever came before it
 
 
@@ -76,6 +90,8 @@ class Counted:
 def find_count(line: str) -> Counted | None:
     """What counts a line, if anything does."""
     first = line.lstrip(" \t\xa0\u3000*-•+")[:1]
+    if first in "F对关" and (match := _FOR_PART.match(line)):
+        return Counted(match[0], (match[1].strip(), ""), _numbers(match[2].upper()))
     if not first.isalpha():
         return _find_option(line) or _find_number(line)
     if not first.isascii():

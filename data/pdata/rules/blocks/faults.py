@@ -2,12 +2,13 @@
 
 import re
 from collections import Counter
+from itertools import pairwise, takewhile
 
 from pdata.rules.blocks.block_end import sums_up
 from pdata.rules.blocks.labels import STYLED, Kind, Label, heading_level
-from pdata.rules.blocks.lines import Line, belongs
+from pdata.rules.blocks.lines import Line, belongs, item_numbers
 from pdata.rules.blocks.runs import ORDINALS, body_of, gaps, is_bare, leads
-from pdata.rules.blocks.titles import closes
+from pdata.rules.blocks.titles import closes, is_part
 from pdata.rules.prompt import Prompt
 
 PART = "part of a list"
@@ -56,11 +57,14 @@ _SETS_OUT = re.compile(
     re.IGNORECASE,
 )
 # between "first" and "second", an item that another word counts
-_GOES_ON = re.compile(
-    r"\s*(?:(?:Then|Next|After that|Afterwards)\b|然后|接着|接下来|随后|此外[，,]|另外[，,])"
-)
+_GOES_ON = re.compile(r"\s*(?:(?:Then|Next|After that|Afterwards)\b|然后|接着|接下来|随后)")
 # of up to three words, and something after it
 _SHORT_TITLE = re.compile(r"[ \t]*(?:[-*•+][ \t]+)?(\w[\w'’-]*(?: [\w'’-]+){0,2}):[ \t]+\S")
+_TITLE_ALONE = re.compile(r"(?:\*\*)?[A-Z][\w'’-]*(?: [\w'’-]+){0,3}:(?:\*\*)?\s*$")
+# a title that asks, alone on its line
+_QUESTION = re.compile(
+    r"(?:\*\*)?(?:How|What|Why|When|Where|Who)\b[^.,;!\n]{3,60}[:：?](?:\*\*)?\s*$"
+)
 # parts of one piece of writing
 _PIECE = re.compile(r"\W*(?:Verse|Stanza|Chorus|Bridge|Act|Scene|Panel|Paragraph)\b")
 # a title that says that its step comes after another
@@ -69,6 +73,12 @@ _IN_TURN = re.compile(
     re.I,
 )
 _FIELD = re.compile(r"\s*=\s*[\"'\[{]")  # a value in a record or in code
+_ANSWERED = re.compile(r"[?？]\s*(?:(?:Yes|No)\b|是的?[，。]|不是[，。]|否[，。])")
+# an item that stands for those left out
+_AND_SO_ON = re.compile(
+    r"\W*(?:(?:and )?so (?:on|forth)\b|etc\b|(?:以此|依此|依次)类推|等等\W*$)|\s*(?:\.{3}|…)",
+    re.IGNORECASE,
+)
 _NAMED = (Kind.titled, Kind.named, Kind.bold, Kind.headed)
 
 
@@ -82,6 +92,10 @@ def find_fault(
     if _is_torn(lines, labels, run, kind) or _skips_letters(texts, prompt):
         return PART
     if _is_begun(next((x.text for x in reversed(lines[: run[0]]) if not x.blank), ""), texts[0]):
+        return PART
+    if any(_AND_SO_ON.match(body_of(lines[i:], "")) for i in run) or _asks_titled(lines, run, kind):
+        return PART
+    if kind in (Kind.heading, Kind.headed, Kind.bold) and _counts_on(lines, run):
         return PART
     last = labels[run[-1]]
     if kind is Kind.counted and any(_IN_TURN.match(labels[i].text) for i in run[1:]):
@@ -100,6 +114,21 @@ def find_fault(
     if kind is Kind.named and not _is_pattern(lines, labels, run):
         return "no steps"
     return None
+
+
+def _counts_on(lines: list[Line], run: list[int]) -> bool:
+    """Whether the items in a step are counted on from those of the step before it: one list, and a
+    step could not know where it starts."""
+    numbers = [item_numbers(lines[a + 1 : b]) for a, b in pairwise([*run, len(lines)])]
+    return any(a and b and b[0] == a[-1] + 1 for a, b in pairwise(numbers))
+
+
+def _asks_titled(lines: list[Line], run: list[int], kind: Kind) -> bool:
+    """Whether a question heads a part among steps under titles, as in "How it works:"."""
+    if kind is not Kind.headed:
+        return False
+    inside = (x for x in range(run[0] + 1, run[-1]) if x not in run and lines[x - 1].blank)
+    return any(_QUESTION.match(lines[i].text) for i in inside)
 
 
 def _find_thought(lines: list[Line], labels: dict[int, Label], run: list[int]) -> str | None:
@@ -132,9 +161,15 @@ def _is_torn(lines: list[Line], labels: dict[int, Label], run: list[int], kind: 
         torn = counts and min(labels[run[0]].numbers) > 1
         torn |= before is not None and 1 in gaps(labels[before], labels[run[0]])
         steps = gaps(labels[run[-1]], labels[after]) if after is not None else set()
-        left_out = 1 in steps or (labels[run[0]].frame[0] in ORDINALS and any(steps))
+        left_out = 1 in steps or (
+            labels[run[0]].frame[0] in ORDINALS
+            and after is not None
+            and min(labels[after].numbers) > 1
+        )
         torn |= _is_miswritten(lines, labels, run)
     elif kind is Kind.titled and _goes_on_titled(lines, run):
+        return True
+    elif kind is Kind.headed and _goes_on_headed(lines, run):
         return True
     elif kind in STYLED or kind is Kind.titled:
         torn = before is not None and _are_neighbours(lines, before, run[0])
@@ -165,6 +200,22 @@ def _goes_on_titled(lines: list[Line], run: list[int]) -> bool:
     after = next((i for i in range(run[-1] + 1, len(lines)) if not lines[i].blank), None)
     titles = (_SHORT_TITLE.match(lines[i].text) for i in (before, after) if i is not None)
     return any(title and not closes(title[1]) for title in titles)
+
+
+def _goes_on_headed(lines: list[Line], run: list[int]) -> bool:
+    """Whether a further title with its text right under it comes after steps of that form, though
+    its words may name a phase of a work elsewhere: Financial plan:"""
+    rest = list(takewhile(lambda x: not heading_level(x.text), lines[run[-1] + 1 :]))
+    mine = {lines[i].text.strip() for i in run}  # the same ones again are another list
+    under = all(not lines[i + 1].blank for i in run if i + 1 < len(lines))
+    titles = (
+        b.text for (a, b), c in zip(pairwise(rest), rest[2:], strict=False) if a.blank > c.blank
+    )
+    return under and any(
+        _TITLE_ALONE.match(x)
+        and not (x.strip() in mine or closes(x) or is_part(x) or _ENDS.match(x))
+        for x in titles
+    )
 
 
 def _is_torn_heading(lines: list[Line], run: list[int], level: int) -> bool:
@@ -210,8 +261,10 @@ def _is_begun(before: str, first: str) -> bool:
 
 
 def _asks(lines: list[Line], run: list[int]) -> bool:
-    """Whether most steps ask themselves something, as one line of thought does."""
-    return sum("?" in lines[i].text or "？" in lines[i].text for i in run) > len(run) / 2
+    """Whether most steps ask themselves something, as one line of thought does; a question that is
+    answered with yes or no right away is done with."""
+    open_ = (_ANSWERED.sub("", lines[i].text) for i in run)
+    return sum("?" in text or "？" in text for text in open_) > len(run) / 2
 
 
 def _is_talk(lines: list[Line], labels: dict[int, Label], run: list[int], prompt: Prompt) -> bool:

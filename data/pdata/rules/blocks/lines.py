@@ -13,6 +13,11 @@ _ITEM = re.compile(rf"{BLANK}*(?:[-*•+·]|\(?(?:\d{{1,3}}|[A-Za-z])[.)]|[①-�
 
 _BULLET = re.compile(rf"{BLANK}*[-*•+·]{BLANK}")
 
+# the marker of an item, with its number
+_MARKER = re.compile(
+    rf"(?P<indent>{BLANK}*)(?:(?P<number>\d{{1,3}})(?:[.)]{BLANK}|[、．）])|(?P<sign>[-*•+·]){BLANK})"
+)
+
 _INLINE_FIRST = re.compile(r"(?:[:：][ \t]*|^)[(（][a1][)）]")
 _INLINE = re.compile(
     r"(?:(?<=[:;,.] )|(?<=[：；，。])|(?<=\band )|(?<=\bor )|^)[(（]([a-h1-8])[)）](?=\s\S|[一-鿿])"
@@ -87,6 +92,24 @@ def is_outside(line: Line, label: Line) -> bool:
     """Whether `line` stands further out than the step that begins with `label`; a text may begin
     with a space."""
     return not line.blank and line.indent + 1 < label.indent and not line.display
+
+
+def item_numbers(lines: list[Line]) -> list[int]:
+    """The numbers of the items that do not stand further in."""
+    found = (_MARKER.match(line.text) for line in lines)
+    return [int(m["number"]) for m in found if m and m["number"] and not m["indent"]]
+
+
+def goes_on_list(lines: list[Line]) -> bool:
+    """Whether the last line is the next item of the list that the lines before it hold: it has the
+    same bullet, or counts one further."""
+    *before, last = (_MARKER.match(line.text) for line in lines)
+    alike = [m for m in before if m and last and m["indent"] == last["indent"]]
+    if not alike or not last:
+        return False
+    if last["number"] and alike[-1]["number"]:
+        return int(last["number"]) == int(alike[-1]["number"]) + 1
+    return last["sign"] == alike[-1]["sign"]
 
 
 def is_item(line: Line) -> bool:

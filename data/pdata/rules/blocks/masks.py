@@ -32,8 +32,11 @@ _MAY_HOLD = re.compile(
 _SET = re.compile(r"[\\^_{]")
 _THOUGHT = re.compile(r"(</?think(?:ing)?>)")
 _LINE = re.compile(r"[^\n]+\n?|\n")
-# bold type, and names in quotation marks
-_BOLD = re.compile(r"\*\*[^*\n]+\*\*|《[^》\n]{1,40}》|“[^”\n]{1,40}”|「[^」\n]{1,40}」")
+# bold type, and names in quotation marks, which hold no stops
+_BOLD = re.compile(
+    r"\*\*[^*\n]+\*\*|《[^》\n]{1,40}》|"
+    r"“[^”\n，。；！？]{1,40}”|「[^」\n，。；！？]{1,40}」"
+)
 _SIGNS = "\n:：.,;!?*#|`()[]{}-–—+•，。、；！？=<>（）&~$"
 _SHIELD = str.maketrans({sign: chr(0xE000 + i) for i, sign in enumerate(_SIGNS)})
 _UNSHIELD = str.maketrans({chr(0xE000 + i): sign for i, sign in enumerate(_SIGNS)})

@@ -22,8 +22,9 @@ _STATES = re.compile(
     r"comes to|amounts to|adds up to|yields?|obtain|totals?))[^\w.]*$"
 )
 _ANY_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
-# a digit behind a letter is part of a word: x2, SGVsbG8; before one it may be a factor: 11a
-_RESULT = re.compile(rf"(?<![A-Za-z\d])(?:{_ANY_NUMBER.pattern})(?P<term>[a-cnp-rt-z]\b)?")
+# a digit behind a letter is part of a word: x2, SGVsbG8
+_RESULT = re.compile(rf"(?<![A-Za-z\d])(?:{_ANY_NUMBER.pattern})")
+_FACTOR = re.compile(r"\s*\$?\s*\\[dt]?frac\{\d+[a-z]\b")  # \frac{11a}{c}: no number comes out
 _CALCULATES = re.compile(
     r"[\d)}]\s*(?:[-+*×·/÷^−–]|x\s|\\(?:times|cdot|div))|\\[dt]?(?:frac|binom)|\\choose|\d!|\d\(|[)}]\("
 )
@@ -50,8 +51,9 @@ def all_numbers(text: str) -> list[str]:
 def results_of(text: str) -> frozenset[str]:
     """The number after each sign of equality; of a calculator's mark <<a=b>>, only b."""
     text = _CALCULATED.sub(r" = \1 ", text)
-    first = (_RESULT.search(part) for part in _EQUALS.split(text)[1:])
-    return frozenset(normalise(m[0]) for m in first if m and not m["term"])
+    sides = (side for side in _EQUALS.split(text)[1:] if not _FACTOR.match(side))
+    first = (_RESULT.search(side) for side in sides)
+    return frozenset(normalise(m[0]) for m in first if m)
 
 
 def worked_out(text: str) -> set[str]:

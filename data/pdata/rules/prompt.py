@@ -11,6 +11,9 @@ COMMON = frozenset(
     "so some such take that the their then there therefore these they this those thus to two we "
     "what when where which while who with you".split()
 )
+NUMBER_WORDS = {
+    word: str(n) for n, word in enumerate("two three four five six seven eight nine ten".split(), 2)
+}
 _HEADS = re.compile(r"['\"’]?\s*[:：=]|\)\s")  # what follows the name of an item
 
 
@@ -25,6 +28,11 @@ class Prompt:
     def words(self) -> frozenset[str]:
         """Its words in lower case."""
         return frozenset(re.findall(r"\w+", self.lower))
+
+    @cached_property
+    def digits_in_words(self) -> frozenset[str]:
+        """The numbers up to ten that it writes out, in digits."""
+        return frozenset(digit for word, digit in NUMBER_WORDS.items() if word in self.words)
 
     @cached_property
     def lower(self) -> str:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Sequence, Set
 
 from pdata.rules.dependence.word_chains import stem
+from pdata.rules.prompt import NUMBER_WORDS
 
 _CUE = (
     r"(?:\b(?:from|by|in|of|using|see|combining|and|with|to|since|under|via|apply(?:ing)?)\s*|"
@@ -18,12 +19,17 @@ _CN = "一二三四五六七八九十"
 # "from (1)", "in step 2", "part (b)", 由(1), 第一问
 _REFERENCE = re.compile(
     rf"{_CUE}[(（](\d{{1,2}}|[a-h]|[ivIV]{{1,3}}|[{_CN}])[)）]|"
+    # the label of a sub-case has no cue
+    rf"{_CUE}(?:case|[情][况形])\s*[(（]?(\d{{1,2}}|[a-h]\b|[{_CN}])[)）]?(?!\d)|"
     rf"\b(?:steps?|points?|parts?|equations?|eqs?\.|items?|rules?|statements?|tips?|lines?|no\.) "
     rf"(?:no\. ?|number )?\(?(\d{{1,2}}|[a-h]\b(?! \w))\)?|"
     rf"第\s*[(（]?(\d{{1,2}}|[{_CN}])[)）]?(?:步|问|小题|点)|步骤\s*(\d{{1,2}}|[{_CN}])",
     re.IGNORECASE,
 )
 _STEP = re.compile(r"step|[步问]", re.IGNORECASE)
+# what a step is about, by number: "of length 2", 长度为2
+_KEY = re.compile(r"((?<!\w)(?:of|with) [a-z]{3,}|[一-鿿]{2}为)\s?(\d{1,3})(?!\d)")
+_KEYED = 60  # characters
 _CIRCLED = re.compile(rf"(?:{_CUE}|入|立)([①-⑳])")
 # where the first clause of a step ends; what follows may point at it
 _CLAUSE_END = re.compile(
@@ -44,12 +50,9 @@ _AT_HAND = frozenset(
     recipe regard respect scenario section sentence sort step story task text time topic type way
     week world year""".split()
 )
-_WORD_NUMBERS = {
-    w: str(n) for n, w in enumerate("two three four five six seven eight nine ten".split(), 2)
-}
 _THEIR_NUMBER = re.compile(
     r"\b(?P<whose>their|its|his|her|these|those|the|all)\s+(?P<n>\d{1,3}|"
-    rf"{'|'.join(_WORD_NUMBERS)})\s+(?P<noun>[a-z]{{3,}})"
+    rf"{'|'.join(NUMBER_WORDS)})\s+(?P<noun>[a-z]{{3,}})"
 )
 _DONE = re.compile(
     r"\b(?:the|your)\s+(?:newly[ -])?([a-z]{3,}(?:ed|en|ied)|resulting|leftover)\s+([a-z]{3,})"
@@ -81,11 +84,22 @@ def find_reference(body: str, counts: Collection[str], before: str, known: str) 
     their text, `known`: that of the prompt and the lead."""
     for match in _REFERENCE.finditer(body):
         number = next(g for g in match.groups() if g).lower()
+        number = str(_CN.index(number) + 1) if number in _CN and number not in counts else number
         if number in counts and f"tag{{{number}}}" not in known:
             if match[1] or _STEP.search(match[0]) or match[0].lower() not in known.lower():
                 return match[0]
     circled = (m for m in _CIRCLED.finditer(body) if m[1] not in known + body[: m.start(1)])
     return next((m[0] for m in circled if m[1] in before), None)
+
+
+def find_sibling(body: str, earlier: Sequence[str]) -> str | None:
+    """A word with the number that an earlier step is about: "of length 2", where each of the steps
+    opens with "of length" and a number of its own."""
+    keys = [_KEY.search(text[:_KEYED]) for text in (*earlier, body)]
+    about = [(m[1], m[2]) for m in keys if m]
+    if len(about) < len(keys) or len({*about}) < len(keys) or len({word for word, _ in about}) > 1:
+        return None
+    return next((m[0] for m in _KEY.finditer(body) if (m[1], m[2]) in about[:-1]), None)
 
 
 def find_this(body: str, known: Set[str]) -> str | None:
@@ -118,7 +132,7 @@ def find_their_number(
     """A number of things that only an earlier step has; of one with "the" it must have the noun
     too: "their 5 tries", "the 5 guesses"."""
     for match in _THEIR_NUMBER.finditer(body):
-        number = _WORD_NUMBERS.get(match["n"], match["n"])
+        number = NUMBER_WORDS.get(match["n"], match["n"])
         own = re.search(rf"(?<![\w.]){match['n']}(?![\w.])", body[: match.start()])
         if own or number in given or number not in earlier:
             continue
@@ -188,5 +202,5 @@ def _uses(name: str, text: str) -> list[tuple[str, str]]:
         phrases = (m for m in _PHRASE.finditer(text, start) if m.end() >= match.end())
         whole = next(phrases, match)
         words = text[start : min(whole.start(), match.start())].split()
-        found.append((whole[0], " ".join(words[-_AHEAD:])))
+        found.append((whole[0].rstrip("."), " ".join(words[-_AHEAD:])))
     return found

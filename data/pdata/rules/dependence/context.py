@@ -16,7 +16,7 @@ from pdata.rules.dependence.back_references import (
     label_names,
     remove_names,
 )
-from pdata.rules.dependence.formulas import Equation, equations_of, formulas_of
+from pdata.rules.dependence.formulas import Equation, equations_of, formulas_of, wholes_of
 from pdata.rules.dependence.number_trace import (
     all_numbers,
     given_numbers,
@@ -29,6 +29,17 @@ from pdata.rules.dependence.titles import split_title, strip_counter
 from pdata.rules.dependence.word_chains import stem
 from pdata.rules.prompt import Prompt
 
+_QUOTES = ('"', "“", "《")
+# titles of one day: who goes somewhere in the morning is there at noon
+_TIME = re.compile(
+    r"(?:early |late |mid-?)?(?:morning|breakfast|lunch|noon|midday|afternoon|evening|dinner|"
+    r"night|overnight)\b|(?:早上|上午|早餐|中午|午餐|下午|傍晚|晚上|晚餐|夜)",
+    re.IGNORECASE,
+)
+# a lead before things that get letters
+_NAMES = re.compile(r"\b(?:denote|assign|label|let|define)\b|设|记|表示", re.IGNORECASE)
+_OPERATOR = r"(?:[-+*/×·=]|\\(?:times|cdot)\b)"
+_LETTER = re.compile(rf"{_OPERATOR} ?([a-z])\b|(?<![\w.\\])([a-z])(?= ?{_OPERATOR})")
 _NO_NAMES = frozenset(("true", "false", "yes", "none", "not"))
 _IN_BRACKETS = re.compile(r"[\s*`$\\]*[(\[{][^()\[\]{}\n]*[)\]}]")
 _CONDITION = re.compile(r"^[^\n:：=]{0,20}=[^\n:：=]{1,20}[:：]")  # "For a = 3:" works out nothing
@@ -103,6 +114,11 @@ class StepFacts:
         return NAME.findall(self.body)
 
     @cached_property
+    def letters(self) -> set[str]:
+        """Letters that an operator stands by: a · b."""
+        return {a or b for a, b in _LETTER.findall(self.body)}
+
+    @cached_property
     def terms(self) -> set[str]:
         """Terms such as 3x."""
         return set(TERM.findall(self.body))
@@ -114,6 +130,7 @@ class EarlierSteps:
 
     steps: list[Step] = field(default_factory=list)
     numbers: set[str] = field(default_factory=set)
+    titles: set[str] = field(default_factory=set)  # those in quotes
     results: set[str] = field(default_factory=set)
     terms: set[str] = field(default_factory=set)
     symbols: set[str] = field(default_factory=set)
@@ -122,6 +139,8 @@ class EarlierSteps:
     all_numbers: set[str] = field(default_factory=set)
     stems: set[str] = field(default_factory=set)
     equations: set[Equation] = field(default_factory=set)
+    wholes: set[str] = field(default_factory=set)  # equations between unknowns
+    letters: set[str] = field(default_factory=set)  # symbols in use
 
     @property
     def text(self) -> str:
@@ -146,9 +165,12 @@ class BlockContext:
         self.common_numbers = _common([step.numbers for step in self.steps])
         self.common_names = _common([step.names for step in self.steps])
         self.survey = all(step.title for step in self.steps)
+        self.in_time = self.survey and all(_TIME.match(step.title) for step in self.steps)
         self.common_equations = _common(
             [[e.right for e in equations_of(step.formulas)] for step in self.steps]
         )
+        self.common_formulas = _common([step.formulas for step in self.steps])
+        self.names_letters = bool(_NAMES.search(block.lead.strip().rsplit("\n", 1)[-1]))
         self.no_names = self.known.words | _NO_NAMES
         self.earlier = EarlierSteps()
 
@@ -171,6 +193,8 @@ class BlockContext:
         """Count a step among the earlier ones."""
         earlier, words = self.earlier, self.known.words
         earlier.steps.append(step.step)
+        if step.title[:1] in _QUOTES:
+            earlier.titles.add(step.title)
         earlier.numbers |= step.traced[1]
         if not self.listed:
             earlier.results |= results_of(_CONDITION.sub("", step.body)) - {"0", "1"}
@@ -185,6 +209,13 @@ class BlockContext:
         earlier.all_numbers |= set(step.numbers)
         if not self.survey:
             earlier.stems |= step.stems
+        earlier.wholes |= {
+            f
+            for f in wholes_of(step.formulas)
+            if f not in self.known_formulas and f not in self.common_formulas
+        }
+        if self.names_letters:
+            earlier.letters |= {x for x in step.letters if not self.known.mentions(x)}
         earlier.equations |= {
             e
             for e in equations_of(step.formulas)

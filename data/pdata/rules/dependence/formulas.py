@@ -18,6 +18,8 @@ _TELLING = re.compile(
 )
 
 
+# an equation between unknowns
+_BINDS = re.compile(r"[^=]*[a-zA-Z}]\w*[-+*^][^=]*=[^=]+$")
 # the left side of an equation that says what something is
 _SYMBOL = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?'?(?:\(\w+\))?")
 
@@ -48,9 +50,15 @@ def equations_of(formulas: list[str]) -> set[Equation]:
     found: set[Equation] = set()
     for formula in formulas:
         sides = _EQUALS.split(formula)
-        pairs = pairwise(sides)
+        # in f = a = b, b is f as well
+        pairs = [*pairwise(sides), *((sides[0], side) for side in sides[2:])]
         found |= {Equation(a, b) for a, b in pairs if a and len(b) > 3 and _TELLING.search(b)}
     return found
+
+
+def wholes_of(formulas: list[str]) -> set[str]:
+    """The equations that bind two unknowns: x + y = 4, and not y = 4."""
+    return {f for f in formulas if _BINDS.match(f)}
 
 
 def find_use(formulas: list[str], earlier: set[Equation]) -> str | None:

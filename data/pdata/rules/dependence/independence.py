@@ -15,6 +15,7 @@ from pdata.rules.dependence.anaphora import (
     find_name,
     find_pronoun,
     find_reference,
+    find_sibling,
     find_taken_up,
     find_their_number,
     find_this,
@@ -39,6 +40,9 @@ from pdata.rules.prompt import Prompt
 
 # their steps start with words of their own; under a title, "next" may be about anything
 _PLAIN = (Kind.counted, Kind.bulleted, Kind.worked)
+# a lead whose steps build on one another, whatever they are
+_TAKES_TURNS = re.compile(r"\b(?:repeatedly|successively)\b|反复|不断地", re.IGNORECASE)
+_ANNOUNCED = 300  # characters
 _LISTED = (Kind.counted, Kind.bold, Kind.heading)
 __all__ = ["CHECKS", "BlockContext", "Check", "find_dependence", "lists_all"]
 
@@ -84,8 +88,10 @@ def check_reference(context: BlockContext, step: StepFacts) -> str | None:
     + 1. You may guess 5 times. | 2. Who wins within their 5 tries gets a prize.
     + 1. The moon moves between 28 south and 28 north. | 2. Ships see it within this belt only.
     + 1. Ben likes tea. | 2. It grows in the hills.
+    + 1. Rows of size 1 hold a nut. | 2. Rows of size 2 hold rows of size 1.
     + 1. One clerk has a list of free rooms. | 2. A guest sees the free rooms first.
     - 1. The road is wet. | 2. Rain is likely in part of May.
+    - 1. Rows of size 1 hold a nut. | 2. Rows of size 2 hold two nuts.
     - 1. One clerk has a list of free rooms. | 2. A guest sees the large rooms first.
     - 1. You may guess 5 times. | 2. Who wins within 3 tries gets a prize.
     - 1. Tea calms people. | 2. Coffee wakes people, and this effect lasts.
@@ -96,6 +102,7 @@ def check_reference(context: BlockContext, step: StepFacts) -> str | None:
         return None
     told = step.told if step.title else step.body
     found = find_reference(told, earlier.counts, earlier.text, context.known.text)
+    found = found or find_sibling(step.step.text, [s.text for s in earlier.steps])
     found = found or find_taken_up(told, earlier.text, context.known.lower)
     found = found or find_their_number(told, step.given, earlier.all_numbers, earlier.text)
     if not found and not step.title and context.kind in _PLAIN:
@@ -111,9 +118,13 @@ def check_label(context: BlockContext, step: StepFacts) -> str | None:
     """The label of an earlier step.
 
     + Oak: it is tall. | Elm: it is as tall as Oak.
+    + (A) "oak": a tree. | (B) "elk": no tree, so it fits worse than "oak".
     - Oak: it is tall. | Elm: it is as tall as oaks.
     - Old oak: it is tall. | Elm: it is as tall as an oak.
     """
+    quoted = (title for title in sorted(context.earlier.titles) if title in step.body)
+    if title := next(quoted, None):
+        return f"mentions {title}"
     if not context.labelled:
         return None
     labels = (name for s in context.earlier.steps for name in find_mentions(step.body, s))
@@ -143,7 +154,13 @@ def check_result(context: BlockContext, step: StepFacts) -> str | None:
     - Oak: 12 + 5 = 17. | Elm: 15 + 2 = 17.
     - Oak: 12 + 5 = 17. | Elm: 15 + 3 = 18.
     """
-    explained = context.common_numbers | step.own | step.worked_out | step.digits_given
+    explained = (
+        context.common_numbers
+        | context.known.digits_in_words
+        | step.own
+        | step.worked_out
+        | step.digits_given
+    )
     shared = sorted({*step.numbers} & context.earlier.results - explained)
     return f"has {shared[0]}, a result of an earlier step" if shared else None
 
@@ -152,9 +169,13 @@ def check_formula(context: BlockContext, step: StepFacts) -> str | None:
     r"""A formula that an earlier step works out.
 
     + Oak: $3 - y = \frac{1}{y}$. | Elm: $\frac{1}{y} + y$ is positive.
+    + Oak: $x + y = z$ holds. | Elm: solve $x + y = z$ for x.
+    - Oak: $x + y = z$ holds. | Elm: solve $x - y = z$ for x.
     - Oak: $3 - y = \frac{1}{y}$. | Elm: $4 - y = \frac{1}{y}$.
     """
     found = find_use(step.formulas, context.earlier.equations)
+    if not found:
+        found = next((f for f in step.formulas if f in context.earlier.wholes), None)
     return f"uses {found} of an earlier step" if found else None
 
 
@@ -177,6 +198,7 @@ def check_symbol(context: BlockContext, step: StepFacts) -> str | None:
     - Oak: let k = 3. | Elm: let k = 5, k is odd.
     """
     shared = sorted(find_undefined(step.body) & context.earlier.symbols)
+    shared = shared or sorted(step.letters & context.earlier.letters)
     return f"uses {shared[0]} as an earlier step defines it" if shared else None
 
 
@@ -188,7 +210,7 @@ def check_name(context: BlockContext, step: StepFacts) -> str | None:
     - Oak: the Field of Gold is near. | Elm: the Field of Tin is near.
     - Oak: its owner is one Zoltan. | Elm: its owner is one Zoltan.
     """
-    if context.survey and context.kind is not Kind.titled:
+    if context.survey and context.kind is not Kind.titled and not context.in_time:
         return None  # items with titles of their own share names by chance
     shared = find_name(step.body, context.earlier.names, context.earlier.text)
     return f"uses {shared!r} of an earlier step" if shared else None
@@ -204,6 +226,8 @@ def find_dependence(block: Block, prompt: Prompt) -> str | None:
     """Why a later step of `block` seems to need an earlier one; None when nothing says so."""
     if asks_in_turn(prompt):
         return "the prompt asks for one thing after the other"
+    if _TAKES_TURNS.search(block.lead.strip().rsplit("\n", 1)[-1][-_ANNOUNCED:]):
+        return "its lead announces one thing after the other"
     context = BlockContext(block, prompt)
     for number, step in enumerate(context.steps, 1):
         for check in CHECKS:

@@ -15,7 +15,7 @@ from pdata.rules.dependence.back_references import remove_names
 from pdata.rules.prompt import Prompt
 
 _NUMBER = re.compile(r"(?<![\w.,])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w])")
-_OPERATOR = re.compile(r"(?:\s*%|\s*[a-z]+)?\s*(?:[+*×·/÷^−–-]|\\times|\\div|\btimes\b)\s*")
+_OPERATOR = re.compile(r"(?:\s*%|\s*[A-Za-z]+)?\s*(?:[+*×·/÷^−–-]|\\times|\\div|\btimes\b)\s*")
 _STATES = re.compile(
     r"(?:[=≈→:]|\b(?:is|are|was|were|gives?|get|gets|makes?|equals?|leaves?|leaving|becomes?|"
     r"(?:area|total|sum|average|remainder|amount|value|cost|price|speed) of|"
@@ -24,9 +24,11 @@ _STATES = re.compile(
 _ANY_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
 # a digit behind a letter is part of a word: x2, SGVsbG8
 _RESULT = re.compile(rf"(?<![A-Za-z\d])(?:{_ANY_NUMBER.pattern})")
+_FACTOR = re.compile(r"\s*\$?\s*\\[dt]?frac\{\d+[a-z]\b")  # \frac{11a}{c}: no number comes out
 _CALCULATES = re.compile(
-    r"[\d)}]\s*(?:[-+*×·/÷^−–]|x\s|\\(?:times|cdot|div))|\\[dt]?frac|\d\(|[)}]\("
+    r"[\d)}]\s*(?:[-+*×·/÷^−–]|x\s|\\(?:times|cdot|div))|\\[dt]?(?:frac|binom)|\\choose|\d!|\d\(|[)}]\("
 )
+_EQUALS = re.compile(r"=|≈|\\approx")
 _CALCULATED = re.compile(r"<<[^<>\n]*=([^<>=\n]*)>>")
 
 Role = Literal["operand", "result", "stated", "plain"]
@@ -47,9 +49,10 @@ def all_numbers(text: str) -> list[str]:
 
 
 def results_of(text: str) -> frozenset[str]:
-    """The number after each equals sign; of a calculator's mark <<a=b>>, only b."""
-    right_sides = _CALCULATED.sub(r" = \1 ", text).split("=")[1:]
-    first = (_RESULT.search(part) for part in right_sides)
+    """The number after each sign of equality; of a calculator's mark <<a=b>>, only b."""
+    text = _CALCULATED.sub(r" = \1 ", text)
+    sides = (side for side in _EQUALS.split(text)[1:] if not _FACTOR.match(side))
+    first = (_RESULT.search(side) for side in sides)
     return frozenset(normalise(m[0]) for m in first if m)
 
 
@@ -58,7 +61,7 @@ def worked_out(text: str) -> set[str]:
     found: set[str] = set()
     seen: set[str] = set()
     for line in text.splitlines():
-        sides = line.split("=")
+        sides = _EQUALS.split(line)
         for i, side in enumerate(sides):
             numbers = all_numbers(side)
             if i and numbers and numbers[0] not in seen and _CALCULATES.search(sides[i - 1]):

@@ -80,6 +80,20 @@ _EXPLANATION = re.compile(
     r"(?:解释|原理)[^。\n]{0,8}[:：]\W*$",
     re.IGNORECASE,
 )
+# "Second, it would need to ...": what would have to hold next, given what came first
+_SUPPOSES = re.compile(
+    r"[\s*_]*(?:first|second|third|fourth|fifth|finally|lastly)(?:ly)?,[^\n]*"
+    r"\bwould (?:also |then )?(?:need|have) to\b|"
+    r"[\s*_]*(?:首先|其次|再次|最后|第[一二三四五])[，,][^\n]*(?:就得|必须先|需要先)",
+    re.IGNORECASE,
+)
+# of the sections of a plan or a report, those that speak of what the others hold
+_LATER_SECTION = re.compile(
+    r"[\s#*_\d.]*(?:deliverables?|timeline|schedule|budget|assessment|evaluation|results|findings|"
+    r"discussion|(?:expected )?outcomes?|conclusions?|next steps)\b|"
+    r"[\s#*_\d.一二三四五六、]*(?:未来|问题与|存在的?问题|改进|成果|进度|预算|评估|预期|结论)",
+    re.IGNORECASE,
+)
 _ASKED = 300  # characters, in which a prompt asks and a lead announces
 # a word that starts a sentence, which the prompt happens to have
 _NO_NAME = re.compile(r"(?:We|It|This|Then|Thus|So|Now|Hence|Therefore|Since)$")
@@ -112,6 +126,10 @@ def find_sequence(block: Block, prompt: Prompt) -> str | None:
         return "its last step is a total"
     if block.kind is Kind.counted and sum(map(_is_plan, texts)) >= len(texts) / 2:
         return "its steps are a plan"
+    if all(map(_SUPPOSES.match, texts)):
+        return "its steps are a line of thought"
+    if block.kind in _TITLED_KINDS and sum(map(_is_later_section, labels)) > 1:
+        return "its sections are those of one report"
     if any(_TRANSFORMS.match(strip_counter(text)) for text in texts[1:]):
         return "its steps transform an equation"
     if (
@@ -123,6 +141,10 @@ def find_sequence(block: Block, prompt: Prompt) -> str | None:
     if state := find_state(texts, prompt.text, block.lead):
         return state
     return "its steps are a procedure" if is_procedure(block, prompt, own_items) else None
+
+
+def _is_later_section(label: str) -> bool:
+    return _LATER_SECTION.match(label) is not None
 
 
 def _is_plan(text: str) -> bool:

@@ -17,6 +17,22 @@ _ROUND = re.compile(
 )
 # "For i = 2:", above what is done in that round
 _INDEX = re.compile(r"(?<![\w`])`?(?:i|j|k|idx|index|num|char|ch)`? ?= ?['\"`]?\w+['\"`]?[^\w\n]*$")
+# "`i = 2` → append 4": such a round as an item
+_INDEXED = re.compile(
+    r"[\s\d.)*•-]*(?:[Ff]or |[Ww]hen )?`?(?:i|j|idx|index|num|char|ch)`? ?= ?['\"`]?-?\w+"
+)
+_DOES = re.compile(
+    r"\b(?:append|add|push|pop|insert|remove|update|increment|print|swap|becomes?|result|total|"
+    r"res|count|sum)|→",
+    re.IGNORECASE,
+)
+# "The last character is removed": of what the step before has left
+_LOSES = re.compile(
+    r"[\s\d.)*•-]*the (?:first|last|next|leading|trailing|remaining|two|extra) "
+    r"(?:character|letter|element|item|digit|entry|value|space|word|line)s? "
+    r"(?:is|are|gets?) \w+ed\b",
+    re.IGNORECASE,
+)
 # what the first of them starts from
 _BEGINS = re.compile(
     r"[\s\d.)*(-]*(?:initially\b|(?:start|begin)(?:ing)? with (?:the|our) |"
@@ -84,6 +100,10 @@ def find_state(texts: Sequence[str], prompt: str, lead: str) -> str | None:
     above = lead.strip().rsplit("\n", 1)[-1][: 2 * _START]
     if _ROUND.search(above) or _INDEX.search(above):
         return "its steps are those of a round"
+    if all(_INDEXED.match(text) and _DOES.search(text) for text in texts):
+        return "its steps are rounds"
+    if any(map(_LOSES.match, texts[1:])) and not _LOSES.match(texts[0]):
+        return "its steps change the same thing"
     if _BEGINS.match(texts[0]):
         return "its steps start from a first state"
     if any(map(_BEFORE.match, texts)) and any(map(_AFTER.match, texts)):

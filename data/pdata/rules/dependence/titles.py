@@ -23,7 +23,7 @@ _TITLE = re.compile(
 # words and signs of a clause, which no title has
 _CLAUSE = re.compile(
     r"\b(?:we|let|let's|is|are|was|were|have|has|had|get|can|will|gives?|implies|becomes?|there)\b|[=$\\]|"
-    r"因为|所以|可得|我们|得到|得出|推出|归结|代入|转化",
+    r"请|[您你]可以|因为|所以|可得|我们|得到|得出|推出|归结|代入|转化",
     re.IGNORECASE,
 )
 

@@ -31,10 +31,11 @@ from ptrain.model.sharding import trained_state
 from ptrain.model.vocabulary import use_frozen_vocabulary
 from ptrain.trainer.evaluate import Generations, Tally
 from ptrain.trainer.guard import Guard
+from ptrain.trainer.heap import TrimHeap
 from ptrain.trainer.optimizer import set_marker_rates
 from ptrain.trainer.progress import Progress
 from ptrain.trainer.resumable_trainer import ResumableSFTTrainer
-from ptrain.trainer.trl_config import make_sft_config
+from ptrain.trainer.trl_config import make_sft_config, use_cpu
 
 
 class BranchSFTTrainer(ResumableSFTTrainer):
@@ -162,6 +163,8 @@ def make_trainer(
         fork_weight=options.fork_weight,
     )
     trainer.remove_callback(PrinterCallback)  # it writes to stdout
+    if use_cpu(options.device):
+        trainer.add_callback(TrimHeap())
     return trainer
 
 

@@ -23,6 +23,7 @@ from ptrain.data.batching import draw_forms
 from ptrain.data.collator import BranchCollator
 from ptrain.data.dataset import Encoder, load_split, read_traces
 from ptrain.model.base import add_lora, load_base
+from ptrain.model.defaults import fill_in
 from ptrain.train import train
 from ptrain.trainer.branch_trainer import make_trainer
 from tests.ptrain.conftest import make_records, make_tokenizer
@@ -69,6 +70,7 @@ def test_the_twin_takes_the_same_traces_in_the_same_steps(bases, data, tmp_path,
     for form in ("parallel", "linear", "mixed"):
         recipe = load_recipe(Recipe, page, [f"form={form}", f"out={tmp_path / form}"])
         base = load_base(recipe.model)
+        recipe = fill_in(recipe, base.model.config, "cpu")
         encode = Encoder(base.tokenizer, base.markers, recipe.branches.layout)
         split = load_split(recipe, encode, None)
         traces, held_out = split.train, split.held_out

@@ -2,19 +2,15 @@
 are no step, and steps that are one line of thought."""
 
 import pytest
-from pdata.rules.rewriter import rewrite
 
-from pbranch.format.tree import plain_text
+from tests.support.forks import trunk_forks
 
 LONG = "which is told at length in the old book about this valley and its people"
 PROMPT = "Tell me about it."
 
 
 def forks(text: str, prompt: str = PROMPT) -> list[list[str]]:
-    """The branches of each fork of the trunk."""
-    trace = rewrite(text, prompt).trace
-    assert plain_text(trace) == text
-    return [[plain_text(branch).strip() for branch in fork.branches] for fork in trace.forks()]
+    return trunk_forks(text, prompt)
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,8 @@ _OF_ALL = re.compile(
     r"答案|综上|总|选|共|合计|以上|上述|结论)",
     re.IGNORECASE,
 )
-# the number of a further item, at the end of a line
 _BULLET_SET = re.compile(r"\$ *(?:[*-]|\\(?:bullet|ast|cdot)) *\$ ")  # as a formula
+# the number of a further item, at the end of a line
 _COUNT_LEFT = re.compile(r"[.!?;。] +\(?\d{1,2}[.)]$")
 # what goes on about the last thing that was said
 _ADDS = re.compile(

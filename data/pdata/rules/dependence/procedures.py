@@ -50,8 +50,7 @@ _HOW_TO = re.compile(
     r"(?:way(?: to)?|how (?:do|should|can|could|would|to|did)(?: (?:i|we|you|one))?) "
     r"(?:make|cook|bake|brew|assemble|install|build|prepare|fix|repair|replace|sew|knit|fold|"
     r"set ?up|configure|create|draw|solve|convert|connect|deploy|run|use|write|implement|add|"
-    r"change|remove|clean|format|"
-    r"generate|"
+    r"change|remove|clean|format|generate|"
     r"perform|tie|plant|calculate))\b|"
     r"\b(?:routine|workout|directions|turn-by-turn)\b|"
     r"\bhow (?:does|do|did) [^?\n]{1,60} works?\b|"
@@ -199,6 +198,5 @@ def _verb(text: str) -> str:
         return ""
     verb = word[0].lower()
     known = (v for v in (verb, verb[:-1], verb[:-2]) if v in _HANDLES or v in _WORKS)
-    return (
-        next(known, verb) if verb.endswith("s") else verb
-    )  # "Replaces" tells what a function does
+    # "Replaces" tells what a function does
+    return next(known, verb) if verb.endswith("s") else verb

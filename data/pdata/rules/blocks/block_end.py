@@ -4,60 +4,13 @@ list, formula, code or table that it leads to; what concludes the trace is no pa
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 
+from pdata.rules.blocks.conclusions import answers, concludes, follows_from_cases
 from pdata.rules.blocks.labels import heading_level, is_heading
-from pdata.rules.blocks.lines import Line, belongs, goes_on_list, is_item, is_outside
+from pdata.rules.blocks.lines import Line, belongs, goes_on_list, is_item, is_outside, is_set_item
 from pdata.rules.blocks.masks import is_display, shield
 
-# what opens the paragraph after the last step
-_CONCLUDES = re.compile(
-    r"[*_#\s]*(?:in (?:summary|conclusion|short|total|the end|all)\b|"
-    r"to (?:sum up|conclude|summari[sz]e)|"
-    r"overall|altogether|therefore|thus|hence|consequently|as a result|ultimately|so\b|finally|"
-    r"remember|by (?:following|doing|using|taking|implementing|understanding|incorporating)\b|"
-    r"(?:all )?(?:of )?(?:these|with these) |understanding these|i hope|let me know|feel free|"
-    r"in (?:both|either|each|any) (?:of )?(?:\w+ )?cases?|"
-    r"from (?:the|these|all|both) (?:\w+ )?cases|please note|note that|"
-    r"the (?:final |correct )?answer\b|now,? |combining|adding|"
-    r"综上|总之|总的来说|总体|综合|因此|所以|故|最终|结论|希望|以上|这些|需要注意|请注意|无论|当然|"
-    r"通过(?:以上|上述|这些)|基于(?:以上|上述)|根据(?:以上|上述)|从(?:以上|上述)|由此|答案|答[:：])",
-    re.IGNORECASE,
-)
-# a title of what is drawn from all steps
-_SUMS_UP = re.compile(
-    r"[-*_#\s\d.、]*(?:综合(?:分析|结论|建议|评估|评价|报告|实施|发展|对比|考量|优化|策略|总结|应用|方案)|"
-    r"总结|结论|整合|最终(?!的)|总体|横向对比|协同|(?:conclusion|summary|overall|comparison|synthesis|"
-    r"recommendation|final(?!ly))\w*\b)",
-    re.IGNORECASE,
-)
-# the first words of a step that sums up the others, or follows from them
-_SUMMARY = re.compile(
-    r"[*_#\s]*(?:in (?:summary|conclusion|short|total)\b|to (?:sum up|conclude|summari[sz]e)|"
-    r"overall|altogether\b|综上|总之|总的来说|总体(?!的)|综合(?!的)|结论|"
-    r"通过(?:以上|上述)|基于(?:以上|上述)|根据(?:以上|上述)|从(?:以上|上述))",
-    re.IGNORECASE,
-)
-_FOLLOWS = re.compile(
-    r"[*_#\s]*(?:(?:therefore|thus|hence|so|finally|consequently)\b|因此|所以|由此|最终(?!的))",
-    re.IGNORECASE,
-)
-# a sentence that says what the answer is
-_ANSWERS = re.compile(
-    r"\b(?:so|therefore|thus|hence|consequently)\b(?!.*(?:n['’]t|\bnot)\b).*"
-    r"\b(?:answer|option|choice|correct)\b|"
-    r"\b(?:the|our|my|final|correct|best|right) (?:final |correct |right |best )?"
-    r"(?:answer|choice|option)\b.*\b(?:is|would be|must be|becomes)\b|\\boxed|"
-    r"^\W*(?:final |correct )?answer\b|^\W*####|"
-    r"正确答案|答案(?:应?[是为选]|[:：])|故(?:选|本题)|(?:所以|因此|应该?)选(?!项)|"
-    r"选项?\s*[A-H]\s*(?:是?正确|符合)",
-    re.IGNORECASE,
-)
-# a thought that turns back, on a step or on all of them
-_TURNS = re.compile(
-    r"\b(?:Wait|Hmm+|Hold on|Alternatively)(?:,|—|…|\.\.\.| (?:no|but|maybe|perhaps)\b)|"
-    r"等等[，。]|等一下|不对[，。]"
-)
 # a sign of a formula
 _FORMULA = re.compile(r"[=$]|\\[([a-z]")
 # a paragraph that is drawn from all steps, or is a part of the page by itself
@@ -67,7 +20,6 @@ _OF_ALL = re.compile(
     r"答案|综上|总|选|共|合计|以上|上述|结论)",
     re.IGNORECASE,
 )
-_BULLET_SET = re.compile(r"\$ *(?:[*-]|\\(?:bullet|ast|cdot)) *\$ ")  # as a formula
 # the number of a further item, at the end of a line
 _COUNT_LEFT = re.compile(r"[.!?;。] +\(?\d{1,2}[.)]$")
 # what goes on about the last thing that was said
@@ -83,6 +35,8 @@ _SENTENCE = re.compile(r"(?<=[.!?])[ \t]+(?=\S)|(?<=[。！？])(?=[^\s\n”』�
 _TAKES_BACK = re.compile(
     r"\W*(?:(?:wait|hmm+|hold on|actually)\W+no\b|no\W+wait\b|(?:等等|等一下)?\W*不对)", re.I
 )
+# tags that close a post: #spring #travel
+_TAGS = re.compile(r"\s*(?:#(?!\s|#)[^\s#]+[ \t]*)+$")
 # how a line or a paragraph begins
 _OPENING = re.compile(r"\s*([^\W\d_一-鿿]+|[一-鿿]{2})")
 # the text so far asks for more: it leads to a list, or breaks off before a formula
@@ -96,6 +50,10 @@ _GOES_ON = re.compile(r"[ \t]*(?:[a-z,;.，。；]|其中|即|则)")
 
 def last_end(lines: list[Line], run: list[int], closed: bool) -> int:
     """Where the last step ends: at the close mark, or by the form of the steps before it."""
+    tagged = any(_TAGS.match(line.text) for line in lines[run[0] : run[-1]])
+    if not tagged:  # else each step has tags of its own
+        ends = (i for i in range(run[-1] + 1, len(lines)) if _TAGS.match(lines[i].text))
+        lines = lines[: next(ends, len(lines))]
     rest = lines[run[-1] + 1 :]
     if closed:
         kept = [line.end for line in rest if not line.blank]
@@ -107,6 +65,8 @@ def last_end(lines: list[Line], run: list[int], closed: bool) -> int:
     if max(counts) > 1:
         often = Counter(counts).most_common()
         usual = min(n for n, k in often if k == often[0][1])
+        if _ends_cases(rest, max(counts)):
+            usual = max(counts)
         last = _last_of_paragraphs(lines, run[-1], usual, _openings(lines[run[0] : run[-1]]))
     else:
         last = _last_of_lines(lines, run)
@@ -122,15 +82,16 @@ def _last_of_lines(lines: list[Line], run: list[int]) -> int:
     # without blank lines between the steps, the last one has as many lines as the others
     apart = all(lines[b - 1].blank for b in run[1:])
     left = len(lines) if apart and min(plain) else min(plain)
-    if not apart and left < max(plain) and _ends_within(lines[run[-1] + 1 :], max(plain)):
+    if left < max(plain) and _ends_within(lines[run[-1] + 1 :], max(plain)):
         left = max(plain)
+    lazy = any(is_outside(x, lines[a]) for a, g in zip(run, between, strict=False) for x in g)
     last = run[-1]
     for i in range(last + 1, len(lines)):
         goes_on = belongs(lines[i], label)
         if (
             lines[i].blank
-            or is_outside(lines[i], label)
-            or (not goes_on and len(set(plain)) > 1 and _CONCLUDES.match(lines[i].text))
+            or (is_outside(lines[i], label) and not lazy)
+            or (not goes_on and len(set(plain)) > 1 and concludes(lines[i].text))
             or (goes_on and not listed)
             or (not goes_on and not left)
         ):
@@ -142,8 +103,14 @@ def _last_of_lines(lines: list[Line], run: list[int]) -> int:
 
 def _ends_within(rest: list[Line], most: int) -> bool:
     """Whether a gap, a conclusion or the end of the text comes after at most so many lines."""
-    ends = (i for i, x in enumerate(rest) if x.blank or _CONCLUDES.match(x.text))
+    ends = (i for i, x in enumerate(rest) if x.blank or concludes(x.text))
     return next(ends, len(rest)) <= most
+
+
+def _ends_cases(rest: list[Line], most: int) -> bool:
+    """Whether after at most so many paragraphs one says what follows from all cases."""
+    starts = (b.text for a, b in pairwise(rest) if a.blank and not b.blank)
+    return any(follows_from_cases(text) for text in islice(starts, most))
 
 
 def _count_paragraphs(rest: list[Line]) -> int:
@@ -172,7 +139,7 @@ def _last_of_paragraphs(lines: list[Line], label: int, paragraphs: int, usual: s
             not paragraphs
             or is_outside(line, lines[label])
             or is_heading(line.text, level)
-            or (gap and _CONCLUDES.match(line.text) and not _opens(line.text, usual))
+            or (gap and concludes(line.text) and not _opens(line.text, usual))
         ):
             break
         last, gap = i, False
@@ -208,7 +175,7 @@ def _take_belongings(lines: list[Line], label: int, last: int) -> int:
                 and belongs(line, lines[label]))
             or (_OPEN.search(before.text) and (line.display or is_item(line) or not gap))
             or (line.display and not _STOPPED.search(before.text))
-            or (before.display and _GOES_ON.match(line.text) and not _ANSWERS.search(line.text))
+            or (before.display and _GOES_ON.match(line.text) and not answers(line.text))
         ):  # fmt: skip
             break
         led = alike or before.text.rstrip("*_ \t").endswith((":", "："))
@@ -219,16 +186,6 @@ def _take_belongings(lines: list[Line], label: int, last: int) -> int:
 def _next_line(lines: list[Line], i: int) -> int | None:
     """The next line that says something."""
     return next((j for j in range(i + 1, len(lines)) if not lines[j].blank), None)
-
-
-def sums_up(title: str, body: str) -> bool:
-    """Whether a step is the conclusion of those before it, as its title or its first words say."""
-    return bool(_SUMS_UP.match(title) or _SUMMARY.match(body.lstrip(" \t\n:：")))
-
-
-def follows(body: str) -> bool:
-    """Whether a step follows from those before it, as its first words say."""
-    return bool(_FOLLOWS.match(body.lstrip(" \t\n:：，,")))
 
 
 def is_cut_short(steps: Sequence[str], tail: str) -> bool:
@@ -243,7 +200,7 @@ def is_cut_short(steps: Sequence[str], tail: str) -> bool:
     head = _PART_HEAD.match(after)
     if head and all(head[1] in step for step in others) and head[1] not in steps[-1]:
         return True
-    if _COUNT_LEFT.search(steps[-1]) or _BULLET_SET.match(after):
+    if _COUNT_LEFT.search(steps[-1]) or is_set_item(after):
         return True
     if 2 * sum(bool(_FORMULA.search(step)) for step in steps) < len(steps):
         return False
@@ -257,16 +214,6 @@ def leads_on(step: str) -> bool:
     """Whether a step ends with a paragraph that announces the next one."""
     *before, last = _PARAGRAPH.split(step)
     return bool(before) and not is_display(last) and bool(_LEADS.search(last))
-
-
-def turns(text: str) -> bool:
-    """Whether a thought turns back in a text."""
-    return bool(_TURNS.search(text))
-
-
-def answers(text: str) -> bool:
-    """Whether a text says what the answer is."""
-    return bool(_ANSWERS.search(text))
 
 
 def sentence_start(text: str, label: int, is_meant: Callable[[str], bool]) -> int:

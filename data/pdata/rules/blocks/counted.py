@@ -25,9 +25,9 @@ _COUNTED_ALONE = re.compile(
 )
 _NUMBERED = re.compile(
     rf"{BLANK}*{_BULLET}{_BOLD}(?:"
-    # a number may touch a word of Chinese or bold type, where it is no decimal
+    # a number may touch a word of Chinese, a year or bold type, where it is no decimal
     rf"(?P<a>\d{{1,3}}|[A-Z]|[IVX]{{2,4}})"
-    rf"(?:(?:\.\)|[.)])(?=\s)|(?<=\d)[.)](?=[一-鿿《“【*])|(?<=\d)）|[、．])|"
+    rf"(?:(?:\.\)|[.)])(?=\s)|(?<=\d)[.)](?=[一-鿿《“【*]|(?:19|20)\d\d年)|(?<=\d)）|[、．])|"
     rf"(?P<b>[A-Za-z])\)(?=\s)|"
     rf"\((?P<c>\w|\d\d)\)(?=[\s一-鿿])|(?P<d>[{_CN}]{{1,3}})、|[（(](?P<e>[{_CN}]{{1,3}}|\d)[）)])"
 )
@@ -40,7 +40,7 @@ _OPTION = re.compile(
 _COUNTED_CN = re.compile(
     rf"{_INDENT}{_BULLET}{_BOLD}(?:"
     rf"(步骤|情况|方案|案例|部分|问题|文档|选项|维度|方面|场景|阶段)[ \t]*(\d+|[{_CN}]{{1,3}})|"
-    rf"第(\d+|[{_CN}]{{1,3}})(部分|步|个|种|点|方面|项|类|位|篇))(?=[:：，,、])"
+    rf"第(\d+|[{_CN}]{{1,3}})(部分|步|个|种|点|方面|项|类|位|篇|模块|单元|课|讲))(?=[:：，,、])"
 )
 # what is said to one part of the question: For (a), 对于（I），
 _FOR_PART = re.compile(

@@ -4,11 +4,12 @@ import re
 from collections import Counter
 from itertools import pairwise, takewhile
 
-from pdata.rules.blocks.block_end import sums_up
+from pdata.rules.blocks.conclusions import draws, sees, sums_up
 from pdata.rules.blocks.labels import STYLED, Kind, Label, heading_level
-from pdata.rules.blocks.lines import Line, belongs, item_numbers
+from pdata.rules.blocks.lines import Line, belongs, is_set_item, item_numbers
+from pdata.rules.blocks.masks import unshield
 from pdata.rules.blocks.runs import ORDINALS, body_of, gaps, is_bare, leads
-from pdata.rules.blocks.titles import closes, is_part
+from pdata.rules.blocks.titles import closes, is_part, is_title
 from pdata.rules.prompt import Prompt
 
 PART = "part of a list"
@@ -32,21 +33,6 @@ _SPEAKS = re.compile(
     r"\b(?:I|you|we|your|my|our|us|me)\b|[!?！？]|你|我|您|咱|[\"“]", re.IGNORECASE
 )
 _OPTION = re.compile(r"\W*(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer|选项)[ \t]*)?\(?([A-Z])\W*")
-# a last step that puts the others together
-_DRAWS = re.compile(
-    r"\b(?:calculat\w*|comput\w*|find\w*|determin\w*|get\w*|add\w*)\b.*\b(?:total|sum|overall|final|"
-    r"answer|result|solution)\b|\b(?:combin\w+|total|grand total|sum up|put(?:ting)? .*together)\b|"
-    r"(?:计算|得出|得到|求出?).*(?:总|结果|答案|和$)|汇总|合计|相加|求和|得出结论",
-    re.IGNORECASE,
-)
-# the same where a word counts it: "Third, we come to a conclusion", 最后，我们可以看到
-_SEES = re.compile(
-    r"(?:we|you|one|i) (?:can |may |could )?(?:now )?"
-    r"(?:see|conclude|deduce|infer|combine|compare)\b|"
-    r"[^.\n]*\b(?:come to|draw|reach|make) (?:a|the|our|your) (?:\w+ )?(?:conclusion|decision)|"
-    r"(?:我们)?(?:就)?(?:可以|能够?|可)?(?:看到|看出|得出|推出|推断|判断出|知)",
-    re.IGNORECASE,
-)
 _CONCEDES = re.compile(r"even (?:if|though|so)\b|即使|即便|就算", re.IGNORECASE)
 # each step a task that is set, and not its outcome
 _SETS_OUT = re.compile(
@@ -72,6 +58,8 @@ _IN_TURN = re.compile(
     r"\W*\w{1,3}\W+(?:next|then|now|finally|afterwards)\b|\W*\d+\W*(?:然后|接着|接下来|随后|最后)",
     re.I,
 )
+# how the line under a title begins, which is no item of a list
+_SECOND = re.compile(r"\s*([^\w\s*+\-•·#]+\w{0,2}|[^\W\d]\w*)")
 _FIELD = re.compile(r"\s*=\s*[\"'\[{]")  # a value in a record or in code
 _ANSWERED = re.compile(r"[?？]\s*(?:(?:Yes|No)\b|是的?[，。]|不是[，。]|否[，。])")
 # an item that stands for those left out
@@ -102,7 +90,7 @@ def find_fault(
         return "dependent steps"
     if _PIECE.match(last.text):
         return "dependent steps"
-    if kind in (Kind.counted, Kind.heading, Kind.bold) and _DRAWS.search(last.text):
+    if kind in (Kind.counted, Kind.heading, Kind.bold) and draws(last.text):
         return "dependent steps"
     if last.frame[0] in ORDINALS and (fault := _find_thought(lines, labels, run)):
         return fault
@@ -138,7 +126,7 @@ def _find_thought(lines: list[Line], labels: dict[int, Label], run: list[int]) -
     said = [body_of(lines[i:], labels[i].text) for i in run]
     if any(map(_CONCEDES.match, said[1:])):
         return "dependent steps"
-    if _asks(lines, run) or _SEES.match(said[-1]) or all(map(_SETS_OUT.match, said)):
+    if _asks(lines, run) or sees(said[-1]) or all(map(_SETS_OUT.match, said)):
         return "dependent steps"
     return None
 
@@ -169,7 +157,7 @@ def _is_torn(lines: list[Line], labels: dict[int, Label], run: list[int], kind: 
         torn |= _is_miswritten(lines, labels, run)
     elif kind is Kind.titled and _goes_on_titled(lines, run):
         return True
-    elif kind is Kind.headed and _goes_on_headed(lines, run):
+    elif kind is Kind.headed and (_goes_on_headed(lines, run) or _is_built_alike(lines, run)):
         return True
     elif kind in STYLED or kind is Kind.titled:
         torn = before is not None and _are_neighbours(lines, before, run[0])
@@ -218,6 +206,18 @@ def _goes_on_headed(lines: list[Line], run: list[int]) -> bool:
     )
 
 
+def _is_built_alike(lines: list[Line], run: list[int]) -> bool:
+    """Whether the paragraph before steps under titles goes on as each of them does, on its second
+    line: its first one is a title without a colon."""
+    first = next((i for i in reversed(range(run[0])) if not lines[i].blank), None)
+    while first and not lines[first - 1].blank:
+        first -= 1
+    if first is None or not is_title(lines[first].text) or run[-1] + 1 == len(lines):
+        return False
+    starts = [_SECOND.match(lines[i + 1].text) for i in (first, *run)]
+    return all(starts) and len({m[1] for m in starts if m}) == 1
+
+
 def _is_torn_heading(lines: list[Line], run: list[int], level: int) -> bool:
     """Whether a heading of the same level, that neither opens nor closes the page, stands next to
     the steps."""
@@ -228,7 +228,7 @@ def _is_torn_heading(lines: list[Line], run: list[int], level: int) -> bool:
     if after is None or after[1] < level:
         return not opened
     text = lines[after[0]].text
-    return not opened or not (_ENDS.match(text) or closes(text))
+    return not opened or not (_ENDS.match(text) or closes(text) or sums_up(text, ""))
 
 
 def _is_digit(label: Label) -> bool:
@@ -236,8 +236,10 @@ def _is_digit(label: Label) -> bool:
 
 
 def _are_neighbours(lines: list[Line], a: int, b: int) -> bool:
-    """Whether nothing stands between two lines but what belongs to the first by its form."""
-    return all(lines[i].blank or belongs(lines[i], lines[a]) for i in range(a + 1, b))
+    """Whether nothing stands between two lines but what belongs to the first by its form, or an
+    item like it with another bullet."""
+    between = (x for x in lines[a + 1 : b] if not x.blank)
+    return all(belongs(x, lines[a]) or is_set_item(unshield(x.text)) for x in between)
 
 
 def _skips_letters(labels: list[str], prompt: Prompt) -> bool:

@@ -9,19 +9,24 @@ from pdata.rules.blocks.masks import BLANK, is_display, split_lines
 
 _STEP_MARK = re.compile(STEP_PATTERN)
 _CLOSE_MARK = re.compile(rf"#*{CLOSE}%*[ \t]*")
-_ITEM = re.compile(rf"{BLANK}*(?:[-*•+·]|\(?(?:\d{{1,3}}|[A-Za-z])[.)]|[①-⑳]){BLANK}")
-
+# a number may touch a word of Chinese
+_ITEM = re.compile(
+    rf"{BLANK}*(?:(?:[-*•+·]|\(?(?:\d{{1,3}}|[A-Za-z])[.)]|[①-⑳]){BLANK}|\d{{1,3}}[.)](?=[一-鿿《“]))"
+)
+# its bullet set as a formula, or drawn into one
+_SET_ITEM = re.compile(r"\$ *(?:[*-]|\\(?:bullet|ast|cdot)) *(?:\$ |\\[a-z]+[ {])")
 _BULLET = re.compile(rf"{BLANK}*[-*•+·]{BLANK}")
 
 # the marker of an item, with its number
 _MARKER = re.compile(
-    rf"(?P<indent>{BLANK}*)(?:(?P<number>\d{{1,3}})(?:[.)]{BLANK}|[、．）])|(?P<sign>[-*•+·]){BLANK})"
+    rf"(?P<indent>{BLANK}*)(?:(?P<number>\d{{1,3}})(?:[.)](?:{BLANK}|(?=[一-鿿《“]))|[、．）])|(?P<sign>[-*•+·]){BLANK})"
 )
 
 _INLINE_FIRST = re.compile(r"(?:[:：][ \t]*|^)[(（][a1][)）]")
 _INLINE = re.compile(
     r"(?:(?<=[:;,.] )|(?<=[：；，。])|(?<=\band )|(?<=\bor )|^)[(（]([a-h1-8])[)）](?=\s\S|[一-鿿])"
 )
+_OPTION_TOLD = re.compile(r"[.:?!] +(?=(Option|Choice|Statement) A\b)")
 _SENTENCE_END = re.compile(r"[.!?]\s|[。！？]\S")
 
 
@@ -59,12 +64,23 @@ def split(text: str) -> tuple[list[list[Line]], tuple[int, int] | None]:
         if close := _CLOSE_MARK.match(line.text):
             return sections, (line.start, line.start + close.end())
         mark = _STEP_MARK.match(line.text)
-        cuts = [mark.end() if mark else 0, *_inline_items(line.text), len(line.text)]
+        cuts = [mark.end() if mark else 0, *_items_inside(line.text, text), len(line.text)]
         for n, (at, end) in enumerate(pairwise(cuts)):
-            text = line.text[at:end]
-            marked = mark is not None and not n
-            sections[-1].append(Line(line.start + at, line.start + end, text, marked))
+            part, marked = line.text[at:end], mark is not None and not n
+            sections[-1].append(Line(line.start + at, line.start + end, part, marked))
     return sections, None
+
+
+def _items_inside(line: str, text: str) -> list[int]:
+    """Where steps begin that have no line of their own."""
+    return _inline_items(line) or _option_told(line, text)
+
+
+def _option_told(line: str, text: str) -> list[int]:
+    """Where the first option begins that a line turns to after other words, as "Think of each.
+    Option A is", if further ones have lines of their own."""
+    match = _OPTION_TOLD.search(line) if " A" in line else None
+    return [match.end()] if match and f"\n{match[1]} B" in text else []
 
 
 def _inline_items(text: str) -> list[int]:
@@ -110,6 +126,11 @@ def goes_on_list(lines: list[Line]) -> bool:
     if last["number"] and alike[-1]["number"]:
         return int(last["number"]) == int(alike[-1]["number"]) + 1
     return last["sign"] == alike[-1]["sign"]
+
+
+def is_set_item(text: str) -> bool:
+    """Whether `text`, not shielded, is an item whose bullet is a formula or stands in one."""
+    return bool(_SET_ITEM.match(text))
 
 
 def is_item(line: Line) -> bool:

@@ -3,9 +3,9 @@ heads or sums up the others."""
 
 import re
 
-from pdata.rules.blocks.block_end import follows, sums_up
+from pdata.rules.blocks.conclusions import follows, is_back_matter, is_closing, sums_up
 from pdata.rules.blocks.labels import Kind, Label, is_heading
-from pdata.rules.blocks.lines import Line, belongs, is_outside
+from pdata.rules.blocks.lines import Line, belongs, is_item, is_outside
 
 ORDINALS = ("ordinal", "首")  # frames of words that count: Firstly, 首先
 
@@ -23,6 +23,17 @@ def find_runs(lines: list[Line], labels: dict[int, Label], kind: Kind) -> list[l
             runs[-1].append(i)
     trimmed = (_trim(lines, labels, run, kind) for run in runs if len(run) > 1)
     return [run for run in trimmed if len(run) > 1]
+
+
+def conclusion_after(
+    lines: list[Line], labels: dict[int, Label], last: int, kind: Kind
+) -> int | None:
+    """The line of the step that was counted with the others but sums them up, which tells where the
+    last one ends."""
+    after = min((i for i in labels if i > last), default=None)
+    if kind is not Kind.counted or after is None or 1 not in gaps(labels[last], labels[after]):
+        return None
+    return after if _joined(lines, labels, last, after, kind) else None
 
 
 def is_bare(line: Line, label: Label) -> bool:
@@ -48,12 +59,14 @@ def _joined(lines: list[Line], labels: dict[int, Label], a: int, b: int, kind: K
     another. Else plain lines do up to a blank one, and under a title of the prompt's words only
     where a blank one follows: nobody could tell where the last step ends.
     """
-    if any(is_outside(line, lines[a]) for line in lines[a + 1 : b]):
+    steps = gaps(labels[a], labels[b]) if kind is Kind.counted else set()
+    outside = (i for i in range(a + 1, b) if is_outside(lines[i], lines[a]))
+    # the text of an item may go on further out, right under it
+    if any(1 not in steps or lines[i - 1].blank or is_item(lines[i]) for i in outside):
         return False
     level = len(labels[a].frame[0]) if kind is Kind.heading else 6
     if any(is_heading(line.text, level) for line in lines[a + 1 : b]):
         return False
-    steps = gaps(labels[a], labels[b]) if kind is Kind.counted else set()
     # what comes last may come after any number, but from "first" to "finally" a story is told
     ordinal = labels[a].frame[0] in ORDINALS and max(labels[a].numbers) > 1
     counted_on = 1 in steps or (ordinal and any(steps))
@@ -79,6 +92,9 @@ def _trim(lines: list[Line], labels: dict[int, Label], run: list[int], kind: Kin
         kind is Kind.titled and len(run) > 2 and subjects[len(run) - 1] in subjects[: len(run) - 1]
     ):
         run, texts = run[:-1], texts[:-1]
+    closing = next((n for n, i in enumerate(run) if n > 1 and is_closing(lines[i].text)), None)
+    if closing and all(is_back_matter(lines[i].text) for i in run[closing + 1 :]):
+        run = run[:closing]
     while len(run) > 1 and _concludes(lines[run[-1] :], labels[run[-1]], kind):
         run, texts = run[:-1], texts[:-1]
     bare = len(run) > 2 and is_bare(lines[run[0]], labels[run[0]])

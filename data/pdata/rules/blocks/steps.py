@@ -10,18 +10,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from pbranch.format.paper_dialect import MARK
-from pdata.rules.blocks.block_end import (
-    answers,
-    is_cut_short,
-    last_end,
-    leads_on,
-    sentence_start,
-    turns,
-)
+from pdata.rules.blocks.block_end import is_cut_short, last_end, leads_on, sentence_start
+from pdata.rules.blocks.conclusions import answers, looks_at_all, turns
 from pdata.rules.blocks.faults import NO_END, find_fault
 from pdata.rules.blocks.labels import STYLED, Kind, Label, find_labels, title_of
 from pdata.rules.blocks.lines import Line, split
-from pdata.rules.blocks.runs import find_runs
+from pdata.rules.blocks.runs import conclusion_after, find_runs
 from pdata.rules.blocks.titles import is_short
 from pdata.rules.blocks.topics import make_topics
 from pdata.rules.prompt import Prompt
@@ -164,7 +158,10 @@ def _cut(
     marks = [MARK if lines[i].marked else "" for i in run]
     starts = [lines[i].start - len(mark) for i, mark in zip(run, marks, strict=True)]
     ends = [lines[i - 1].end for i in run[1:]]
-    ends.append(last_end(lines, run, closed and max(labels) == run[-1]))
+    after = conclusion_after(lines, labels, run[-1], kind)
+    ends.append(
+        lines[after - 1].end if after else last_end(lines, run, closed and max(labels) == run[-1])
+    )
     texts = [text[a:b].rstrip() for a, b in zip(starts, ends, strict=True)]
     step_labels = _drop_shared_subjects(
         [replace(labels[i], text=m + labels[i].text) for i, m in zip(run, marks, strict=True)]
@@ -186,7 +183,7 @@ def _without_answer(texts: list[str], label: Label) -> str:
     may be it."""
     last = texts[-1]
     counts = label.frame[0] in ("首", "第", "ordinal") or label.frame[0].endswith("digit")
-    for is_meant in (answers, turns):
+    for is_meant in (answers, turns, looks_at_all):
         if not is_meant(last) or any(map(is_meant, texts[:-1])):
             continue
         start = sentence_start(last, len(label.text), is_meant)

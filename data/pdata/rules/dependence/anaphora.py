@@ -136,7 +136,8 @@ def find_sibling(body: str, earlier: Sequence[str]) -> str | None:
 def find_this(body: str, known: Set[str]) -> str | None:
     """The words "this X" in the first clause, where neither the clause nor `known`, which holds
     stems, has the X."""
-    body = _COUNTS.sub("", body, count=1) if _COUNTS.match(body) else body
+    if counts := _COUNTS.match(body):
+        body = body[counts.end() :]
     if match := _CLAUSE_END.search(body, 3):
         body = body[: match.start()]
     for match in _THIS.finditer("" if body[:1] in '"“' else body):
@@ -150,7 +151,8 @@ def find_this(body: str, known: Set[str]) -> str | None:
 
 def find_this_cn(body: str, known: str) -> str | None:
     """The same in Chinese."""
-    body = _COUNTS.sub("", body, count=1) if _COUNTS.match(body) else body
+    if counts := _COUNTS.match(body):
+        body = body[counts.end() :]
     if match := _CLAUSE_END.search(body, 3):
         body = body[: match.start()]
     for match in _THIS_CN.finditer(body):
@@ -219,6 +221,7 @@ def find_asked(body: str, part: str, parts_before: str, stem_text: str) -> str |
             if word in words and stem(word) not in own_stems and word not in ahead.lower():
                 return match[0]
         text = match[2] or ""
+        # pairs of characters, those of a formula too
         pairs = (a + b for a, b in pairwise(text) if not {a, b} & _ASKS_CN)
         if any(p in parts_before and p not in own and p not in ahead for p in pairs):
             return match[0]

@@ -15,6 +15,10 @@ NUMBER_WORDS = {
     word: str(n) for n, word in enumerate("two three four five six seven eight nine ten".split(), 2)
 }
 _HEADS = re.compile(r"['\"’]?\s*[:：=]|\)\s")  # what follows the name of an item
+# the number of a part of a question; that of f(1) is none
+_PART = re.compile(r"(?<![\w\\})^=])[(（] ?([\da-hⅠⅡⅢⅣ]|i{1,3}|I{1,3}) ?[)）]")
+_COUNTS = ("123456", "abcdef", "ⅠⅡⅢⅣ", ("I", "II", "III"), ("i", "ii", "iii"))
+_SUBSCRIPT = re.compile(r"_\{(\w+)\}")
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,26 @@ class Prompt:
 
     @cached_property
     def words(self) -> frozenset[str]:
-        """Its words in lower case."""
-        return frozenset(re.findall(r"\w+", self.lower))
+        """Its words in lower case; a letter with its subscript, a_{1}, is one: a_1."""
+        return frozenset(re.findall(r"\w+", _SUBSCRIPT.sub(r"_\1", self.lower)))
+
+    @cached_property
+    def parts(self) -> list[str]:
+        """Its stem and the parts that it counts, (1), (2), ..., none where it counts fewer."""
+        marks = [*_PART.finditer(self.text)]
+        for counts in _COUNTS:
+            at, places = 0, []
+            for count in counts:
+                mark = next((m for m in marks if m.start() >= at and m[1] == count), None)
+                if mark is None:
+                    break
+                places.append(mark.start())
+                at = mark.end()
+            if len(places) > 1:
+                ends = [*places[1:], len(self.text)]
+                parts = [self.text[a:b] for a, b in zip(places, ends, strict=True)]
+                return [self.text[: places[0]], *parts]
+        return []
 
     @cached_property
     def digits_in_words(self) -> frozenset[str]:

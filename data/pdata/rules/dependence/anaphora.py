@@ -7,13 +7,14 @@ Knows words and numbers, no blocks; which steps count as earlier ones independen
 
 import re
 from collections.abc import Collection, Sequence, Set
+from itertools import pairwise
 
 from pdata.rules.dependence.word_chains import stem
 from pdata.rules.prompt import NUMBER_WORDS
 
 _CUE = (
     r"(?:\b(?:from|by|in|of|using|see|combining|and|with|to|since|under|via|apply(?:ing)?)\s*|"
-    r"[由从据合和与及用将把在因]\s*)"
+    r"(?:[由从据合和与及用将把在因]|因为|由于)\s*)"
 )
 _CN = "一二三四五六七八九十"
 # "from (1)", "in step 2", "part (b)", 由(1), 第一问
@@ -34,6 +35,12 @@ _CIRCLED = re.compile(rf"(?:{_CUE}|入|立)([①-⑳])")
 # where the first clause of a step ends; what follows may point at it
 _CLAUSE_END = re.compile(
     r"[,;:.!?—\n(]|\b(?:and|which|who|so|but|because|where|while|that|if|when|as)\b|[，。；：！？]"
+)
+# "Second, is ginger one of those?": what counts a step is no clause of it
+_COUNTS = re.compile(
+    r"[\s*_]*(?:(?:first|second|third|fourth|fifth|next|finally|last)(?:ly)?,|"
+    r"(?:首先|其次|再次|最后|第[一二三四五])[，,])",
+    re.IGNORECASE,
 )
 _THIS = re.compile(
     r"(?<=\s)(?:this|these|those|such)\s+(?!(?:is|was|are|were|does|did|do|can|could|would|will|has|"
@@ -61,6 +68,30 @@ _DEFINITE = re.compile(
     r"\b[Tt]he ([a-z-]{3,} (?!(?:and|but|for|from|with|would|will|can|could|may|must|was|were|has|"
     r"that|which|into|when|where|who|are|does|did|then|than|also|only|itself|not)\b)[a-z-]{3,})\b"
 )
+_MEASURE = re.compile(
+    r"\b(?:area|volume|perimeter|circumference|surface) of an? "
+    r"([a-z]{3,}(?: [a-z]{3,})?) (?:is|equals|=)|"
+    r"([一-鿿]{1,4}[形体锥柱球圆])的(?:面积|体积|周长|表面积)(?:公式)?[是为等]"
+)
+# what a part of an exam takes as known
+_TAKEN = re.compile(
+    r"\b(?:by|from|since|using|given|because of|due to|with|based on) (?:the|its|their|our) "
+    r"((?:[a-z]+ ){0,2}[a-z]+)|"
+    r"(?:由于?|根据|因为|利用|结合|依据|基于)([^，。；：:\n]{2,16})",
+    re.IGNORECASE,
+)
+_ASKING = re.compile(
+    r"\b(?:find|show|prove|determine|calculate|compute|what|how|which)\b|[?？求证]|讨论|判断|写出|计算",
+    re.IGNORECASE,
+)
+_ASKS = frozenset("determine calculate prove explain where which their there".split())
+_ASKS_CN = frozenset("求证明讨论写出判断计算的在和当若时为是有与其，。；：()（） $")
+_SYMBOLS = re.compile(
+    r"\\(?:sin|cos|tan|cot)\s*(?:\\angle\s*)?\{?[A-Za-z]\b|"
+    r"(?<![A-Za-z\\_{])[A-Z](?:_\{?\w\}?)?(?![A-Za-z])"
+)
+# a symbol that is brought in anew
+_LETS = re.compile(r"(?:设|令|记|\b[Ll]et\b|\b[Dd]enote\b)[^，。,.\n]*")
 _NEAR = 200  # characters
 _PRONOUN = re.compile(
     r"[\s*_]*(it(?!(?:'s| is| was| may be| can be) (?:not )?\w+ (?:to|that))|they|he|she|both|"
@@ -105,6 +136,8 @@ def find_sibling(body: str, earlier: Sequence[str]) -> str | None:
 def find_this(body: str, known: Set[str]) -> str | None:
     """The words "this X" in the first clause, where neither the clause nor `known`, which holds
     stems, has the X."""
+    if counts := _COUNTS.match(body):
+        body = body[counts.end() :]
     if match := _CLAUSE_END.search(body, 3):
         body = body[: match.start()]
     for match in _THIS.finditer("" if body[:1] in '"“' else body):
@@ -118,6 +151,8 @@ def find_this(body: str, known: Set[str]) -> str | None:
 
 def find_this_cn(body: str, known: str) -> str | None:
     """The same in Chinese."""
+    if counts := _COUNTS.match(body):
+        body = body[counts.end() :]
     if match := _CLAUSE_END.search(body, 3):
         body = body[: match.start()]
     for match in _THIS_CN.finditer(body):
@@ -144,14 +179,59 @@ def find_their_number(
 
 def find_taken_up(body: str, before: str, known: str) -> str | None:
     """Two words with "the" at the start of a step, which an earlier step brings in without it:
-    "a list of free rooms", "the free rooms"."""
+    "a list of free rooms", "the free rooms"; unless a sentence of `known` has both words."""
     for match in _DEFINITE.finditer(body[:_NEAR]):
         phrase = match[1]
         if phrase in known or phrase in body[: match.start()]:
             continue
         if re.search(rf"\b(?:an?|some|several|new|(?:list|set|sequence)s? of) {phrase}\b", before):
+            words = {stem(w) for w in phrase.split()}
+            sentences = (re.findall(r"[a-z-]+", s) for s in re.split(r"[.!?]\s|\n", known))
+            if not any(words <= {stem(w) for w in sentence} for sentence in sentences):
+                return match[0]
+    return None
+
+
+def find_measured(body: str, before: str, known: str) -> str | None:
+    """What a kind of figure measures, where an earlier step says that something is of that kind:
+    "Q is a right triangle", "the area of a right triangle is"."""
+    for match in _MEASURE.finditer(body):
+        kind = match[1] or match[2]
+        own = rf"\b(?:is|are|forms?) an? {kind}\b" if match[1] else rf"[是为](?:一个)?{kind}(?!的)"
+        if kind not in known and not re.search(own, body[: match.start()]):
+            if re.search(own, before):
+                return match[0]
+    return None
+
+
+def find_asked(body: str, part: str, parts_before: str, stem_text: str) -> str | None:
+    """What only an earlier part of an exam question asks for, and this part takes as known: "by
+    the monotonicity", or a symbol. `stem_text`: what the question says before its parts."""
+    own = stem_text + part
+    if not _ASKING.search(parts_before):
+        return None
+    symbols = _symbols(parts_before) - _symbols(own)
+    if symbols and (used := symbols & _symbols(_LETS.sub("", body))):
+        return min(used)
+    words = {w.lower() for w in re.findall(r"[A-Za-z]{5,}", parts_before)} - _ASKS
+    own_stems = {stem(w) for w in re.findall(r"[a-z]+", own.lower())}
+    for match in _TAKEN.finditer(body):
+        ahead = body[: match.start()]
+        for word in re.findall(r"[a-z]+", (match[1] or "").lower()):
+            if word in words and stem(word) not in own_stems and word not in ahead.lower():
+                return match[0]
+        text = match[2] or ""
+        # pairs of characters, those of a formula too
+        pairs = (a + b for a, b in pairwise(text) if not {a, b} & _ASKS_CN)
+        if any(p in parts_before and p not in own and p not in ahead for p in pairs):
             return match[0]
     return None
+
+
+def _symbols(text: str) -> set[str]:
+    """Letters, and functions of a letter, in one spelling."""
+    found = (re.sub(r"[\s{}]", "", m[0]) for m in _SYMBOLS.finditer(text))
+    return {x for x in found if x not in ("a", "A", "I")}
 
 
 def find_done(body: str, known: Set[str], earlier: Set[str]) -> str | None:

@@ -39,6 +39,7 @@ _TAKES_UP = re.compile(
     re.IGNORECASE,
 )
 _LIKEWISE = ("similarly", "likewise", "so far", "until now", "up to now", "同理")
+_JUST_NOW = ("刚才", "刚刚")
 _ADJECTIVES = ("previous", "preceding", "earlier", "the above")
 EDGES = " \t\n:：.()*+•–—-"  # around a label or a phrase, no part of it
 _START = 40  # characters of a step
@@ -145,7 +146,7 @@ def find_pointer_in_survey(body: str, known: Prompt) -> re.Match[str] | None:
                 continue
         elif word in _LIKEWISE and match.start() > 2:
             continue
-        elif known.says(word):
+        elif known.says(word) or (word in _JUST_NOW and _phrase(body, match) in known.text):
             continue
         return match
     return None
@@ -153,6 +154,9 @@ def find_pointer_in_survey(body: str, known: Prompt) -> re.Match[str] | None:
 
 def _phrase(body: str, pointer: re.Match[str]) -> str:
     """A pointer with what it points at: "previous case", not "previous" alone."""
+    if pointer[0] in _JUST_NOW:
+        noun = re.match(r"的([一-鿿]{2})", body[pointer.end() :])
+        return noun[1] if noun else pointer[0]
     if pointer[0].lower() not in _ADJECTIVES:
         return pointer[0]
     noun = re.match(r"\s+[\w'-]+", body[pointer.end() :])

@@ -24,6 +24,11 @@ _BINDS = re.compile(r"[^=]*[a-zA-Z}]\w*[-+*^][^=]*=[^=]+$")
 _SYMBOL = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?'?(?:\(\w+\))?")
 
 
+_LETTER = re.compile(r"[a-zA-Z]")
+# letters that are reckoned with: 4a + b, and not 4 cm
+_ALGEBRA = re.compile(r"(?=.*(?:\\frac|[-+/^]))(?:.*[^\\a-zA-Z])?[a-zA-Z]")
+
+
 @dataclass(frozen=True, slots=True)
 class Equation:
     """left = right, in one spelling."""
@@ -81,3 +86,22 @@ def find_use(formulas: list[str], earlier: set[Equation]) -> str | None:
                 break  # it works out the same
             at = text.find(equation.right, at + 1)
     return None
+
+
+def finds_rewriting(steps: list[list[str]], known: str) -> bool:
+    """Whether two neighbours give the same letter, which `known` gives by an equation, other sides
+    with letters: r = 4a \\cos t, r = \\frac{4ax}{y}."""
+    given = normalise(known)
+    sides: list[dict[str, str]] = []
+    for formulas in steps:
+        equations = (f.split("=") for f in formulas if "=" in f)
+        # not what a number comes out of
+        found = {
+            e[0]: e[-1] for e in equations if _LETTER.fullmatch(e[0]) and _ALGEBRA.match(e[-1])
+        }
+        sides.append({a: b for a, b in found.items() if re.search(rf"(?<!\w){a}=", given)})
+    return any(
+        a[left] != b[left] and a[left] not in given and b[left] not in given
+        for a, b in pairwise(sides)
+        for left in a.keys() & b.keys()
+    )

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pdata.rules.blocks.labels import Kind
 from pdata.rules.blocks.steps import Block
 from pdata.rules.dependence.anaphora import (
+    find_asked,
     find_done,
+    find_measured,
     find_name,
     find_pronoun,
     find_reference,
@@ -48,8 +50,8 @@ __all__ = ["CHECKS", "BlockContext", "Check", "find_dependence", "lists_all"]
 
 
 # (context, step) -> what the step has of an earlier one, None where nothing shows. In a docstring
-# each line is a block, its steps apart by |: in those after + the check finds its sign in the last
-# step, in those after - it does not.
+# each line is a block, its steps apart by | and its prompt, if any, ahead of ||: in those after +
+# the check finds its sign in the last step, in those after - it does not.
 Check = Callable[[BlockContext, StepFacts], str | None]
 
 
@@ -104,6 +106,7 @@ def check_reference(context: BlockContext, step: StepFacts) -> str | None:
     found = find_reference(told, earlier.counts, earlier.text, context.known.text)
     found = found or find_sibling(step.step.text, [s.text for s in earlier.steps])
     found = found or find_taken_up(told, earlier.text, context.known.lower)
+    found = found or find_measured(told, earlier.text, context.known.lower)
     found = found or find_their_number(told, step.given, earlier.all_numbers, earlier.text)
     if not found and not step.title and context.kind in _PLAIN:
         body = strip_counter(step.step.text)
@@ -112,6 +115,19 @@ def check_reference(context: BlockContext, step: StepFacts) -> str | None:
     if not found and not context.survey:
         found = find_done(told, context.stems, earlier.stems)
     return f"says {found.strip()!r}" if found else None
+
+
+def check_asked(context: BlockContext, step: StepFacts) -> str | None:
+    """What only the question of an earlier part asks for; see `find_asked`.
+
+    + (1) Find the slope. (2) Where is it 0? || 1. It is 3. | 2. By the slope it is far off.
+    - (1) Find the slope. (2) Where is it 0? || 1. It is 3. | 2. By the table it is far off.
+    """
+    parts, at = context.known.parts, len(context.earlier.steps) + 1
+    if at == 1 or len(parts) != len(context.steps) + 1 or context.kind is not Kind.counted:
+        return None
+    asked = find_asked(step.body, parts[at], "\n".join(parts[1:at]), parts[0])
+    return f"takes {asked!r} of an earlier part" if asked else None
 
 
 def check_label(context: BlockContext, step: StepFacts) -> str | None:
@@ -217,8 +233,8 @@ def check_name(context: BlockContext, step: StepFacts) -> str | None:
 
 
 CHECKS: tuple[Check, ...] = (
-    check_pointer, check_reference, check_label, check_number, check_result, check_formula,
-    check_term, check_symbol, check_name,
+    check_pointer, check_reference, check_asked, check_label, check_number, check_result,
+    check_formula, check_term, check_symbol, check_name,
 )  # fmt: skip
 
 

@@ -24,7 +24,10 @@ _STATES = re.compile(
 _ANY_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
 # a digit behind a letter is part of a word: x2, SGVsbG8
 _RESULT = re.compile(rf"(?<![A-Za-z\d])(?:{_ANY_NUMBER.pattern})")
-_FACTOR = re.compile(r"\s*\$?\s*\\[dt]?frac\{\d+[a-z]\b")  # \frac{11a}{c}: no number comes out
+# \frac{11a}{c}, 4 \sin B: no number comes out
+_FACTOR = re.compile(
+    r"\s*\$?\s*(?:\\[dt]?frac\{\d+[a-z]\b|\d+ ?\\(?:sin|cos|tan|cot|sec|csc|ln|log|sqrt|theta)\b)"
+)
 _CALCULATES = re.compile(
     r"[\d)}]\s*(?:[-+*×·/÷^−–]|x\s|\\(?:times|cdot|div))|\\[dt]?(?:frac|binom)|\\choose|\d!|\d\(|[)}]\("
 )

@@ -13,18 +13,22 @@ from pdata.rules.prompt import Prompt
 _CAN_TAKE = r"(?:that )?(?:you|we|one|i|they) (?:can|could|might|should) take"
 # what announces one thing after the other, in the line before the block
 _STEPS = re.compile(
+    r"(?<!their )(?<!its )"
     r"\b(?:these|the|following|general|basic|necessary|main|key|detailed|simple|required|\d+|several|"
     rf"few) (?:\w+ )?(?:steps|stages|phases)\b(?! {_CAN_TAKE})|"
     r"\bsteps (?:to|for|involved|required|needed|below|are)\b|"
     rf"\bsteps\b(?! {_CAN_TAKE})[^.\n]{{0,50}}[:：]\W*$|"
     r"\bstep[- ]by[- ]step (?!manner)\w+|\bwalk you through\b|"
     r"\b(?:works?|proceeds?|operates|processes [^.\n]{1,30}) as follows\b|"
-    r"\bhow (?!much|many|they|these|each|both|different)[^.\n]{0,60}[:：]\W*$|"
+    r"\bhow (?!much|many|they|these|each|both|different)"
+    # a survey of what has come about is no recipe
+    r"(?![^.\n]{0,40} (?:came to|has|have|evolved|shaped|contributed)\b)[^.\n]{0,60}[:：]\W*$|"
     r"^\W*(?:\w+ )?(?:instructions|directions|steps|method|procedure|preparation)\W*$|"
     r"\b(?:instructions|(?<!for )directions|recipe|tutorial)\b[^.\n]{0,60}[:：]?\W*$|"
     r"\b(?:the|this|a|an|basic|general|complete|typical|\w+ing) (?:\w+ )?"
     r"(?:process|procedure|workflow|algorithm|pipeline)\b[^.\n]{0,60}[:：]\W*$|"
-    r"(?:步骤|流程|过程|工作原理|做法|教程|制作方法|操作方法|阶段|程序)[^。\n]{0,8}[:：]?\W*$",
+    # "companies and their stages" are companies
+    r"(?<!及其)(?<!及其..)(?:步骤|流程|过程|工作原理|做法|教程|制作方法|操作方法|阶段|程序)[^。\n]{0,8}[:：]?\W*$",
     re.IGNORECASE,
 )
 # what announces things that stand side by side

@@ -6,6 +6,7 @@ import re
 
 from pdata.rules.blocks.labels import Kind
 from pdata.rules.blocks.steps import Block
+from pdata.rules.dependence.formulas import finds_rewriting, formulas_of
 from pdata.rules.dependence.procedures import is_procedure
 from pdata.rules.dependence.states import find_state
 from pdata.rules.dependence.titles import strip_counter
@@ -72,6 +73,23 @@ _TRANSFORMS = re.compile(
     r"[^。\n]{0,40}(?:等式|方程)两边",
     re.IGNORECASE,
 )
+# "From clauses 1 and 4, we can infer": such steps are a chain, wherever their premises stand
+_PREMISE = (
+    r"(?:(?:clause|premise|statement|fact|rule|line|step|equation|condition|axiom|formula|hypothes|"
+    r"assumption|proposition)\w*|\(\d{1,2}\)|[①-⑳\"“])"
+)
+_WORDS = r"[^-+*/×=.,\n]"  # no calculation
+_DEDUCES = re.compile(
+    rf"(?:from|by|combining|using|with|given)\s{_WORDS}{{0,40}}?{_PREMISE}{_WORDS}{{0,40}}?"
+    rf"(?:\band\b|&|\bwith\b){_WORDS}{{1,60}}?,? ?\b(?:(?:we|one|you|i)(?: can| may|'ll| will)?"
+    r"(?: also| now| then| further)? (?:infer|deduce|obtain|get|conclude|derive|know|have)|"
+    r"it follows)\b|"
+    r"resolv(?:e|ing)\b[^.\n]{0,40}\b(?:and|with)\b|"
+    r"(?:由|从|根据|结合|综合)[^，。：:\n]{0,10}(?:[(（]\d{1,2}[)）]|[①-⑳“]|前提|条件|子句|规则)"
+    r"[^，。：:\n]{0,20}[和与、及][^。：:\n]{1,24}?"
+    r"(?:推|得|导)[出到知]",
+    re.IGNORECASE,
+)
 # a question for the cause of one thing, and an answer that tells it from the beginning
 _WHY = re.compile(r"\bwhy (?:is|are|does|do|did|was|were|the|can)\b|为什么", re.IGNORECASE)
 _THEREFORE = re.compile(r"\b(?:therefore|thus|hence|as a result)\b|因此|所以|于是", re.IGNORECASE)
@@ -92,6 +110,12 @@ _LATER_SECTION = re.compile(
     r"[\s#*_\d.]*(?:deliverables?|timeline|schedule|budget|assessment|evaluation|results|findings|"
     r"discussion|(?:expected )?outcomes?|conclusions?|next steps)\b|"
     r"[\s#*_\d.一二三四五六、]*(?:未来|问题与|存在的?问题|改进|成果|进度|预算|评估|预期|结论)",
+    re.IGNORECASE,
+)
+# steps that stand side by side, whatever they work out
+_APART = re.compile(
+    r"\W*(?:(?:case|method|option|way|approach|solution|if|when|for|part|example)\b|"
+    r"情况|情形|方法|解法|当|若|如果|例)",
     re.IGNORECASE,
 )
 _ASKED = 300  # characters, in which a prompt asks and a lead announces
@@ -126,6 +150,10 @@ def find_sequence(block: Block, prompt: Prompt) -> str | None:
         return "its last step is a total"
     if block.kind is Kind.counted and sum(map(_is_plan, texts)) >= len(texts) / 2:
         return "its steps are a plan"
+    if sum(bool(_DEDUCES.match(strip_counter(text))) for text in texts) > len(texts) / 2:
+        return "its steps are deductions"
+    if block.kind is Kind.counted and not own_items and _rewrites(texts, block, prompt):
+        return "its steps transform an equation"
     if all(map(_SUPPOSES.match, texts)):
         return "its steps are a line of thought"
     if block.kind in _TITLED_KINDS and sum(map(_is_later_section, labels)) > 1:
@@ -141,6 +169,15 @@ def find_sequence(block: Block, prompt: Prompt) -> str | None:
     if state := find_state(texts, prompt.text, block.lead):
         return state
     return "its steps are a procedure" if is_procedure(block, prompt, own_items) else None
+
+
+def _rewrites(texts: list[str], block: Block, prompt: Prompt) -> bool:
+    """Whether steps, none of them a case or a part (1), write an equation of the prompt anew."""
+    if any(
+        re.match(r"\s*[(（]", t) or _APART.match(t) for t in (*texts, *map(strip_counter, texts))
+    ):
+        return False
+    return finds_rewriting([formulas_of(t) for t in texts], f"{prompt.text}\n{block.lead}")
 
 
 def _is_later_section(label: str) -> bool:

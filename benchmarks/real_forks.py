@@ -5,10 +5,11 @@
 
 FOLDER holds trace files. `draw` takes forks of all depths, and traces that stay linear although
 they look like a list, as many of each file as of the others; its lines hold what a reader needs. A
-line of LABELS refers to file and line and holds no text: a block's `start` and `end` (in characters
-that are no blanks, which the rules leave as they are), its `branches`, a `verdict` and a `reason`.
-Verdicts are `right` and `wrong` of a block, `miss` and `linear` of a trace without one. `score`
-says what the rules of today make of them.
+line of LABELS refers to file and line and holds no text: a block's `start`, `cuts` between branches
+and `end` (in characters that are no blanks, which the rules leave as they are), a `verdict` and a
+`reason`. Verdicts are `right` and `wrong` of a block (`kind`: a branch is `dependent`, or the block
+is `cut` in the wrong place), `miss` and `linear` of a trace without one. `score` says what the
+rules of today make of them.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ class Block:
     """Where a fork stands; texts of its branches."""
 
     start: int
+    cuts: tuple[int, ...]
     end: int
     branches: tuple[str, ...]
 
@@ -74,8 +77,9 @@ def find_blocks(trace: Trace, start: int = 0) -> Iterator[Block]:
         if isinstance(part, Segment):
             start += count(part.text)
             continue
-        end = start + sum(count(plain_text(branch)) for branch in part.branches)
-        yield Block(start, end, tuple(map(plain_text, part.branches)))
+        branches = tuple(map(plain_text, part.branches))
+        *cuts, end = list(accumulate(map(count, branches), initial=start))[1:]
+        yield Block(start, tuple(cuts), end, branches)
         yield from _inner(part, start)
         start = end
 
@@ -143,9 +147,9 @@ def score(folder: str, labels: Sequence[dict[str, Any]]) -> str:
 def _fate(label: dict[str, Any], now: Built) -> str:
     if "start" not in label:
         return "forks" if now.blocks else "stays linear"
-    start, end = label["start"], label["end"]
+    start, cuts, end = label["start"], tuple(label["cuts"]), label["end"]
     near = [b for b in now.blocks if b.start < end and start < b.end]
-    if any((b.start, b.end, len(b.branches)) == (start, end, label["branches"]) for b in near):
+    if any((b.start, b.cuts, b.end) == (start, cuts, end) for b in near):
         return "kept"
     return "cut anew" if near else "gone"
 

@@ -56,6 +56,7 @@ from ptrain.start import Start, find_start, load_adapter
 from ptrain.trainer.branch_trainer import BranchSFTTrainer, make_trainer
 from ptrain.trainer.evaluate import make_generations, weak_markers
 from ptrain.trainer.guard import stop_signals
+from ptrain.trainer.heap import limit_kernel_caches
 from ptrain.trainer.micro_batches import fit_memory
 from ptrain.trainer.progress import AtStart
 from ptrain.trainer.trl_config import check_reporter, use_cpu
@@ -108,6 +109,7 @@ class Run:
 def prepare(recipe: Recipe, home: Path | None) -> Run:
     """All that is checked, read and loaded before the first step."""
     quieten()
+    limit_kernel_caches()
     check_reporter(recipe.train.report_to)
     refuse_context_parallelism()
     lora = recipe.lora if recipe.tuning == "lora" else None

@@ -41,10 +41,11 @@ def test_labels_are_found_again_whatever_the_rules_do(real_forks, tmp_path):
     assert squeezed[: block["end"]].endswith("forlong.")
     assert linear["line"] == 2 and "start" not in linear
 
-    where = {key: block[key] for key in ("file", "line", "start", "end")} | {"branches": 3}
+    assert squeezed[block["cuts"][1] :].startswith("3.**Ash**")
+    where = {key: block[key] for key in ("file", "line", "start", "cuts", "end")}
     labels = [
         where | {"verdict": "right"},
-        where | {"branches": 2, "verdict": "wrong"},
+        where | {"cuts": block["cuts"][:1], "verdict": "wrong"},
         where | {"line": 2, "verdict": "wrong"},
         {"file": "trees.jsonl", "line": 2, "verdict": "linear"},
         {"file": "trees.jsonl", "line": 1, "verdict": "miss"},

@@ -27,6 +27,14 @@ _ADDS = re.compile(
     r"(?:Since|Then|Also|But|However|In (?:this|that|the) (?:\w+ )?case|Clearly|Similarly|Indeed|"
     r"Here)\b|此时|这时|其中|由于|另外"
 )
+# a case that was told goes on, or is divided
+_OF_CASE = re.compile(
+    r"\W*(?:as for (?:the )?(?:\w+ )?(?:option|choice|statement|case)\b|"
+    r"(?:in|for) the (?:case (?:where|when|that|in which|of)|"
+    r"(?:latter|former|second|other) case\b))|至于(?:选项|情况|[A-H]\b|第)|"
+    r"(?:在|对于)?(?:前|后)(?:者|一种情况)",
+    re.IGNORECASE,
+)
 _LEADS = re.compile(r"^(?![-*•+#\d|]).*[:：][*_ \t]*$", re.DOTALL)
 # what heads a part of a step: Proof. 【答案】
 _PART_HEAD = re.compile(r"[\s*_#]*(【\w{1,4}】|(?:[A-Z][a-z]+|证明|解析?|答案?)(?=[*_]*[.:：]))")
@@ -45,6 +53,8 @@ _OPEN = re.compile(
 )
 _PARAGRAPH = re.compile(r"\n\s*\n")
 _STOPPED = re.compile(r"[.!?;。！？；:：][*_\"”)’ \t]*$")
+_ANNOUNCES = re.compile(r"[:：][*_ \t]*$")
+_BROKEN = re.compile(r"[\w,，、(（]\s*$")  # the end of a text that was cut off
 _GOES_ON = re.compile(r"[ \t]*(?:[a-z,;.，。；]|其中|即|则)")
 
 
@@ -194,8 +204,8 @@ def is_cut_short(steps: Sequence[str], tail: str) -> bool:
     taken up, are followed by a paragraph that is not drawn from all of them."""
     others, after = steps[:-1], tail.lstrip()
     if not after:
-        return False
-    if _TAKES_BACK.match(after):
+        return _breaks_off(steps)
+    if any(p.match(after) for p in (_TAKES_BACK, _OF_CASE)) or _ANNOUNCES.search(steps[-1]):
         return True
     head = _PART_HEAD.match(after)
     if head and all(head[1] in step for step in others) and head[1] not in steps[-1]:
@@ -208,6 +218,15 @@ def is_cut_short(steps: Sequence[str], tail: str) -> bool:
     uneven = len(counts) > 1 or (len(others) == 1 and counts != {1})
     uneven |= len(_PARAGRAPH.split(steps[-1])) > max(counts)
     return (uneven or bool(_ADDS.match(after))) and not _OF_ALL.match(_PARAGRAPH.split(after)[0])
+
+
+def _breaks_off(steps: Sequence[str]) -> bool:
+    """Whether the text ends with a last step of few words and no end, or one that leads to more."""
+    *others, last = steps
+    if not all(map(_STOPPED.search, others)):
+        return False
+    stub = 2 * len(last) < min(map(len, others)) and _BROKEN.search(last)
+    return bool(stub) or ("\n" not in last and bool(_ANNOUNCES.search(last)))
 
 
 def leads_on(step: str) -> bool:

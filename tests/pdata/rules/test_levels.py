@@ -44,6 +44,8 @@ def test_numerals_and_letters_go_on(marks: list[str]) -> None:
     [
         [f"- The mill: it is old, {LONG}. For example:", f"- A wheel, {LONG}.",
          f"- The cave: it is deep, {LONG}. For example:", f"- A lake, {LONG}."],
+        [f"- The mill is old, {LONG}, e.g.,", f"- a wheel, {LONG}.",
+         f"- The cave, {LONG}, e.g.,", f"- a lake, {LONG}."],
         [f"1. The mill is old, {LONG}, with:", f"2. One wheel, {LONG}.", f"3. Doors, {LONG}."],
         [f"- 磨坊很老，{LONG}。例如：", f"- 轮子，{LONG}。", f"- 山洞，{LONG}。例如：",
          f"- 湖，{LONG}。"],
@@ -79,6 +81,18 @@ def test_an_item_is_not_cut_in_two(marks: list[str]) -> None:
         ),
         ("（2）山洞很深，有很多人来看它。具体步骤如下：", "先进门，再下楼梯。\n\n然后到湖边。"),
         (f"(2) The cave is deep, {LONG}. Here is how:", "A door leads in, and then a hall comes."),
+        (
+            f"(2) The cave is deep, {LONG}. The steps are as follows.",
+            "Go in, and then look around.",
+        ),
+        ("（2）山洞很深，有很多人来看它，做法如下。", "先进门，再下楼梯，然后到湖边。"),
+        # a part of it
+        (f"(2) (i) The cave is deep, {LONG}.", f"(ii) The lake is cold, {LONG}."),
+        (f"(2) ① The cave is deep, {LONG}.", f"② The lake is cold, {LONG}."),
+        (f"(2) The cave is deep, {LONG}.", f"2.1 The lake is cold, {LONG}."),
+        # it breaks off
+        (f"(2) The cave is deep, {LONG}.", "(3)"),
+        (f"(2) The cave is deep, {LONG}.", "**3. The"),
         ("(2) The cave has these:", ""),
         ("(2) The", ""),
         ("(2) Let's look at", ""),
@@ -98,6 +112,7 @@ def test_the_last_step_goes_on_or_breaks_off(last: str, rest: str) -> None:
         (("首先，", "其次，"), "于工资方面，它也很低。"),
         (("首先，", "其次，"), "至于工资，它也很低。"),
         (("First, ", "Second, "), "As for the wages, they are low as well."),
+        (("First, ", "Second, "), "Another reason is the wages, which are low as well."),
         (("Firstly, ", "Secondly, "), "When it comes to wages, they are low as well."),
     ],
 )

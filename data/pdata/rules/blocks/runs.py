@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from pdata.rules.blocks.conclusions import follows, is_back_matter, is_closing, sums_up
 from pdata.rules.blocks.labels import Kind, Label, is_heading
-from pdata.rules.blocks.lines import Line, belongs, is_item, is_outside
+from pdata.rules.blocks.lines import Line, belongs, is_item, is_open, is_outside
 
 # the number of an item, and right after it that of a part: (2)(i), 2. (a), 第二问①
 _SUB_ITEM = re.compile(
@@ -52,11 +52,6 @@ def is_bare(line: Line, label: Label) -> bool:
 def leads(lines: list[Line], a: int, b: int) -> bool:
     """Whether an item leads to the items that follow it, right after its colon."""
     return all(line.blank for line in lines[a + 1 : b]) and is_open(lines[a].text)
-
-
-def is_open(text: str) -> bool:
-    """Whether a text ends in a colon."""
-    return text.rstrip(" *_\t").endswith((":", "："))
 
 
 def gaps(a: Label, b: Label) -> set[int]:

@@ -14,7 +14,8 @@ from pdata.rules.blocks.labels import Kind, Label
 from pdata.rules.blocks.masks import split_lines, unshield
 from pdata.rules.blocks.steps import Block, Step
 from pdata.rules.blocks.topics import first_words, make_topics
-from pdata.rules.dependence.back_references import OPENERS, POINTERS, SYMBOL, find_undefined
+from pdata.rules.dependence.back_references import OPENERS, POINTERS
+from pdata.rules.dependence.formulas import SYMBOL, find_undefined
 from pdata.rules.dependence.number_trace import all_numbers, results_of
 from pdata.rules.prompt import Prompt
 

@@ -216,6 +216,9 @@ INDEPENDENT = {
         "1. 该句有两个谓语，用词多余。\n2. 该句缺少时间，显得突然。"),
     "own-constant": ("Let f(x) = |x - a|. (1) If f is even, find a. (2) Find f(0) if a = 5.",
         "(1) Both sides are alike.\n\n(2) With a = 5 it is 5."),
+    "seen-in-life": ("Why do towns build dams?", "- Floods cost a lot, as we have seen in Ghent.\n"
+        "- Fields need water in a dry summer."),
+    "asked-online-cn": ("怎样了解顾客？", "- 在线上问顾客喜欢什么。\n- 在店里看顾客买什么。"),
     "ages": ("What do people read?", "- 0-10 years: they still read tales\n"
         "- 10-20 years: novels of school\n- 20-30 years: the news"),
 }  # fmt: skip

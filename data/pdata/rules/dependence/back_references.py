@@ -26,11 +26,11 @@ POINTERS = re.compile(
     # what an earlier one has found
     r"we already (?:know|have|found|saw|proved|showed|computed|calculated|determined)|"
     r"as we(?: have|['’]ve)? (?:already )?(?:saw|seen|found|showed|shown|proved|proven|"
-    r"computed|calculated|derived|established)|we (?:found|saw|showed|proved|computed) "
-    r"(?:earlier|above|before|in (?:part|step|\(?[1a]\)))|"
+    r"computed|calculated|derived|established)(?! (?:with|during|from|over|in)\b)|"
+    r"we (?:found|saw|showed|proved|computed) (?:earlier|above|before|in (?:part|step|\(?[1a]\)))|"
     r"already (?:counted|covered|computed|calculated|found|shown|proved|proven|checked)|"
     r"(?:both|neither) \(?[a-h]\)? (?:and|n?or) \(?[a-h])\b|"
-    r"(?=[一-鿿])(?:同上|同理|类似地|如前所述|(?:由|从)?上一?[问题]|我们已经?(?:知道|了解)|上一步|如上|刚才|刚刚|前面(?:说|得到|算)|上面(?:说|得到|算)|"
+    r"(?=[一-鿿])(?:同上|同理|类似地|如前所述|(?:由|从|据)上[问题]|上一[问题](?!题)|我们已经?(?:知道|了解)|上一步|如上|刚才|刚刚|前面(?:说|得到|算)|上面(?:说|得到|算)|"
     r"(?<=[项法A-H①-⑨])也(?:是|不|可以)?(?:正确|错误|对的|错的|排除|符合|成立)|也可以排除|"
     r"已经?(?:证明|求出|求得|算出|证得|得到)了?)",
     re.IGNORECASE,

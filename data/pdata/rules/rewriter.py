@@ -19,6 +19,8 @@ from pdata.rules.worked_arithmetic import find_levels, is_worked
 MAX_DEPTH = 3
 _LOOSE = (Kind.named, Kind.titled, Kind.bulleted)  # of equations, a line's form says too little
 _WORKING = re.compile(r"[`=\\$\[→]")  # signs of code and formulas
+_CASES = re.compile(r"\b(?:cases|possibilities|scenarios|situations)\b|情况|情形", re.IGNORECASE)
+_IF = re.compile(r"\W*(?:if|when|case|suppose|assume)\b|\W*(?:如果|若|当|假设)", re.IGNORECASE)
 _TOKEN = re.compile(r"[一-鿿]|\w+|(?:([^\w\s])\1*)")
 
 
@@ -61,7 +63,8 @@ class _BlockFinder:
         steps is looked at by itself; `inner`: whether `text` stands in a step that needs others."""
         candidates = [b for b in find_blocks(text, self.prompt) if not self.is_faulty(b)]
         block = next((b for b in candidates if b.flaw is None), None)
-        if block and block.kind in _LOOSE and is_worked(text) and not lists_all(block, self.prompt):
+        told = block and (lists_all(block, self.prompt) or tells_cases(block))
+        if block and block.kind in _LOOSE and is_worked(text) and not told:
             return self.find_level_parts(text, depth, inner)
         if block is None or any(b.kind is Kind.marked and b.flaw for b in candidates):
             # marks that do not hold are no ground for a second guess
@@ -158,6 +161,12 @@ def stands_in(block: Block, outer: Block, text: str) -> bool:
 def _indent(text: str, at: int) -> int:
     line = text[at:].partition("\n")[0]
     return len(line) - len(line.lstrip())
+
+
+def tells_cases(block: Block) -> bool:
+    """Whether the text before the steps announces cases, and each step begins with its own."""
+    announced = _CASES.search(block.lead.rstrip().rpartition("\n")[2])
+    return bool(announced) and all(_IF.match(step.text) for step in block.steps)
 
 
 def is_page(block: Block) -> bool:

@@ -14,13 +14,16 @@ from pdata.rules.blocks.labels import Kind, Label
 from pdata.rules.blocks.masks import split_lines, unshield
 from pdata.rules.blocks.steps import Block, Step
 from pdata.rules.blocks.topics import first_words, make_topics
-from pdata.rules.dependence.back_references import OPENERS, POINTERS, SYMBOL, find_undefined
+from pdata.rules.dependence.back_references import OPENERS, POINTERS
+from pdata.rules.dependence.formulas import SYMBOL, find_undefined
 from pdata.rules.dependence.number_trace import all_numbers, results_of
 from pdata.rules.prompt import Prompt
 
 _EQUATION = re.compile(r"\d[^\n=]*=\s*[^\s=]*\d")
+_WORKED = re.compile(r"\d[^\n=≈]*[=≈]\s*[^\s=≈]*\d")  # also where it is rounded
 _WORDS = {w: str(n) for n, w in enumerate(
     "zero one two three four five six seven eight nine ten eleven twelve".split())}  # fmt: skip
+_SIGN = re.compile("[=≈]")
 _CLOSING = re.compile(r"####|\s*(?:answer|name):|.*\\boxed|\s*(?:the )?(?:final )?answer\b", re.I)
 _REFERS = re.compile(
     r"\b(?:total|altogether|combined|both|all (?:of )?(?:the|these|those|them)|together|sum|"
@@ -118,11 +121,12 @@ def find_levels(text: str, prompt: Prompt) -> list[Block]:
 def _is_left_out(line: Line, run: list[Line]) -> bool:
     """Whether a line has a title with its colon as those of a run have, and is worked out from none
     of them, nor they from it."""
-    if not (line.is_equation and all(_TITLED.match(x.text) for x in (line, *run))):
+    worked = _WORKED.search(line.text) and not _CLOSING.match(line.text)
+    if not (worked and all(_TITLED.match(x.text) for x in (line, *run))):
         return False
     after = line.start > run[-1].start
     pairs = ((x, line) if after else (line, x) for x in run)
-    return not any(a.results & frozenset(all_numbers(b.text.split("=")[0])) for a, b in pairs)
+    return not any(a.results & frozenset(all_numbers(_SIGN.split(b.text)[0])) for a, b in pairs)
 
 
 def _joins(run: list[Line], line: Line, known: frozenset[str]) -> bool:

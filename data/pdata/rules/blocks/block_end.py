@@ -8,7 +8,15 @@ from itertools import islice, pairwise
 
 from pdata.rules.blocks.conclusions import answers, concludes, follows_from_cases
 from pdata.rules.blocks.labels import heading_level, is_heading
-from pdata.rules.blocks.lines import Line, belongs, goes_on_list, is_item, is_outside, is_set_item
+from pdata.rules.blocks.lines import (
+    Line,
+    belongs,
+    goes_on_list,
+    is_item,
+    is_open,
+    is_outside,
+    is_set_item,
+)
 from pdata.rules.blocks.masks import is_display, shield
 
 # a sign of a formula
@@ -26,6 +34,14 @@ _COUNT_LEFT = re.compile(r"[.!?;。] +\(?\d{1,2}[.)]$")
 _ADDS = re.compile(
     r"(?:Since|Then|Also|But|However|In (?:this|that|the) (?:\w+ )?case|Clearly|Similarly|Indeed|"
     r"Here)\b|此时|这时|其中|由于|另外"
+)
+# a case that was told goes on, or is divided
+_OF_CASE = re.compile(
+    r"\W*(?:as for (?:the )?(?:\w+ )?(?:option|choice|statement|case)\b|"
+    r"(?:in|for) the (?:case (?:where|when|that|in which|of)|"
+    r"(?:latter|former|second|other) case\b))|至于(?:选项|情况|[A-H]\b|第)|"
+    r"(?:在|对于)?(?:前|后)(?:者|一种情况)",
+    re.IGNORECASE,
 )
 _LEADS = re.compile(r"^(?![-*•+#\d|]).*[:：][*_ \t]*$", re.DOTALL)
 # what heads a part of a step: Proof. 【答案】
@@ -45,6 +61,16 @@ _OPEN = re.compile(
 )
 _PARAGRAPH = re.compile(r"\n\s*\n")
 _STOPPED = re.compile(r"[.!?;。！？；:：][*_\"”)’ \t]*$")
+# a further part of the last step: its ③ after ②, its 2.1 after 2.
+_NEXT_PARTS = {"(ii)": "(i)", "(iii)": "(ii)", "(b)": "(a)", "(c)": "(b)", "②": "①", "③": "②"}
+_NEXT_PART = re.compile(r"[\s*_]*(\((?:iii?|[bc])\)|[②③])")
+_PART_NUMBER = re.compile(r"[\s*_]*(\d{1,2})[.-]\d{1,2}[.)、]?\s*[^\W\d]")
+# the start of a further item, and nothing else
+_STUB = re.compile(
+    r"[*_]*(?:(?P<sign>[-•+*])[ \t]|\(?(?P<number>\d{1,2})[.)、]|"
+    r"(?:Third|Fourth|Fifth|Finally|Lastly)\b|第[三四五][，,、点]|最后[，,])[^.!?。！？\n]{0,30}$"
+)
+_BROKEN = re.compile(r"[\w,，、(（]\s*$")  # the end of a text that was cut off
 _GOES_ON = re.compile(r"[ \t]*(?:[a-z,;.，。；]|其中|即|则)")
 
 
@@ -194,11 +220,13 @@ def is_cut_short(steps: Sequence[str], tail: str) -> bool:
     taken up, are followed by a paragraph that is not drawn from all of them."""
     others, after = steps[:-1], tail.lstrip()
     if not after:
-        return False
-    if _TAKES_BACK.match(after):
+        return _breaks_off(steps)
+    if any(p.match(after) for p in (_TAKES_BACK, _OF_CASE)) or is_open(steps[-1]):
         return True
     head = _PART_HEAD.match(after)
     if head and all(head[1] in step for step in others) and head[1] not in steps[-1]:
+        return True
+    if _is_stub(after.rstrip(), steps[-1]) or _goes_on_in_parts(steps[-1], after):
         return True
     if _COUNT_LEFT.search(steps[-1]) or is_set_item(after):
         return True
@@ -208,6 +236,33 @@ def is_cut_short(steps: Sequence[str], tail: str) -> bool:
     uneven = len(counts) > 1 or (len(others) == 1 and counts != {1})
     uneven |= len(_PARAGRAPH.split(steps[-1])) > max(counts)
     return (uneven or bool(_ADDS.match(after))) and not _OF_ALL.match(_PARAGRAPH.split(after)[0])
+
+
+def _goes_on_in_parts(last: str, after: str) -> bool:
+    """Whether the text after the last step begins with a further part of it."""
+    if part := _NEXT_PART.match(after):
+        return _NEXT_PARTS[part[1]] in last
+    number = _PART_NUMBER.match(after)
+    return number is not None and bool(re.match(rf"\W*{number[1]}(?!\d)", last))
+
+
+def _is_stub(after: str, last: str) -> bool:
+    """Whether the text breaks off with the item after the last step."""
+    if not (stub := _STUB.match(after)):
+        return False
+    own = re.match(r"\W*(\d{1,2})", last)
+    if stub["number"]:
+        return own is not None and int(stub["number"]) == int(own[1]) + 1
+    return not stub["sign"] or last.lstrip().startswith(stub["sign"])
+
+
+def _breaks_off(steps: Sequence[str]) -> bool:
+    """Whether the text ends with a last step of few words and no end, or one that leads to more."""
+    *others, last = steps
+    if not all(map(_STOPPED.search, others)):
+        return False
+    stub = 2 * len(last) < min(map(len, others)) and _BROKEN.search(last)
+    return bool(stub) or ("\n" not in last and is_open(last))
 
 
 def leads_on(step: str) -> bool:

@@ -102,6 +102,21 @@ _SEES = re.compile(
 )
 
 
+# what turns to a further point without counting it: As for the wages, 至于工资
+_FURTHER = re.compile(
+    r"\s*(?:as (?:for|to|regards)|(?:with|in) regards? to|regarding|concerning|when it comes to|"
+    r"on the other hand|additionally|moreover|furthermore|in addition|"
+    r"also|another (?:reason|point|factor|aspect|way|thing|benefit|example))\b|"
+    r"\s*(?:至于|关于|另一方面|此外|另外|同时|[对就于]\w{1,8}(?:而言|来说|来讲)[，,]|[一-鿿]{1,8}方面[，,])",
+    re.IGNORECASE,
+)
+
+
+def goes_further(text: str) -> bool:
+    """Whether a paragraph turns to a further point, and heads no list."""
+    return bool(_FURTHER.match(text)) and not text.rstrip().endswith((":", "："))
+
+
 def concludes(text: str) -> bool:
     """Whether a paragraph after the last step begins as a conclusion does."""
     return bool(_CONCLUDES.match(text))

@@ -1,14 +1,22 @@
 """Why a run of steps is no block by its form: like lines are left out, or people talk in turn."""
 
 import re
-from collections import Counter
 from itertools import pairwise, takewhile
 
-from pdata.rules.blocks.conclusions import draws, sees, sums_up
+from pdata.rules.blocks.conclusions import draws, goes_further, sees, sums_up
 from pdata.rules.blocks.labels import STYLED, Kind, Label, heading_level
 from pdata.rules.blocks.lines import Line, belongs, is_set_item, item_numbers
 from pdata.rules.blocks.masks import unshield
-from pdata.rules.blocks.runs import ORDINALS, body_of, gaps, is_bare, leads
+from pdata.rules.blocks.runs import (
+    ORDINALS,
+    announces,
+    body_of,
+    gaps,
+    goes_on_within,
+    is_bare,
+    is_pattern,
+    leads,
+)
 from pdata.rules.blocks.titles import closes, is_part, is_title
 from pdata.rules.prompt import Prompt
 
@@ -81,6 +89,8 @@ def find_fault(
         return PART
     if _is_begun(next((x.text for x in reversed(lines[: run[0]]) if not x.blank), ""), texts[0]):
         return PART
+    if announces(lines, labels, run):
+        return PART
     if any(_AND_SO_ON.match(body_of(lines[i:], "")) for i in run) or _asks_titled(lines, run, kind):
         return PART
     if kind in (Kind.heading, Kind.headed, Kind.bold) and _counts_on(lines, run):
@@ -99,7 +109,7 @@ def find_fault(
         return "dialogue"
     if kind is Kind.named and all(_FIELD.match(lines[i].text, len(labels[i].text)) for i in run):
         return "no steps"
-    if kind is Kind.named and not _is_pattern(lines, labels, run):
+    if kind is Kind.named and not is_pattern(lines, labels, run):
         return "no steps"
     return None
 
@@ -122,6 +132,9 @@ def _asks_titled(lines: list[Line], run: list[int], kind: Kind) -> bool:
 def _find_thought(lines: list[Line], labels: dict[int, Label], run: list[int]) -> str | None:
     """What makes steps that words count one line of thought."""
     if any(_GOES_ON.match(lines[i].text) for i in range(run[0], run[-1]) if i not in run):
+        return PART
+    next_one = next((b.text for a, b in pairwise(lines[run[-1] :]) if a.blank and not b.blank), "")
+    if goes_further(next_one):
         return PART
     said = [body_of(lines[i:], labels[i].text) for i in run]
     if any(map(_CONCEDES.match, said[1:])):
@@ -155,6 +168,8 @@ def _is_torn(lines: list[Line], labels: dict[int, Label], run: list[int], kind: 
             and min(labels[after].numbers) > 1
         )
         torn |= _is_miswritten(lines, labels, run)
+        torn |= goes_on_within(lines, labels, run[0], before)
+        torn |= goes_on_within(lines, labels, run[-1], after)
     elif kind is Kind.titled and _goes_on_titled(lines, run):
         return True
     elif kind is Kind.headed and (_goes_on_headed(lines, run) or _is_built_alike(lines, run)):
@@ -282,10 +297,3 @@ def _is_talk(lines: list[Line], labels: dict[int, Label], run: list[int], prompt
                  for i in run)  # fmt: skip
     counted = any(labels[i].numbers for i in run)
     return asked and not (marked or counted) and spoken == len(said)
-
-
-def _is_pattern(lines: list[Line], labels: dict[int, Label], run: list[int]) -> bool:
-    """Whether most names go on with the same word, as sentences do that say the same of each."""
-    ends = [re.search(r"\w+|[^\w\s]", lines[i].text[len(labels[i].text) :]) for i in run]
-    often = Counter(end[0] for end in ends if end).most_common(1)
-    return bool(often) and often[0][1] >= max(2, 2 * len(run) / 3)

@@ -34,6 +34,8 @@ _BOLD_LEAD = re.compile(r"(?:[-*•+][ \t]+)?\*\*([^*\n]{1,90})\*\*")
 _NAME = re.compile(
     rf"{_BULLET}((?:[A-Z]|No\b)[\w'’.-]*(?: (?:[A-Z0-9][\w'’-]*|of|de|van|von|the))*)"
 )
+# a letter that counts: D. (b) Case A:
+_LETTER = re.compile(r"[\W_]*(?:[A-Z]\w+ )*[(（]?[A-Za-z]\b")
 _TAIL = re.compile(r"(?:['’]s|['’]|[.,;]| (?:of|de|van|von|the))+$")
 
 
@@ -75,6 +77,13 @@ class Label:
     @property
     def topic(self) -> str:
         return self.text + self.more
+
+    @property
+    def readings(self) -> list[tuple[str, int]]:
+        """Which one it may be, of letters or of numerals, where it is counted."""
+        letter = bool(_LETTER.match(self.text))
+        *numerals, last = self.numbers
+        return [*(("numeral", n) for n in numerals), ("letter" if letter else "numeral", last)]
 
 
 def find_labels(line: str, prompt: Prompt) -> dict[Kind, list[Label]]:

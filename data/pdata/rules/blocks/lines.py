@@ -27,6 +27,12 @@ _INLINE = re.compile(
     r"(?:(?<=[:;,.] )|(?<=[：；，。])|(?<=\band )|(?<=\bor )|^)[(（]([a-h1-8])[)）](?=\s\S|[一-鿿])"
 )
 _OPTION_TOLD = re.compile(r"[.:?!] +(?=(Option|Choice|Statement) A\b)")
+_IS_OPEN = re.compile(
+    r"(?:[:：]|\b(?:e\.g\.|for (?:example|instance)|such as|as follows)\W?|"
+    r"(?:例如|比如|譬如|如下)[。，]?)"
+    r"[-–—*_\s]*$",
+    re.IGNORECASE,
+)
 _SENTENCE_END = re.compile(r"[.!?]\s|[。！？]\S")
 
 
@@ -126,6 +132,11 @@ def goes_on_list(lines: list[Line]) -> bool:
     if last["number"] and alike[-1]["number"]:
         return int(last["number"]) == int(alike[-1]["number"]) + 1
     return last["sign"] == alike[-1]["sign"]
+
+
+def is_open(text: str) -> bool:
+    """Whether a text ends in a colon, or says in other words that something follows."""
+    return bool(_IS_OPEN.search(text))
 
 
 def is_set_item(text: str) -> bool:

@@ -2,11 +2,19 @@
 heads or sums up the others."""
 
 import re
+from collections import Counter
+from itertools import pairwise
 
 from pdata.rules.blocks.conclusions import follows, is_back_matter, is_closing, sums_up
 from pdata.rules.blocks.labels import Kind, Label, is_heading
-from pdata.rules.blocks.lines import Line, belongs, is_item, is_outside
+from pdata.rules.blocks.lines import Line, belongs, is_item, is_open, is_outside
 
+# the number of an item, and right after it that of a part: (2)(i), 2. (a), 第二问①
+_SUB_ITEM = re.compile(
+    r"[\W_]*(?:\w+ )?第?(?:\d{1,3}|[A-Za-z]|[IVX]+|[一二三四五六七八九十]+)[^\w\s(（]*\s?"
+    r"(?:[(（](?:[ivx]{1,4}|[a-h]|\d)[)）]|[ivx]{1,4}[.)）]|[a-h][)）]|[①-⑨])"
+)
+_JOINS = ("and", "or", "&", ",", "和", "与", "、")  # a name with others
 ORDINALS = ("ordinal", "首")  # frames of words that count: Firstly, 首先
 
 
@@ -43,13 +51,36 @@ def is_bare(line: Line, label: Label) -> bool:
 
 def leads(lines: list[Line], a: int, b: int) -> bool:
     """Whether an item leads to the items that follow it, right after its colon."""
-    alone = all(line.blank for line in lines[a + 1 : b])
-    return alone and lines[a].text.rstrip(" *").endswith((":", "："))
+    return all(line.blank for line in lines[a + 1 : b]) and is_open(lines[a].text)
 
 
 def gaps(a: Label, b: Label) -> set[int]:
-    """By how much b may be counted further than a; 0 where it is not."""
-    return {max(y - x, 0) for x in a.numbers for y in b.numbers}
+    """By how much b may be counted further than a; 0 where it is not. A numeral does not go on
+    after a letter, and one that may be either is the next letter or none: D. and V."""
+    found = {
+        (sort, max(y - x, 0)) for sort, x in a.readings for other, y in b.readings if sort == other
+    }
+    either = len(b.numbers) > 1 and a.frame[0].endswith("upper")
+    return {n for sort, n in found if not either or sort == "numeral" or n < 2}
+
+
+def announces(lines: list[Line], labels: dict[int, Label], run: list[int]) -> bool:
+    """Whether a step says something and ends in a colon, right before the next one: that one is
+    what it announces, and no item of the same list."""
+    for a, b in pairwise(run):
+        last = max(i for i in range(a, b) if not lines[i].blank)
+        # an item at the end heads the next section, as in a list under "Cons:"
+        says = not is_item(lines[last]) if last > a else not is_bare(lines[a], labels[a])
+        if says and is_open(lines[last].text):
+            return True
+    return False
+
+
+def goes_on_within(lines: list[Line], labels: dict[int, Label], i: int, other: int | None) -> bool:
+    """Whether a step and another one next to it are parts of the same item: (2)(i) and (2)(ii)."""
+    if other is None or labels[i].numbers != labels[other].numbers:
+        return False
+    return all(_SUB_ITEM.match(lines[k].text) for k in (i, other))
 
 
 def _joined(lines: list[Line], labels: dict[int, Label], a: int, b: int, kind: Kind) -> bool:
@@ -60,6 +91,8 @@ def _joined(lines: list[Line], labels: dict[int, Label], a: int, b: int, kind: K
     where a blank one follows: nobody could tell where the last step ends.
     """
     steps = gaps(labels[a], labels[b]) if kind is Kind.counted else set()
+    if kind is Kind.counted and a and is_outside(lines[b], lines[a]):
+        return False  # it is of a list further out; only a text may begin with spaces
     outside = (i for i in range(a + 1, b) if is_outside(lines[i], lines[a]))
     # the text of an item may go on further out, right under it
     if any(1 not in steps or lines[i - 1].blank or is_item(lines[i]) for i in outside):
@@ -116,3 +149,14 @@ def body_of(rest: list[Line], label: str) -> str:
     """The first words of the step at the start of `rest`, after its label."""
     body = rest[0].text[len(label) :].strip(" :：*，,")
     return body or next((x.text for x in rest[1:] if not x.blank), "")
+
+
+def is_pattern(lines: list[Line], labels: dict[int, Label], run: list[int]) -> bool:
+    """Whether most names go on with the same word, as sentences do that say the same of each; "and"
+    says nothing, nor is there a list where a name is told again by a part of it."""
+    names = [f" {labels[i].text.strip(' -*•+')} " for i in run]
+    if any(a != b and a in b for a in names for b in names):
+        return False
+    ends = [re.search(r"\w+|[^\w\s]", lines[i].text[len(labels[i].text) :]) for i in run]
+    often = Counter(end[0] for end in ends if end).most_common(1)
+    return bool(often) and often[0][0] not in _JOINS and often[0][1] >= max(2, 2 * len(run) / 3)

@@ -20,6 +20,9 @@ from pdata.rules.blocks.titles import is_short
 from pdata.rules.blocks.topics import make_topics
 from pdata.rules.prompt import Prompt
 
+_OPTION = re.compile(r"(?:^|[\s(])([A-J])\W*$")
+_LETTERS = re.compile(r"(?<!\w)[A-J](?!\w)")
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -187,9 +190,17 @@ def _without_answer(texts: list[str], label: Label) -> str:
         if not is_meant(last) or any(map(is_meant, texts[:-1])):
             continue
         start = sentence_start(last, len(label.text), is_meant)
+        if is_meant is turns and _is_of_own(last[start:], label):
+            continue  # an afterthought
         if start > len(label.text) or (counts and is_meant is answers):
             last = last[:start].rstrip()
     return last
+
+
+def _is_of_own(text: str, label: Label) -> bool:
+    """Whether an afterthought speaks of the option with this label, and of no other."""
+    own = None if text.startswith("Alternatively") else _OPTION.search(label.text)
+    return own is not None and set(_LETTERS.findall(text)) == {own[1]}
 
 
 def _name_steps(kind: Kind, labels: list[Label], texts: list[str]) -> list[Label]:

@@ -1,6 +1,5 @@
-"""Words of a step that only another step explains: references by number, "this range" and "their 5
-tries" that nothing before them in the step or in the prompt is, "the chopped onions" where another
-step chops them.
+"""Words of a step that only another step explains: "this range" and "their 5 tries" that nothing
+before them in the step or in the prompt is, "the chopped onions" where another step chops them.
 
 Knows words and numbers, no blocks; which steps count as earlier ones independence.py says.
 """
@@ -9,29 +8,10 @@ import re
 from collections.abc import Collection, Sequence, Set
 from itertools import pairwise
 
+from pdata.rules.dependence.formulas import find_sought
 from pdata.rules.dependence.word_chains import stem
 from pdata.rules.prompt import NUMBER_WORDS
 
-_CUE = (
-    r"(?:\b(?:from|by|in|of|using|see|combining|and|with|to|since|under|via|apply(?:ing)?)\s*|"
-    r"(?:[由从据合和与及用将把在因]|因为|由于)\s*)"
-)
-_CN = "一二三四五六七八九十"
-# "from (1)", "in step 2", "part (b)", 由(1), 第一问
-_REFERENCE = re.compile(
-    rf"{_CUE}[(（](\d{{1,2}}|[a-h]|[ivIV]{{1,3}}|[{_CN}])[)）]|"
-    # the label of a sub-case has no cue
-    rf"{_CUE}(?:case|[情][况形])\s*[(（]?(\d{{1,2}}|[a-h]\b|[{_CN}])[)）]?(?!\d)|"
-    rf"\b(?:steps?|points?|parts?|equations?|eqs?\.|items?|rules?|statements?|tips?|lines?|no\.) "
-    rf"(?:no\. ?|number )?\(?(\d{{1,2}}|[a-h]\b(?! \w))\)?|"
-    rf"第\s*[(（]?(\d{{1,2}}|[{_CN}])[)）]?(?:步|问|小题|点)|步骤\s*(\d{{1,2}}|[{_CN}])",
-    re.IGNORECASE,
-)
-_STEP = re.compile(r"step|[步问]", re.IGNORECASE)
-# what a step is about, by number: "of length 2", 长度为2
-_KEY = re.compile(r"((?<!\w)(?:of|with) [a-z]{3,}|[一-鿿]{2}为)\s?(\d{1,3})(?!\d)")
-_KEYED = 60  # characters
-_CIRCLED = re.compile(rf"(?:{_CUE}|入|立)([①-⑳])")
 # where the first clause of a step ends; what follows may point at it
 _CLAUSE_END = re.compile(
     r"[,;:.!?—\n(]|\b(?:and|which|who|so|but|because|where|while|that|if|when|as)\b|[，。；：！？]"
@@ -47,8 +27,32 @@ _THIS = re.compile(
     r"have|may|might|should|must|makes?|means?|gives?|leads?|helps?|allows?|way)\b|\w+n['’]t)"
     r"((?:[a-z-]+\s+)?[a-z-]{3,})"
 )
+# "what this might mean", after what counts a step; the same as its subject
+_BARE_THIS = re.compile(
+    r"[^,;:.!?\n]{0,40}\b(?:what|how|why|whether|if) (?:this|that|these|those) "
+    r"(?:might|may|would|could|can|will|should|must|means?|implies|affects?|relates?|applies|"
+    r"is|are|was|were|does|has)\b|\s*(?:this|that) (?:[a-z]+ly )?"
+    r"(?:might|may|would|could|can|will|means?|implies|shows?|suggests?|is|was|does|has|leads?)\b|"
+    r"\s*(?:(?:我们)?(?:需要|要|来)?(?:看|想|考虑|分析)[^，。：:\n]{0,8})?这(?:就|也|将|又)?"
+    r"(?:意味|说明|表明|可能|会|能|是)",
+    re.IGNORECASE,
+)
+# "the definition of 'related'"
+_TERM = re.compile(
+    r"\b(?:definition|meaning|concept|notion|idea|term|word) (?:of )?(?:the (?:word|term) )?"
+    r"[\"“'‘*]+([a-z-]{3,})[,.]?[\"”'’*]|"
+    r"[\"“*]([a-z-]{3,})[\"”*]+ (?:means|refers to|is defined as)|"
+    r"(?:定义|含义|意思|概念|理解|什么是|什么叫)[是为]?[“\"「]([一-鿿]{2,6})[”\"」]|"
+    r"[“\"「]([一-鿿]{2,6})[”\"」](?:的(?:定义|含义|意思|概念)|指的是|是指|是什么意思)",
+    re.IGNORECASE,
+)
+# a part of an exam that asks about what one before it has found
+_ASKS_BACK = re.compile(
+    r"上述[一-鿿]{2}|[(（][1-3ⅠⅡIi]+[)）] ?(?:的条件|的结论|中的?|问)|第[一二12]问|"
+    r"\b(?:from|of|in|by|using) (?:part )?\(?(?:[1-3]|[a-c]|i{1,2})\)|\bthe above (?:result|value)",
+)
 _THIS_CN = re.compile(
-    r"(?:这些|这种|这个|这一|上述|(?<!应)该|(?<![因彼在从由到])此(?![外前后时次]))([一-鿿]{2,4})"
+    r"(?:这些|这种|这个|这一|上述|(?<!应)该(?![句题文词段诗])|(?<![因彼在从由到])此(?![外前后时次]))([一-鿿]{2,4})"
 )
 # what "this" is about is at hand: the time, the text itself, the item that is told
 _AT_HAND = frozenset(
@@ -86,12 +90,6 @@ _ASKING = re.compile(
 )
 _ASKS = frozenset("determine calculate prove explain where which their there".split())
 _ASKS_CN = frozenset("求证明讨论写出判断计算的在和当若时为是有与其，。；：()（） $")
-_SYMBOLS = re.compile(
-    r"\\(?:sin|cos|tan|cot)\s*(?:\\angle\s*)?\{?[A-Za-z]\b|"
-    r"(?<![A-Za-z\\_{])[A-Z](?:_\{?\w\}?)?(?![A-Za-z])"
-)
-# a symbol that is brought in anew
-_LETS = re.compile(r"(?:设|令|记|\b[Ll]et\b|\b[Dd]enote\b)[^，。,.\n]*")
 _NEAR = 200  # characters
 _PRONOUN = re.compile(
     r"[\s*_]*(it(?!(?:'s| is| was| may be| can be) (?:not )?\w+ (?:to|that))|they|he|she|both|"
@@ -110,29 +108,6 @@ _PHRASE = re.compile(rf"{_CAPITAL}(?: (?:(?:of|the|and|for|in) ){{0,2}}{_CAPITAL
 _AHEAD = 2  # words that introduce a name
 
 
-def find_reference(body: str, counts: Collection[str], before: str, known: str) -> str | None:
-    """A reference to an earlier step by its number; `counts`: those of the earlier steps, `before`:
-    their text, `known`: that of the prompt and the lead."""
-    for match in _REFERENCE.finditer(body):
-        number = next(g for g in match.groups() if g).lower()
-        number = str(_CN.index(number) + 1) if number in _CN and number not in counts else number
-        if number in counts and f"tag{{{number}}}" not in known:
-            if match[1] or _STEP.search(match[0]) or match[0].lower() not in known.lower():
-                return match[0]
-    circled = (m for m in _CIRCLED.finditer(body) if m[1] not in known + body[: m.start(1)])
-    return next((m[0] for m in circled if m[1] in before), None)
-
-
-def find_sibling(body: str, earlier: Sequence[str]) -> str | None:
-    """A word with the number that an earlier step is about: "of length 2", where each of the steps
-    opens with "of length" and a number of its own."""
-    keys = [_KEY.search(text[:_KEYED]) for text in (*earlier, body)]
-    about = [(m[1], m[2]) for m in keys if m]
-    if len(about) < len(keys) or len({*about}) < len(keys) or len({word for word, _ in about}) > 1:
-        return None
-    return next((m[0] for m in _KEY.finditer(body) if (m[1], m[2]) in about[:-1]), None)
-
-
 def find_this(body: str, known: Set[str]) -> str | None:
     """The words "this X" in the first clause, where neither the clause nor `known`, which holds
     stems, has the X."""
@@ -145,6 +120,25 @@ def find_this(body: str, known: Set[str]) -> str | None:
         stems = {stem(w) for w in words}
         before = {stem(w) for w in re.findall(r"[a-z]+", body[: match.start()].lower())}
         if words[-1] not in _AT_HAND and words[0] not in _AT_HAND and not stems & (before | known):
+            return match[0]
+    return None
+
+
+def find_bare_this(body: str, first: str) -> str | None:
+    """Such a "this" as the subject of a step that opens with "Second,", where `first`, the opening
+    of the first step, has none."""
+    counts, before = _COUNTS.match(body), _COUNTS.match(first)
+    if counts and not _BARE_THIS.match(first, before.end() if before else 0):
+        match = _BARE_THIS.match(body, counts.end())
+        return match[0] if match else None
+    return None
+
+
+def find_term(body: str, before: str, known: str) -> str | None:
+    """A word that a step explains and only an earlier one has brought in."""
+    for match in _TERM.finditer(body[:_NEAR]):
+        word = next(g for g in match.groups() if g).lower()
+        if word not in known and re.search(rf"(?<![a-z]){word}(?![a-z])", before.lower()):
             return match[0]
     return None
 
@@ -208,11 +202,12 @@ def find_asked(body: str, part: str, parts_before: str, stem_text: str) -> str |
     """What only an earlier part of an exam question asks for, and this part takes as known: "by
     the monotonicity", or a symbol. `stem_text`: what the question says before its parts."""
     own = stem_text + part
+    if back := _ASKS_BACK.search(part, 3):
+        return back[0]
     if not _ASKING.search(parts_before):
         return None
-    symbols = _symbols(parts_before) - _symbols(own)
-    if symbols and (used := symbols & _symbols(_LETS.sub("", body))):
-        return min(used)
+    if sought := find_sought(body, part, parts_before, stem_text):
+        return sought
     words = {w.lower() for w in re.findall(r"[A-Za-z]{5,}", parts_before)} - _ASKS
     own_stems = {stem(w) for w in re.findall(r"[a-z]+", own.lower())}
     for match in _TAKEN.finditer(body):
@@ -226,12 +221,6 @@ def find_asked(body: str, part: str, parts_before: str, stem_text: str) -> str |
         if any(p in parts_before and p not in own and p not in ahead for p in pairs):
             return match[0]
     return None
-
-
-def _symbols(text: str) -> set[str]:
-    """Letters, and functions of a letter, in one spelling."""
-    found = (re.sub(r"[\s{}]", "", m[0]) for m in _SYMBOLS.finditer(text))
-    return {x for x in found if x not in ("a", "A", "I")}
 
 
 def find_done(body: str, known: Set[str], earlier: Set[str]) -> str | None:

@@ -1,10 +1,10 @@
-"""How a step points at another one: phrases, labels, symbols that it leaves undefined.
+"""How a step points at another one: phrases, numbers, labels.
 
 Knows one text at a time; whether a block's steps depend on each other is independence.py's.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from pdata.rules.blocks.steps import Step
 from pdata.rules.prompt import Prompt
@@ -13,6 +13,8 @@ from pdata.rules.prompt import Prompt
 POINTERS = re.compile(
     r"\b(?=[a-z])(previous(?:ly)?|preceding|so far|up to here|up to now|until now|as above|"
     r"from above|(?<!all of )(?<!none of )(?<!any of )the above|similarly|likewise|as before|"
+    r"analogously|(?:by|with|using) (?:the same|a similar|an analogous|a like) "
+    r"(?:argument|reasoning|logic|token)|"
     r"before (?:it|that|this)|the one before|the last (?:step|result|one)|earlier|"
     r"same (?:way|reasoning|argument|method) as|carr(?:y|ied) (?:on|over)|"
     r"(?:result|value|answer|number|total|sum) (?:of|from) (?:step|the (?:first|second|last))|"
@@ -20,10 +22,15 @@ POINTERS = re.compile(
     r"intermediate (?:result|value|string|list)|what remains|"
     # a verdict or a look that an earlier one comes before
     r"also (?:not )?(?:correct|incorrect|true|false|valid|invalid|wrong|right|possible|impossible|"
-    r"ruled out)|which again|(?<=[.;:!?]\s)(?:once )?again|"
+    r"ruled out)|which again|(?:(?<=[.;:!?]\s)|(?<=\n)|(?<=\n\s))(?:once )?again|"
+    # what an earlier one has found
+    r"we already (?:know|have|found|saw|proved|showed|computed|calculated|determined)|"
+    r"as we(?: have|['’]ve)? (?:already )?(?:saw|seen|found|showed|shown|proved|proven|"
+    r"computed|calculated|derived|established)(?! (?:with|during|from|over|in)\b)|"
+    r"we (?:found|saw|showed|proved|computed) (?:earlier|above|before|in (?:part|step|\(?[1a]\)))|"
     r"already (?:counted|covered|computed|calculated|found|shown|proved|proven|checked)|"
     r"(?:both|neither) \(?[a-h]\)? (?:and|n?or) \(?[a-h])\b|"
-    r"(?=[一-鿿])(?:同上|同理|上一步|如上|刚才|刚刚|前面(?:说|得到|算)|上面(?:说|得到|算)|"
+    r"(?=[一-鿿])(?:同上|同理|类似地|如前所述|(?:由|从|据)上[问题]|上一[问题](?!题)|我们已经?(?:知道|了解)|上一步|如上|刚才|刚刚|前面(?:说|得到|算)|上面(?:说|得到|算)|"
     r"(?<=[项法A-H①-⑨])也(?:是|不|可以)?(?:正确|错误|对的|错的|排除|符合|成立)|也可以排除|"
     r"已经?(?:证明|求出|求得|算出|证得|得到)了?)",
     re.IGNORECASE,
@@ -38,9 +45,14 @@ _TAKES_UP = re.compile(
     r"^[\W\d]*(?:with|from|by|to) that\b",
     re.IGNORECASE,
 )
+_SINCE = re.compile(r"\s+from (?:the |a )?(?:previous|last|prior|preceding) [a-z]+", re.IGNORECASE)
+_TIME = re.compile(
+    r"\s+(?:years?|months?|quarters?|seasons?|decades?|centur|generations?|owners?)", re.I
+)
 _LIKEWISE = ("similarly", "likewise", "so far", "until now", "up to now", "同理")
 _JUST_NOW = ("刚才", "刚刚")
 _ADJECTIVES = ("previous", "preceding", "earlier", "the above")
+_KNOWN = 8  # characters of what is known already
 EDGES = " \t\n:：.()*+•–—-"  # around a label or a phrase, no part of it
 _START = 40  # characters of a step
 # prompts for one thing after the other
@@ -62,15 +74,16 @@ OPENERS = re.compile(
     r"accordingly|as a (?:result|consequence)|lastly|if (?:so|not|yes|no)\b|"
     r"if (?:\w+ ){1,4}still|since(?! then)|combin(?:e|ing)|"
     r"(?:adding|subtracting|substituting|simplifying|plugging|equating|solving|rearranging)|"
-    r"the (?:final|next|resulting|remaining) \w+|because of (?:that|this)|once|having|this|these|"
-    r"those|now that|with (?:this|that|it|them)|from (?:here|there|this|that|it)|"
+    r"the (?:final|next|resulting|remaining) \w+|all (?:of )?(?:the )?others?\b|"
+    r"the (?:rest|others)\b|every(?:thing|one) else|because of (?:that|this)|once|having|"
+    r"this|these|those|now that|with (?:this|that|it|them)|from (?:here|there|this|that|it)|"
     r"given (?:this|that)|using (?:this|that|it|the)|that|such)\b|"
     r"[\s:：.)*+•–—-]*(?!While|When|If|As|Since|Is|Are|Was|Ensure|Make)"
     r"[A-Z]\w+ (?:it|them|this|these|those|that(?=\s*[.,;]))\b|"
     r"[\s:：.)*+•–—-]*the (?:roots|solutions?) (?:is|are)\b|"
     r"(?:[-•*\d.)]+ )?(?:\w+ ){1,5}(?:is|are) then [a-z]+ed\b|"
     r"[\s\d:：.、）)*+•–—-]*(?:【\w{1,4}】\s*)?"
-    r"(?:然后|接着|接下来|随后|之后|于是|因此|所以|由此|据此|既然|现在|综合以上|综上|"
+    r"(?:然后|接着|接下来|随后|之后|于是|因此|所以|由此|据此|既然|现在|综合以上|综上|其余|"
     r"[将从由][^，。：:\n]{1,30}(?:代入(?:公式|上式|该式|上述)|(?:归结|推|得|导)出|"
     r"(?:可|推|得)[得知到]))",
     re.IGNORECASE,
@@ -94,9 +107,36 @@ AMONG_STEPS = re.compile(
     re.IGNORECASE,
 )
 
-SYMBOL = re.compile(r"(?<![\w'’])([A-Za-z](?:_?\d|_[a-z])?|[a-z]{2,}_\w+)(?![\w'’])")
-DEFINED = re.compile(rf"(?<![A-Z] ){SYMBOL.pattern}\s*(?::?=|≈|←)(?!=)")
-TERM = re.compile(r"(?<![\w.])\d+[a-cnp-rt-z]\b")  # 3x
+_OPTION = re.compile(
+    r"\W*(?:options?|choices?|answers?|statements?|items?|and|or|nor|than|is|are|not|to|for|with|"
+    r"both|neither|either|from|in|by|of|like|as|选项|答案)\b|.*[:：]\s",
+    re.IGNORECASE,
+)
+_COMPARES = re.compile(
+    r"(?:\b(?:similar to|the same as|same as|compared (?:to|with)|unlike|than|as with|just like|"
+    r"based on)|(?<=[与和跟同])|(?<=比)|类似于|相比于?) ?(?:the )?"
+    r"([A-Z][A-Za-z\d.+-]*\d[A-Za-z\d.]*|[a-z]{1,3}\d[A-Za-z\d.]*|\d+(?:\.\d+)+)"
+)
+_CUE = (
+    r"(?:\b(?:from|by|in|of|using|see|combining|and|with|to|since|under|via|apply(?:ing)?)\s*|"
+    r"(?:[由从据合和与及用将把在因]|因为|由于)\s*)"
+)
+_CN = "一二三四五六七八九十"
+# "from (1)", "in step 2", "part (b)", 由(1), 第一问
+_REFERENCE = re.compile(
+    rf"{_CUE}[(（](\d{{1,2}}|[a-h]|[ivIV]{{1,3}}|[{_CN}])[)）]|"
+    # the label of a sub-case has no cue
+    rf"{_CUE}(?:case|[情][况形])\s*[(（]?(\d{{1,2}}|[a-h]\b|[{_CN}])[)）]?(?!\d)|"
+    rf"\b(?:steps?|points?|parts?|equations?|eqs?\.|items?|rules?|statements?|tips?|lines?|no\.) "
+    rf"(?:no\. ?|number )?\(?(\d{{1,2}}|[a-h]\b(?! \w))\)?|"
+    rf"第\s*[(（]?(\d{{1,2}}|[{_CN}])[)）]?(?:步|问|小题|点)|步骤\s*(\d{{1,2}}|[{_CN}])",
+    re.IGNORECASE,
+)
+_STEP = re.compile(r"step|[步问]", re.IGNORECASE)
+# what a step is about, by number: "of length 2", 长度为2
+_KEY = re.compile(r"((?<!\w)(?:of|with) [a-z]{3,}|[一-鿿]{2}为)\s?(\d{1,3})(?!\d)")
+_KEYED = 60  # characters
+_CIRCLED = re.compile(rf"(?:{_CUE}|入|立)([①-⑳])")
 
 
 def asks_in_turn(prompt: Prompt) -> bool:
@@ -119,15 +159,28 @@ def _goes_on(text: str, at: int) -> bool:
 def find_pointer(body: str, known: Prompt) -> re.Match[str] | None:
     """A pointing phrase that is not just the prompt's own wording."""
     pointers = [*POINTERS.finditer(body), *_TAKES_UP.finditer(body[:_START])]
-    return next(
-        (m for m in pointers if _points(body, m) and not known.says(_phrase(body, m))), None
-    )
+    return next((m for m in pointers if _points(body, m) and not _given(body, m, known)), None)
+
+
+def _given(body: str, pointer: re.Match[str], known: Prompt) -> bool:
+    """Whether the prompt says the same, or has what "we already know"."""
+    if pointer[0].lower().endswith(("know", "知道")):
+        what = re.sub(r"^[\W_]*(?:that )?\W*", "", body[pointer.end() :])
+        return what[:_KNOWN].lower() in known.lower
+    return known.says(_phrase(body, pointer))
 
 
 def _points(body: str, pointer: re.Match[str]) -> bool:
     """Whether a phrase points at another step: "the previous line", but not "previous owners"."""
-    if pointer[0].lower() not in ("previous", "preceding", "earlier"):
+    word = pointer[0].lower()
+    if word.startswith("also"):  # the second verdict of one step
+        return not re.search(rf"\b{word.split()[-1]}\b", body[: pointer.start()], re.IGNORECASE)
+    if word.startswith("carr") and _SINCE.match(body, pointer.end()):
+        return False
+    if word not in ("previous", "preceding", "earlier"):
         return True
+    if _TIME.match(body, pointer.end()):
+        return False
     ahead = body[max(pointer.start() - 5, 0) : pointer.start()].lower().split()
     if pointer[0].lower() == "earlier":
         return AMONG_STEPS.match(body, pointer.end()) is not None or not re.match(
@@ -146,7 +199,12 @@ def find_pointer_in_survey(body: str, known: Prompt) -> re.Match[str] | None:
                 continue
         elif word in _LIKEWISE and match.start() > 2:
             continue
-        elif known.says(word) or (word in _JUST_NOW and _phrase(body, match) in known.text):
+        elif (
+            not _points(body, match)
+            or known.says(word)
+            or _given(body, match, known)
+            or (word in _JUST_NOW and _phrase(body, match) in known.text)
+        ):
             continue
         return match
     return None
@@ -185,28 +243,58 @@ def remove_names(body: str, names: Sequence[str]) -> str:
     return body
 
 
+def find_reference(body: str, counts: Collection[str], before: str, known: str) -> str | None:
+    """A reference to an earlier step by its number; `counts`: those of the earlier steps, `before`:
+    their text, `known`: that of the prompt and the lead."""
+    for match in _REFERENCE.finditer(body):
+        number = next(g for g in match.groups() if g).lower()
+        number = str(_CN.index(number) + 1) if number in _CN and number not in counts else number
+        if number in counts and f"tag{{{number}}}" not in known:
+            if match[1] or _STEP.search(match[0]) or match[0].lower() not in known.lower():
+                return match[0]
+    circled = (m for m in _CIRCLED.finditer(body) if m[1] not in known + body[: m.start(1)])
+    return next((m[0] for m in circled if m[1] in before), None)
+
+
+def find_sibling(body: str, earlier: Sequence[str]) -> str | None:
+    """A word with the number that an earlier step is about: "of length 2", where each of the steps
+    opens with "of length" and a number of its own."""
+    keys = [_KEY.search(text[:_KEYED]) for text in (*earlier, body)]
+    about = [(m[1], m[2]) for m in keys if m]
+    if len(about) < len(keys) or len({*about}) < len(keys) or len({word for word, _ in about}) > 1:
+        return None
+    return next((m[0] for m in _KEY.finditer(body) if (m[1], m[2]) in about[:-1]), None)
+
+
+def find_compared(title: str, body: str, earlier: Sequence[str], known: Prompt) -> str | None:
+    """The name or version in the title of an earlier step that a step is set against: "similar to
+    v3.0"; `earlier` holds titles."""
+    for match in _COMPARES.finditer(body):
+        word = match[1].rstrip(".")
+        own = rf"(?<!\w){re.escape(word)}(?!\w)"
+        if not re.search(own, title) and not known.says(word):
+            if any(re.search(own, other) for other in earlier):
+                return match[0]
+    return None
+
+
 def _is_word(char: str) -> bool:
     return char.isalnum() or char == "_"
 
 
-def find_mentions(body: str, earlier: Step) -> Iterator[str]:
-    """The names of an earlier step that `body` says."""
+def find_mentions(body: str, earlier: Step, known: Prompt) -> Iterator[str]:
+    """The names of an earlier step that `body` says; a single letter not in words of `known`:
+    "point B" where the prompt has a point B."""
     for name in label_names(earlier):
         if not re.search(r"[^\W\d_]", name) or name in ("a", "I"):
             continue
         # "A" may be the article, any other single letter is a label
         ahead = r"(?!\w|\s+[a-z\d])" if name == "A" else r"(?!\w)"
-        if re.search(rf"(?<!\w){re.escape(name)}{ahead}", body):
+        uses = re.finditer(rf"([^\s(（]+\s)?(?<!\w){re.escape(name)}{ahead}", body)
+        if any(len(name) > 1 or not _is_quoted(m, known) for m in uses):
             yield name
 
 
-def find_undefined(body: str) -> set[str]:
-    """Symbols that a step uses before it says what they are; not the x of a product, nor words of
-    one letter."""
-    body = re.sub(r"(?<=[\d)\s])[xX](?=[\s\d($])(?! *=)", "*", body)
-    defined, used = {"a", "A", "I"}, set()
-    for match in SYMBOL.finditer(body):
-        if match[1] not in defined and not DEFINED.match(body, match.start()):
-            used.add(match[1])
-        defined.add(match[1])
-    return used
+def _is_quoted(use: re.Match[str], known: Prompt) -> bool:
+    """Whether the word ahead of a letter and the letter are the prompt's, and no option of it."""
+    return bool(use[1] and not _OPTION.match(use[1]) and use[0].lower() in known.lower)

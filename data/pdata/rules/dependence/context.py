@@ -11,12 +11,17 @@ from pdata.rules.blocks.labels import UNLABELLED, Kind
 from pdata.rules.blocks.steps import Block, Step
 from pdata.rules.dependence.anaphora import NAME
 from pdata.rules.dependence.back_references import (
-    DEFINED,
-    TERM,
     label_names,
     remove_names,
 )
-from pdata.rules.dependence.formulas import Equation, equations_of, formulas_of, wholes_of
+from pdata.rules.dependence.formulas import (
+    DEFINED,
+    TERM,
+    Equation,
+    equations_of,
+    formulas_of,
+    wholes_of,
+)
 from pdata.rules.dependence.number_trace import (
     all_numbers,
     given_numbers,
@@ -185,6 +190,11 @@ class BlockContext:
         return [strip_counter(step.step.text) for step in self.steps]
 
     @cached_property
+    def known_terms(self) -> set[str]:
+        """The terms of the prompt and the lead, where a space may part them: 3 x."""
+        return set(TERM.findall(re.sub(r"(?<=\d)\s+(?=[a-z]\b)", "", self.known.text)))
+
+    @cached_property
     def known_formulas(self) -> str:
         """The formulas of the prompt and the lead."""
         return "\n".join(formulas_of(self.known.text))
@@ -198,7 +208,7 @@ class BlockContext:
         earlier.numbers |= step.traced[1]
         if not self.listed:
             earlier.results |= results_of(_CONDITION.sub("", step.body)) - {"0", "1"}
-        earlier.terms |= step.terms - words
+        earlier.terms |= step.terms - words - self.known_terms
         earlier.symbols |= {x for x in DEFINED.findall(step.body) if x.lower() not in words}
         new = {name for name in step.names if name.lower() not in self.no_names}
         earlier.names |= new - self.common_names

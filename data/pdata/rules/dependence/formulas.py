@@ -1,4 +1,5 @@
-"""Formulas in LaTeX that one step works out and another one uses: fractions, powers, functions.
+"""Formulas in LaTeX that one step works out and another one uses: fractions, powers, functions; and
+the symbols that a step uses and does not define.
 
 Knows one step at a time; plain numbers are number_trace.py's.
 """
@@ -6,6 +7,8 @@ Knows one step at a time; plain numbers are number_trace.py's.
 import re
 from dataclasses import dataclass
 from itertools import pairwise
+
+from pdata.rules.prompt import Prompt
 
 _MATH = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+)\$|\\\[(.+?)\\\]|\\\((.+?)\\\)", re.DOTALL)
 _NOISE = re.compile(
@@ -27,6 +30,35 @@ _SYMBOL = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?'?(?:\(\w+\))?")
 _LETTER = re.compile(r"[a-zA-Z]")
 # letters that are reckoned with: 4a + b, and not 4 cm
 _ALGEBRA = re.compile(r"(?=.*(?:\\frac|[-+/^]))(?:.*[^\\a-zA-Z])?[a-zA-Z]")
+
+
+SYMBOL = re.compile(r"(?<![\w'’])([A-Za-z](?:_?\d|_[a-z])?|[a-z]{2,}_\w+)(?![\w'’])")
+DEFINED = re.compile(rf"(?<![A-Z] ){SYMBOL.pattern}\s*(?::?=|≈|←)(?!=)")
+TERM = re.compile(r"(?<![\w.])\d+[a-cnp-rt-z]\b")  # 3x
+# "P: it rains", a line of its own; "let P be"
+_STANDS_FOR = re.compile(
+    r"^[\s*•$-]*([P-T])\$? ?[:：]|\b(?:[Ll]et|with) \$?([A-Z])\$? (?:be|denote|stand|represent)|"
+    r"(?<![\w])\$?([A-Z])\$? (?:denotes|stands for|represents)\b|"
+    r"(?:设|令|记|用) ?\$?([A-Z])\$? ?(?:为|是|表示|代表)|(?<![\w])\$?([A-Z])\$? ?(?:表示|代表)",
+    re.MULTILINE,
+)
+
+
+# the letters that a part of an exam asks for
+_NAME = r"\$?(?:\\angle )?[A-Za-z]\$?"
+_SEEKS = re.compile(
+    r"(?:求|[Ff]ind|[Dd]etermine|[Cc]alculate) ?"
+    r"(?:角|实数|常数|the (?:values?|angles?|constants?)(?: of)? |angle )?"
+    rf"({_NAME}(?:(?: ?[,，、和与] ?|,? and ){_NAME})*)"
+    r"(?: ?的(?:大小|值|度数))?\s*(?:[;；,，.。?？]|$)"
+)
+_SYMBOLS = re.compile(
+    r"\\(?:sin|cos|tan|cot)\s*(?:\\angle\s*)?\{?[A-Za-z]\b|"
+    r"(?<![A-Za-z\\_{])[A-Z](?:_\{?\w\}?)?(?![A-Za-z])"
+)
+_SINGLE = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
+# a symbol that is brought in anew
+_LETS = re.compile(r"(?:设|令|记|\b[Ll]et\b|\b[Dd]enote\b)[^，。,.\n]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +137,44 @@ def finds_rewriting(steps: list[list[str]], known: str) -> bool:
         for a, b in pairwise(sides)
         for left in a.keys() & b.keys()
     )
+
+
+def find_sought(body: str, part: str, parts_before: str, stem_text: str) -> str | None:
+    """A symbol that earlier parts of an exam ask for or bring in, and this part, `body`, uses."""
+    sought = {x for m in _SEEKS.finditer(parts_before) for x in _SINGLE.findall(m[1])}
+    # a constant of the question has its value from then on, a capital stands for a point or angle
+    constants = {x for x in sought if x.islower()} & {*_SINGLE.findall(stem_text)}
+    if used := (constants - {*_SINGLE.findall(part)}) | (sought & _symbols(_LETS.sub("", body))):
+        return min(used)
+    symbols = _symbols(parts_before) - _symbols(stem_text + part)
+    return min(symbols & _symbols(_LETS.sub("", body)), default=None)
+
+
+def _symbols(text: str) -> set[str]:
+    """Letters, and functions of a letter, in one spelling."""
+    found = (re.sub(r"[\s{}]", "", m[0]) for m in _SYMBOLS.finditer(text))
+    return {x for x in found if x not in ("a", "A", "I")}
+
+
+def find_brought_in(body: str, before: str, known: Prompt) -> str | None:
+    """A letter that only an earlier step says to stand for something: "P: it rains"."""
+    letters = {next(g for g in m.groups() if g) for m in _STANDS_FOR.finditer(before)}
+    for letter in sorted(letters - {"A", "I"}):
+        if not known.mentions(letter):
+            use = re.search(rf"(?<![\w'’.\\]){letter}(?![\w'’.])", body, re.ASCII)
+            own = (m.start() for m in _STANDS_FOR.finditer(body) if letter in m.groups())
+            if use and use.start() < next(own, len(body)):
+                return letter
+    return None
+
+
+def find_undefined(body: str) -> set[str]:
+    """Symbols that a step uses before it says what they are; not the x of a product, nor words of
+    one letter."""
+    body = re.sub(r"(?<=[\d)\s])[xX](?=[\s\d($])(?! *=)", "*", body)
+    defined, used = {"a", "A", "I"}, set()
+    for match in SYMBOL.finditer(body):
+        if match[1] not in defined and not DEFINED.match(body, match.start()):
+            used.add(match[1])
+        defined.add(match[1])
+    return used

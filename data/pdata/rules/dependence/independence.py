@@ -12,13 +12,13 @@ from pdata.rules.blocks.labels import Kind
 from pdata.rules.blocks.steps import Block
 from pdata.rules.dependence.anaphora import (
     find_asked,
+    find_bare_this,
     find_done,
     find_measured,
     find_name,
     find_pronoun,
-    find_reference,
-    find_sibling,
     find_taken_up,
+    find_term,
     find_their_number,
     find_this,
     find_this_cn,
@@ -28,15 +28,17 @@ from pdata.rules.dependence.back_references import (
     EDGES,
     OPENERS,
     asks_in_turn,
+    find_compared,
     find_mentions,
     find_pointer,
     find_pointer_in_survey,
-    find_undefined,
+    find_reference,
+    find_sibling,
 )
 from pdata.rules.dependence.context import BlockContext, StepFacts, lists_all
-from pdata.rules.dependence.formulas import find_use
+from pdata.rules.dependence.formulas import find_brought_in, find_undefined, find_use
 from pdata.rules.dependence.sequences import find_sequence
-from pdata.rules.dependence.titles import strip_counter
+from pdata.rules.dependence.titles import split_title, strip_counter
 from pdata.rules.dependence.word_chains import find_chain
 from pdata.rules.prompt import Prompt
 
@@ -108,9 +110,13 @@ def check_reference(context: BlockContext, step: StepFacts) -> str | None:
     found = found or find_taken_up(told, earlier.text, context.known.lower)
     found = found or find_measured(told, earlier.text, context.known.lower)
     found = found or find_their_number(told, step.given, earlier.all_numbers, earlier.text)
+    if context.kind in _PLAIN:
+        title = step.title or strip_counter(step.step.text)
+        found = found or find_term(title, earlier.text, context.known.lower)
     if not found and not step.title and context.kind in _PLAIN:
         body = strip_counter(step.step.text)
         found = find_this(body, context.stems) or find_this_cn(body, context.known.text)
+        found = found or find_bare_this(body, context.openings[0])
         found = found or find_pronoun(body, context.openings, context.known.text)
     if not found and not context.survey:
         found = find_done(told, context.stems, earlier.stems)
@@ -141,9 +147,14 @@ def check_label(context: BlockContext, step: StepFacts) -> str | None:
     quoted = (title for title in sorted(context.earlier.titles) if title in step.body)
     if title := next(quoted, None):
         return f"mentions {title}"
+    titles = [split_title(s)[0] or s.label.text for s in context.earlier.steps]
+    if found := find_compared(step.title or step.step.label.text, step.body, titles, context.known):
+        return f"says {found!r}"
     if not context.labelled:
         return None
-    labels = (name for s in context.earlier.steps for name in find_mentions(step.body, s))
+    labels = (
+        name for s in context.earlier.steps for name in find_mentions(step.body, s, context.known)
+    )
     # a common word of a title is no name of the step
     common = context.survey or context.kind in _LISTED
     label = next((x for x in labels if not (common and x.isascii() and x.islower())), None)
@@ -215,6 +226,8 @@ def check_symbol(context: BlockContext, step: StepFacts) -> str | None:
     """
     shared = sorted(find_undefined(step.body) & context.earlier.symbols)
     shared = shared or sorted(step.letters & context.earlier.letters)
+    if not shared and (letter := find_brought_in(step.body, context.earlier.text, context.known)):
+        shared = [letter]
     return f"uses {shared[0]} as an earlier step defines it" if shared else None
 
 

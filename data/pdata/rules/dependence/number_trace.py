@@ -21,9 +21,10 @@ _STATES = re.compile(
     r"(?:area|total|sum|average|remainder|amount|value|cost|price|speed) of|"
     r"comes to|amounts to|adds up to|yields?|obtain|totals?))[^\w.]*$"
 )
-_ANY_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
-# a digit behind a letter is part of a word: x2, SGVsbG8
-_RESULT = re.compile(rf"(?<![A-Za-z\d])(?:{_ANY_NUMBER.pattern})")
+# 1,2,3 are three numbers
+_ANY_NUMBER = re.compile(r"(?:\d{1,3}(?:,\d{2,3})*,\d{3}(?!,?\d)|\d+)(?:\.\d+)?|\.\d+")
+# a digit behind a letter is part of a word: x2, SGVsbG8; r^2 is a formula
+_RESULT = re.compile(rf"(?<![A-Za-z\d])(?<![a-zπ)]\^)(?:{_ANY_NUMBER.pattern})")
 # \frac{11a}{c}, 4 \sin B: no number comes out
 _FACTOR = re.compile(
     r"\s*\$?\s*(?:\\[dt]?frac\{\d+[a-z]\b|\d+ ?\\(?:sin|cos|tan|cot|sec|csc|ln|log|sqrt|theta)\b)"

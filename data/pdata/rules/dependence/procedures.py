@@ -36,7 +36,9 @@ _TIPS = re.compile(
     r"\b(?:tips|ways|ideas|suggestions|strategies|reasons|factors|examples|methods|benefits|options|"
     r"guidelines|practices|points|things|recommendations|techniques|approaches|features|types|"
     r"advantages|activities|possibilities|aspects|questions|measures|causes|effects|some steps|"
-    rf"(?:steps|actions) {_CAN_TAKE})\b|"
+    rf"(?:steps|actions) {_CAN_TAKE})\b"
+    # "tips on how to ..."
+    r"(?: (?:on |for |of |about |as to )?how (?:(?!\bsteps?\b)[^.\n])*)?|"
     r"(?:一些|几[种个]|以下|下列|多种|各种|这些|[两三四五六七八九十\d][种个条点项大])[^。\n]{0,16}"
     r"(?:方法|方式|策略|技巧|措施|途径)|建议|最佳实践|因素|例子|原因|优点|特点|方面|可能性|要点",
     re.IGNORECASE,
@@ -108,7 +110,9 @@ _HANDLES_CN = re.compile(
     r"(?:首先|然后|接着|最后|先|再|接下来)?[，,]?(?:[在从][^，。：:\n]{1,16}(?:中|里|上)?[，,]?)?"
     r"(?:将|把|打开|点击|单击|双击|右键|拖动|拖放|勾选|找到|按下|启动|关闭|切换|安装|下载|运行|"
     r"输入|计算|求|代入|加入|倒入|放入|搅拌|切|煮|炒|烤|加热|取出|确定|选择|创建|新建|导入|设置|配置|"
-    r"保存|执行|返回|列出|设)"
+    r"保存|执行|返回|列出|设|连接|测试|验证|登录|重启|部署|编译|提交|"
+    # "by way of a full disk, test the alarm"
+    r"(?:通过|使用|用|利用)[^，。：:\n]{1,24}(?:来|以)?(?:测试|验证|连接|登录|启动|安装|部署))"
 )
 # what may stand before the verb: "In a bowl, mix", "It then splits"
 _BEFORE_VERB = re.compile(
@@ -153,7 +157,10 @@ def is_procedure(block: Block, prompt: Prompt, own_items: bool) -> bool:
         titled = all(split_title(step)[0] for step in block.steps)
         if not titled or works > n / 3:
             return True
-    if sum(verb in _CHECKS for verb in verbs) >= 2 / 3 * n:
+    # "Connect the alarm", "Test it", "Verify it" is none
+    if sum(verb in _CHECKS for verb in verbs) >= 2 / 3 * n and (
+        verbs[0] in _CHECKS or verbs[0] not in _HANDLES | _WORKS
+    ):
         return False
     announced = _announced(block.lead)
     if announced is not None:
@@ -183,12 +190,17 @@ def _announced(lead: str) -> bool | None:
     steps, tips = _last(_STEPS, line), _last(_TIPS, line)
     if not _LISTS.search(line):
         tips = -1  # it only speaks of them
-    return None if steps == tips else steps > tips
+    return None if steps == tips == -1 else steps > tips
 
 
 def _last(pattern: re.Pattern[str], text: str) -> int:
     """Where the last match ends, -1 where there is none."""
     return max((match.end() for match in pattern.finditer(text)), default=-1)
+
+
+def is_verb(word: str) -> bool:
+    """Whether a word is a verb of such work."""
+    return word.lower() in _HANDLES or word.lower() in _WORKS
 
 
 def _verb(text: str) -> str:

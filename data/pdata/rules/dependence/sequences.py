@@ -7,7 +7,7 @@ import re
 from pdata.rules.blocks.labels import Kind
 from pdata.rules.blocks.steps import Block
 from pdata.rules.dependence.formulas import finds_rewriting, formulas_of
-from pdata.rules.dependence.procedures import is_procedure
+from pdata.rules.dependence.procedures import is_procedure, is_verb
 from pdata.rules.dependence.states import find_state
 from pdata.rules.dependence.titles import strip_counter
 from pdata.rules.prompt import Prompt
@@ -198,6 +198,7 @@ def _named_first(text: str, prompt: Prompt) -> str:
     """The name or number of the prompt that a step opens with."""
     body = strip_counter(text)[:40]
     words = re.findall(r"[\w'’-]+", body)[:4]
+    words = words[1:] if words and is_verb(words[0]) else words  # "Split" is no name
     named = (w for w in words if (w[0].isupper() or w[0].isdigit()) and prompt.knows(w))
     title = re.match(r"[\w'’-]+(?=:)", body)
     return next(named, title[0] if title and prompt.knows(title[0]) else "")

@@ -37,8 +37,10 @@ _LOSES = re.compile(
 _BEGINS = re.compile(
     r"[\s\d.)*(-]*(?:initially\b|(?:start|begin)(?:ing)? with (?:the|our) |"
     r"at the (?:start|beginning)\b|"
+    # a variable of code
+    r"(?:the )?(?:\w+ )?`\w+` (?:starts|begins|is initiali[sz]ed|is set|初始)|"
     r"initial (?:value|state|list|array|string|amount|position|balance|number|drop|step)\b|"
-    r"最初|初始)",
+    r"最初|初始|(?:变量|列表|数组|字符串)? ?`?\w+`? ?被?初始化)",
     re.IGNORECASE,
 )
 # "List before pop: …", "List after pop: …"
@@ -48,6 +50,24 @@ _AFTER = re.compile(r"[\s\d.)*•-]*(?:\w+ )?after\b[^:.\n]*:", re.IGNORECASE)
 _CALLS = re.compile(
     r"[\s\d.)*•-]*(?:(?:the )?recursive(?:ly)? call|it calls itself|递归调用|"
     r"(?:the )?(?:function|code|method|loop) (?:then )?(?:returns|ends|exits|continues|repeats)\b)",
+    re.IGNORECASE,
+)
+# slots of one time line: "0-10 ms:", "At t = 3,"; what is on in one of them goes on in the next
+_SPAN = re.compile(
+    r"[\s\d.)、*•-]*?(?:(?:time|from|t ?=|时间|从) ?)?(\d{1,3}) ?(?:ms|s|秒|毫秒)?"
+    r" ?(?:-|–|—|~|～|to|至|到) ?(\d{1,3})(?![\d:/%])"
+    r"(?!\s*(?:years?|months?|weeks?|days?|ages?|岁|年|个?月|周|天))",
+    re.IGNORECASE,
+)
+_TICK = re.compile(
+    r"[\s\d.)、*•-]*(?:(?:at )?(?:t ?= ?|time(?: unit| step)? ?=? ?)\d|"
+    r"(?:第 ?\d+ ?(?:毫?秒|分钟|个?时刻|个?时钟周期)|时刻 ?\d))",
+    re.IGNORECASE,
+)
+_GOES_ON = re.compile(
+    r"\b(?:still|continu(?:es?|ing)|keeps?|resum(?:es?|ing)|finish(?:es|ed)?|complet(?:es|ed)|"
+    r"takes? over|preempt(?:s|ed)?|(?:is|are) (?:now )?(?:done|idle)|waiting|leaves?|remains?)\b|"
+    r"继续|还在|仍|接手|接着|完成|结束|恢复|空闲|抢占|等待",
     re.IGNORECASE,
 )
 _START = 40  # characters, in which a step names its round
@@ -71,6 +91,17 @@ _ALTERS = re.compile(
 _CHANGED = re.compile(
     rf"\bthe (?:now )?(?:updated|modified|changed|shortened|emptied|reversed) (?:{_THINGS})\b",
     re.IGNORECASE,
+)
+# "Join the processed lines": what a step opens with is the work of one before it
+_OUTCOME = re.compile(
+    r"[\W\d_]*[A-Z][a-z]+ (?:\w+ ){0,2}?(?:the|these|all|all the) "
+    r"((?:processed|modified|transformed|converted|expanded|filtered|sorted|reversed|cleaned|"
+    r"encoded|decoded|formatted|extracted|collected|computed|calculated|generated|trimmed|"
+    r"replaced|mapped|translated|split|stripped|merged|updated|rearranged) "
+    rf"(?:{_THINGS}|word|line|character|letter|element|item|part|substring|token|pair|key|row|"
+    r"column|data|record|entr(?:y|ie)|digit)s?)\b|"
+    r"[\W\d_]*(?:将|把|对|用|返回|输出|打印|合并|连接|拼接)[^，。：:\n]{0,6}"
+    r"((?:处理|修改|转换|替换|排序|过滤|筛选|拆分|分割|更新|反转|提取)[后好过]的[一-鿿]{2})",
 )
 # moves of a game, after which things stand otherwise
 _SWAPS = re.compile(
@@ -116,6 +147,10 @@ def find_state(texts: Sequence[str], prompt: str, lead: str) -> str | None:
         return "its steps change the same thing"
     if any(map(_CHANGED.search, texts[1:])) and not _CHANGED.search(texts[0]):
         return "its steps change the same thing"
+    if any((m := _OUTCOME.match(text)) and _new(m, prompt) for text in texts[1:]):
+        return "its steps change the same thing"
+    if _is_time_line(texts):
+        return "its steps are one time line"
     changed = [{a or b or c for a, b, c in _ALTERS.findall(text)} for text in texts]
     if any(changed) and _touches([set(_VARIABLE.findall(text)) for text in texts], changed):
         return "its steps change the same thing"
@@ -123,6 +158,20 @@ def find_state(texts: Sequence[str], prompt: str, lead: str) -> str | None:
         return "its steps count"
     known = f"{prompt}\n{lead}"
     return "its steps take up values of earlier ones" if _hands_on(texts, known) else None
+
+
+def _new(outcome: re.Match[str], prompt: str) -> bool:
+    """Whether the prompt does not have the thing that a step takes as worked on."""
+    return (outcome[1] or outcome[2]).lower() not in prompt.lower()
+
+
+def _is_time_line(texts: Sequence[str]) -> bool:
+    """Whether steps are slots of time, one behind the other, over which something goes on."""
+    spans = [(int(m[1]), int(m[2])) for text in texts if (m := _SPAN.match(text))]
+    joined = len(spans) == len(texts) and all(a[1] == b[0] for a, b in pairwise(spans))
+    if len(texts) < 3 or not (joined or all(map(_TICK.match, texts))):
+        return False
+    return any(map(_GOES_ON.search, texts[1:]))
 
 
 def _counts_up(counts: Sequence[re.Match[str] | None]) -> bool:

@@ -37,8 +37,9 @@ Scores = list[list[float]]  # by fork in the order of Trace.all_forks, by branch
 class Judge:
     """Scores branches with a causal LM: a folder, a Hub id, or tiny for the shipped base.
 
-    A block is dependent where a branch scores above `threshold`. Raises ModelError on a model that
-    cannot be loaded or masked.
+    A block is dependent where a branch scores above `threshold`. What a score can see and what it
+    cannot: docs/data.md, with `benchmarks/judge_forks.py`. Raises ModelError on a model that cannot
+    be loaded or masked.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Judge:
         """
         if not any(trace.forks()):
             return []
-        rows = make_scoring_rows(self._prompt(messages, tools), trace, self.codec)
+        rows = make_scoring_rows(self.encode_prompt(messages, tools), trace, self.codec)
         longest = max(rows.layout.position_ids) + 1
         if longest > self.context:
             raise DataError(f"{longest} tokens, the judge reads at most {self.context}")
@@ -92,9 +93,10 @@ class Judge:
                 )
         return None
 
-    def _prompt(
+    def encode_prompt(
         self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]] = ()
     ) -> list[int]:
+        """Token ids up to where the answer begins. Raises RequestError as `score` does."""
         if self.tokenizer.chat_template:
             return render_prompt(messages, self.tokenizer, tools=tools)
         return render_prompt("".join(m["content"] + "\n\n" for m in messages), self.tokenizer)

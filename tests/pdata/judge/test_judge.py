@@ -112,7 +112,7 @@ def test_scores_are_those_of_plain_passes(
     """Every score against passes that know no mask: the siblings are just left out."""
     own = make_model(kind, byte_tokenizer)
     judge = Judge(saved(own, byte_tokenizer, tmp_path), device="cpu")
-    prompt = judge._prompt(ASK)
+    prompt = judge.encode_prompt(ASK)
 
     def log_prob(before: list[int], words: list[int]) -> float:
         ids = torch.tensor([[*before, *words]])
@@ -160,7 +160,7 @@ def test_scores_are_those_of_plain_passes(
 def test_words_of_a_hidden_sibling_change_nothing(tiny: Judge) -> None:
     """Not one bit of what the other branches are given without it."""
     trace = forced_fork(make_record("chain", 3, 0, 4, "train"))
-    reading = make_scoring_rows(tiny._prompt(ASK), trace, tiny.codec)
+    reading = make_scoring_rows(tiny.encode_prompt(ASK), trace, tiny.codec)
     for changed in range(4):
         ids = list(reading.layout.token_ids)
         seen, hidden = reading.pairs[0][changed]

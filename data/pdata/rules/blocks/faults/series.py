@@ -12,7 +12,6 @@ from pdata.rules.blocks.masks import unshield
 from pdata.rules.blocks.runs import ORDINALS, body_of, gaps
 from pdata.rules.prompt import Prompt
 
-_NAMED = (Kind.titled, Kind.named, Kind.bold, Kind.headed)
 _OPTION = re.compile(r"\W*(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer|选项)[ \t]*)?\(?([A-Z])\W*")
 # a label that is a letter, whether or not a title follows it: A. (B) 选项C D项
 _LETTERED = re.compile(
@@ -55,7 +54,7 @@ def is_part_of_series(
         _starts_late(lines, run[0], labels[run[0]]) or _counts_on(lines, labels, run)
     ):
         return True
-    if _skips_letters(texts, prompt) or (kind in _NAMED and _mixes_letters(texts, prompt)):
+    if _skips_letters(texts, prompt) or (kind is Kind.named and _mixes_letters(texts, prompt)):
         return True
     if kind in (Kind.named, Kind.titled) and _turns_to_like(lines, labels, run, prompt):
         return True

@@ -81,6 +81,11 @@ _FURTHER = re.compile(
     r"(?:得到?|有)另外?[一两二三四\d]+个(解|点|根|圆|种)",
     re.IGNORECASE,
 )
+# one of these words is in all of them; a fast test
+_ECHOES = re.compile(
+    r"(?i:also|likewise|again|too\b|as well|the same|additional|further|more|extra|other)|"
+    r"也|又是|一样|同样|相同|另外?[一两二三四\d]"
+)
 # "(Apogamy again? ...)"
 _AGAIN = re.compile(
     r"(?<![\w-])([A-Za-z][\w-]{2,}),? again ?[?!]|\b[Aa]gain,? ([\w-]{3,})\?|"
@@ -234,6 +239,8 @@ def find_pronoun(body: str, others: Sequence[str], known: str) -> str | None:
 
 def find_echo(body: str, before: str, known: str) -> str | None:
     """What is "also", "again" or "additional" beside what only an earlier step has."""
+    if not _ECHOES.search(body):
+        return None
     if match := _SAME.search(body):
         if not re.search(r"\d", body[: match.start()]) and re.search(r"\d", before):
             return match[0]

@@ -247,7 +247,7 @@ def find_undefined(body: str) -> set[str]:
 def find_value_taken(body: str, before: str, known: str) -> str | None:
     """A value of a constant or an equation, which an earlier step works out and this one takes as
     known: "when a = -1", "the curve is y = x - 2"."""
-    if "=" not in before:
+    if "=" not in before or not ("=" in body or "≠" in body or "\\ne" in body):
         return None
     known_pairs = {pair for pair, _ in _values(known)}
     worked_out = {pair for pair, ahead in _values(before) if not _TAKES.search(ahead)}

@@ -17,6 +17,12 @@ NUMBER_WORDS = {
 _HEADS = re.compile(r"['\"’]?\s*[:：=]|\)\s")  # what follows the name of an item
 # the number of a part of a question; that of f(1) is none
 _PART = re.compile(r"(?<![\w\\})^=])[(（] ?([\da-hⅠⅡⅢⅣ]|i{1,3}|I{1,3}) ?[)）]")
+# an option with its words, up to the next one or the end of the line: A: four, (B) five, 'C': 'six'
+_CHOICE = re.compile(
+    r"(?<![\w.])([A-J])[\"')）]*[ \t]*[:：.)．、）][ \t]*"
+    r"([^\n]+?)(?=\n|$|[\s,，;；('\"（]+[B-J][\"')）]*[ \t]*[:：.)．、）])"
+)
+_WRAPPED = re.compile(r"[\"'][\])}]+$")  # the end of a record
 _COUNTS = ("123456", "abcdef", "ⅠⅡⅢⅣ", ("I", "II", "III"), ("i", "ii", "iii"))
 _SUBSCRIPT = re.compile(r"_\{(\w+)\}")
 
@@ -50,6 +56,17 @@ class Prompt:
                 parts = [self.text[a:b] for a, b in zip(places, ends, strict=True)]
                 return [self.text[: places[0]], *parts]
         return []
+
+    @cached_property
+    def options(self) -> dict[str, str]:
+        """The words of the options A, B, ... that it lists last, by letter."""
+        found: dict[str, str] = {}
+        for mark in _CHOICE.finditer(self.text):
+            if mark[1] == "A":
+                found = {}
+            if ord(mark[1]) == ord("A") + len(found):
+                found[mark[1]] = _WRAPPED.sub("", mark[2]).strip(" \t\"'.。,，;；")
+        return found
 
     @cached_property
     def digits_in_words(self) -> frozenset[str]:

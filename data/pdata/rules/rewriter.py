@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 
 from pbranch.format.tree import Fork, Segment, Trace, make_trace
+from pdata.rules.blocks.faults.find_fault import NO_END
 from pdata.rules.blocks.labels import Kind
 from pdata.rules.blocks.steps import Block, find_blocks, split_close
 from pdata.rules.blocks.titles import is_phase
@@ -63,6 +64,8 @@ class _BlockFinder:
         steps is looked at by itself; `inner`: whether `text` stands in a step that needs others."""
         candidates = [b for b in find_blocks(text, self.prompt) if not self.is_faulty(b)]
         block = next((b for b in candidates if b.flaw is None), None)
+        if block:
+            self.note_unended(candidates, block, text)
         told = block and (lists_all(block, self.prompt) or tells_cases(block))
         if block and block.kind in _LOOSE and is_worked(text) and not told:
             return self.find_level_parts(text, depth, inner)
@@ -89,11 +92,18 @@ class _BlockFinder:
 
     def is_faulty(self, block: Block) -> bool:
         """Whether a block is a part of one that does not hold; text around a fork does not tell."""
-        lines = {(block.kind, step.text.partition("\n")[0]) for step in block.steps}
         if block.fault:
-            self.faulty |= lines
+            self.faulty |= _first_lines(block)
             return False
-        return bool(lines & self.faulty)
+        return bool(_first_lines(block) & self.faulty)
+
+    def note_unended(self, candidates: list[Block], block: Block, text: str) -> None:
+        """A block without a clear end, since `block` follows right after it, has none either where
+        it is looked at without what follows."""
+        for other in candidates:
+            end, start = other.spans[-1][1], block.spans[0][0]
+            if other.flaw == NO_END and end <= start and not text[end:start].strip():
+                self.faulty |= _first_lines(other)
 
     def make_fork(self, block: Block, depth: int) -> Fork:
         """A block's fork; one of the trunk is noted."""
@@ -147,6 +157,10 @@ class _BlockFinder:
         if not out and not self.refusals:
             self.refusals.append(("dependent steps", "no neighbours without one another", None))
         return [*out, text[cursor:]]
+
+
+def _first_lines(block: Block) -> set[tuple[Kind, str]]:
+    return {(block.kind, step.text.partition("\n")[0]) for step in block.steps}
 
 
 def stands_in(block: Block, outer: Block, text: str) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from pdata.rules.blocks.faults import PART
+from pdata.rules.blocks.faults.find_fault import PART
 from pdata.rules.blocks.labels import Kind, Label
 from pdata.rules.blocks.masks import split_lines, unshield
 from pdata.rules.blocks.steps import Block, Step

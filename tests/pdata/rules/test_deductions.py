@@ -1,5 +1,5 @@
-"""Chains of deductions, parts of an exam and equations that are written anew, in texts of our own;
-and blocks that look alike and fork."""
+"""Chains of deductions, parts of an exam, equations that are written anew, runs of code and words
+that echo a sibling, in texts of our own; and blocks that look alike and fork."""
 
 import pytest
 from pdata.rules.prompt import Prompt
@@ -8,7 +8,71 @@ from pdata.rules.rewriter import rewrite
 PROOF = "Show that the gate is shut."
 EXAM = "The curve K is given. (1) Find its curvature. (2) Where does it meet the axis?"
 EXAM_CN = "已知曲线K.\n(1) 求K的曲率;\n(2) 若K与轴相交, 求交点."
+CODE = "What does it return?\n\ndef f(s):\n    ...\nassert f('ab c', 'b') == ??"
+COUNT = "How many ways lead to the top?"
+REPORT = "Write a work summary about the bakery, with an introduction, the work and the growth."
 DEPENDENT = {
+    # --- a value or an equation that an earlier part works out
+    "value-cn": ("已知f(x)=x+k.\n(1) 何时相切;\n(2) 讨论零点.",
+        "(1) 由切线的条件，解得k = -2，即为所求。\n\n(2) 当$k=-2$时，只有一个零点；否则没有。"),
+    "value": (EXAM, "(1) Both sides agree, hence m=3 at last.\n\n(2) When $m = 3$, it is at rest."),
+    "value-substituted": (EXAM, "(1) We obtain \\(p = 7\\) from it.\n\n"
+        "(2) Substituting $p=7$ into the rest shows it."),
+    "equation-cn": ("(1) 写出曲线的方程; (2) 求交点.", "(1) 消去参数，得$y = x - 5$。\n\n"
+        "(2) 曲线的方程为y=x-5，与轴相交于一点。"),
+    "equation": ("(1) Give the line. (2) Where does it end?", "(1) Two points give $y=2x+k$.\n\n"
+        "(2) The line is y = 2x + k, so it has no end."),
+    # --- a run of code, told step by step
+    "run": (CODE, "1. Convert the text to a list of letters.\n2. The b is in the text.\n"
+        "3. Remove it from the list.\n4. The rest is short."),
+    "run-it": (CODE, "- It splits the text at the blank.\n- The first word is longer.\n"
+        "- It returns the longer one."),
+    "run-verbs": (CODE, "1. Strips the text of blanks.\n2. Nothing is at the front.\n"
+        "3. Reverses what is there, which is all."),
+    # --- what is tried where the step before did not help
+    "still": ("Ann does not answer. What now?", "- Write her a letter.\n"
+        "- If she still does not answer, ring her up."),
+    "does-not-help": ("The lamp is dark.", "- Tap the bulb.\n- If that doesn't help, buy a lamp."),
+    "problem-persists": ("The lamp is dark.",
+        "1. **Bulb**: Tap on it.\n2. **Shop**: If the problem persists, bring it there."),
+    "failing-that": ("The lamp is dark.", "- Tap the bulb.\n- Failing that, light a candle."),
+    "still-cn": ("朋友没有来怎么办？",
+        "1. 第一，我会给他打电话。\n2. 第二，如果他仍然没有来，我会去他家。"),
+    "no-use-cn": ("灯不亮怎么办？", "- 换一个灯泡。\n- 如果这样还是不行，就请师傅来。"),
+    # --- a result beside that of a sibling
+    "also-totalling": (COUNT, "- By the stairs there are halls, totaling 14 floors.\n"
+        "- By the ramp there are doors, also totaling 14 floors."),
+    "as-well": (COUNT, "- The ramp gives 14 floors.\n- The stairs give 14 floors as well."),
+    "the-same": (COUNT, "- The ramp gives 14 floors.\n- The stairs give the same result."),
+    "also-cn": (COUNT, "- 走楼梯，一共是14层。\n- 走坡道，算下来也是14层。"),
+    # --- the work of a sibling with things the other way round
+    "swapping": (COUNT, "1. **Up and down**:\n   - The stairs lead to a hall.\n"
+        "2. **Down and up**:\n   - Similarly, by swapping the roles, there is a cellar."),
+    "symmetry": (COUNT, "- The left door opens.\n- By symmetry, the right one does."),
+    "additional": (COUNT, "1. **Ramp**: it yields two ways.\n2. **Stairs**: it yields two "
+        "additional ways.\n3. **Lift**: it is shut."),
+    # --- a word that only a sibling has said
+    "again": ("Which tree is it?",
+        "Option A is a lime, maybe.\n\nOption B is a lime again? Odd.\n\n"
+        "Option C is a plum."),
+    "again-cn": ("这是什么树？", "- 甲图画的是椴树。\n- 乙图画的又是椴树？很奇怪。"),
+    "again-first": ("Which is it?", "- The left one is a lime.\n- The right one, again lime? No."),
+    # --- the outcomes of a sibling's table
+    "table": ("Make up a town with dice.",
+        "1. Kind:\n   1: Hamlet\n   2: Market town\n   3: Port\n\n"
+        "2. People: a few in a hamlet, more in a market town, most in a port.\n\n"
+        "3. Folk:\n   1: Kind\n   2: Shy"),
+    "table-bullets": ("Make up a town with dice.", "1. **Kind**\n   1-2: Hamlet\n   3-4: Abbey\n"
+        "   5-6: Port\n2. **Gold**\n   - Hamlets have none, abbeys some, ports a lot."),
+    "table-cn": ("用骰子造一座城。", "1. 类型：\n   1：村庄\n   2：市镇\n   3：港口\n"
+        "2. 人口：村庄很少，市镇较多，港口最多。"),
+    # --- sections of what someone writes of their own work
+    "report": (REPORT, "Title: Summary\n\n## Introduction\n\nI bake and I sell.\n\n## Work\n\n"
+        "My bread won a prize.\n\n## Growth\n\nI learnt to sell it."),
+    "report-cn": ("请写一篇工作总结。", "标题：总结\n\n1、引言\n\n我负责面包和销售。\n\n"
+        "2、工作内容\n\n我的面包得了奖。\n\n3、个人成长\n\n我学会了卖它。"),
+    "report-letter": ("Write a cover letter in sections.", "**Background**: I bake.\n\n"
+        "**Skills**: My bread won a prize.\n\n**Aims**: I want a shop."),
     # --- "those X" behind what counts the step
     "those": ("Is rye in the bread?", "First, what is in it? The baker lists wheat and oats.\n"
         "Second, is rye one of those cereals? No, it is another one."),
@@ -55,6 +119,30 @@ DEPENDENT = {
 
 ADVICE_CN = "开门时客户很尴尬，怎么办？"
 INDEPENDENT = {
+    # --- values that the prompt gives, or that each part has for itself
+    "value-given": ("Let m = 3 first. (1) Is it even? (2) Is it at rest?",
+        "(1) It is odd, and m = 3 holds.\n\n(2) When m = 3, it is at rest."),
+    "two-values": (EXAM, "- When m = 3, it is at rest.\n- When m = 4, it falls."),
+    "own-equation": ("Give two lines.", "- One slope gives $y=x-k$, far off.\n"
+        "- The other one yields a line, so $y=x-k$."),
+    # --- code, each step about an input or a case of its own
+    "inputs": (CODE, "- `'ab'` has no blank, so it stays.\n- `'c'` has no blank, so it stays."),
+    "one-act": (CODE, "- Removing the blank leaves `'abc'`.\n- Removing the first leaves `'b c'`."),
+    "code-advice": ("Review my code:\n\ndef f(s): ...", "Some tips:\n\n- Names could be longer.\n"
+        "- Tests are missing."),
+    # --- conditions that are no failure of a sibling
+    "if-not": ("The lamp is dark.",
+        "Some reasons:\n\n- If it is not plugged in, there is no light.\n"
+        "- If the bulb is old, it may be broken."),
+    "also-own": (COUNT, "- A shed has 3 doors, and it also has 2 roofs.\n"
+        "- A barn has 5 doors, and it also has 4 roofs."),
+    "additional-own": (COUNT,
+        "- **Ramp**: it has an additional door.\n- **Lift**: it has a mirror."),
+    "again-act": ("What helps?", "- Rest, then try the lime again.\n- Drink, then sing again!"),
+    "tables": ("Make up a town.", "1. Kind:\n   1: Small\n   2: Large\n   3: Huge\n"
+        "2. Gold:\n   1: Small\n   2: Large\n   3: Huge"),
+    "own-report": ("Write about trees.", "## Introduction\n\nOaks are old.\n\n"
+        "## Elms\n\nThey are wide.\n\n## Limes\n\nBees like them."),
     "those-known": ("Are rye and oats cereals that grow here?",
         "First, rye grows on sand and in the cold.\n"
         "Second, do those cereals like rain? Oats do."),

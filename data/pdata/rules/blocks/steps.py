@@ -12,7 +12,7 @@ from itertools import pairwise
 from pbranch.format.paper_dialect import MARK
 from pdata.rules.blocks.block_end import is_cut_short, last_end, leads_on, sentence_start
 from pdata.rules.blocks.conclusions import answers, looks_at_all, turns
-from pdata.rules.blocks.faults import NO_END, find_fault
+from pdata.rules.blocks.faults.find_fault import NO_END, find_fault
 from pdata.rules.blocks.labels import STYLED, Kind, Label, find_labels, title_of
 from pdata.rules.blocks.lines import Line, split
 from pdata.rules.blocks.runs import conclusion_after, find_runs

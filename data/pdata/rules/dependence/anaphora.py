@@ -6,9 +6,7 @@ Knows words and numbers, no blocks; which steps count as earlier ones independen
 
 import re
 from collections.abc import Collection, Sequence, Set
-from itertools import pairwise
 
-from pdata.rules.dependence.formulas import find_sought
 from pdata.rules.dependence.word_chains import stem
 from pdata.rules.prompt import NUMBER_WORDS
 
@@ -46,11 +44,6 @@ _TERM = re.compile(
     r"[“\"「]([一-鿿]{2,6})[”\"」](?:的(?:定义|含义|意思|概念)|指的是|是指|是什么意思)",
     re.IGNORECASE,
 )
-# a part of an exam that asks about what one before it has found
-_ASKS_BACK = re.compile(
-    r"上述[一-鿿]{2}|[(（][1-3ⅠⅡIi]+[)）] ?(?:的条件|的结论|中的?|问)|第[一二12]问|"
-    r"\b(?:from|of|in|by|using) (?:part )?\(?(?:[1-3]|[a-c]|i{1,2})\)|\bthe above (?:result|value)",
-)
 _THIS_CN = re.compile(
     r"(?:这些|这种|这个|这一|上述|(?<!应)该(?![句题文词段诗])|(?<![因彼在从由到])此(?![外前后时次]))([一-鿿]{2,4})"
 )
@@ -65,6 +58,39 @@ _THEIR_NUMBER = re.compile(
     r"\b(?P<whose>their|its|his|her|these|those|the|all)\s+(?P<n>\d{1,3}|"
     rf"{'|'.join(NUMBER_WORDS)})\s+(?P<noun>[a-z]{{3,}})"
 )
+# "also totaling 4", "gives the same result": a result is set beside that of another step
+_RESULT = r"(?:total|sum|equal|giv|yield|result|lead|com|mak|add|amount|evaluat|work)\w*"
+_ALSO = re.compile(
+    rf"\b(?:also|too,|likewise|again) {_RESULT}(?: (?:in|to|up to|out to|out at|is|an?|the))?"
+    r" \W{0,2}(\d[\d,.]*)|"
+    rf"\b{_RESULT}[^.\n]{{0,20}}?(\d[\d,.]*)(?: [a-z]+)?,? (?:as well|too|again)\b|"
+    r"也(?:是|等于|得|得到|得出|为)\s?(\d[\d.]*)"
+)
+_SAME = re.compile(
+    rf"\b{_RESULT} (?:in |to |us )?(?:exactly )?the same "
+    r"(?:result|answer|value|number|total|sum|product|count|outcome|remainder)\b|"
+    r"(?:得到|得出|结果)(?:也是)?(?:相同|一样|同样)的?(?:结果|答案|值)?",
+    re.IGNORECASE,
+)
+# "two additional solutions"
+_FURTHER = re.compile(
+    r"\b(?:obtain|get|find|have|gives?|giving|yields?|contributes?|adds?|are|there is) "
+    rf"(?:us )?(?:an|one|\d+|{'|'.join(NUMBER_WORDS)}) (?:additional|further|more|extra|other) "
+    r"((?:solution|circle|case|point|root|way|possibilit|arrangement|triangle|line|pair|"
+    r"value|outcome|path|number|combination)\w*)(?! than\b)|"
+    r"(?:得到?|有)另外?[一两二三四\d]+个(解|点|根|圆|种)",
+    re.IGNORECASE,
+)
+# one of these words is in all of them; a fast test
+_ECHOES = re.compile(
+    r"(?i:also|likewise|again|too\b|as well|the same|additional|further|more|extra|other)|"
+    r"也|又是|一样|同样|相同|另外?[一两二三四\d]"
+)
+# "(Apogamy again? ...)"
+_AGAIN = re.compile(
+    r"(?<![\w-])([A-Za-z][\w-]{2,}),? again ?[?!]|\b[Aa]gain,? ([\w-]{3,})\?|"
+    r"又是[“\"]?([一-鿿]{2,6}?)[”\"]?(?:吗|啊)?[?？!！]"
+)
 _DONE = re.compile(
     r"\b(?:the|your)\s+(?:newly[ -])?([a-z]{3,}(?:ed|en|ied)|resulting|leftover)\s+([a-z]{3,})"
 )
@@ -77,19 +103,6 @@ _MEASURE = re.compile(
     r"([a-z]{3,}(?: [a-z]{3,})?) (?:is|equals|=)|"
     r"([一-鿿]{1,4}[形体锥柱球圆])的(?:面积|体积|周长|表面积)(?:公式)?[是为等]"
 )
-# what a part of an exam takes as known
-_TAKEN = re.compile(
-    r"\b(?:by|from|since|using|given|because of|due to|with|based on) (?:the|its|their|our) "
-    r"((?:[a-z]+ ){0,2}[a-z]+)|"
-    r"(?:由于?|根据|因为|利用|结合|依据|基于)([^，。；：:\n]{2,16})",
-    re.IGNORECASE,
-)
-_ASKING = re.compile(
-    r"\b(?:find|show|prove|determine|calculate|compute|what|how|which)\b|[?？求证]|讨论|判断|写出|计算",
-    re.IGNORECASE,
-)
-_ASKS = frozenset("determine calculate prove explain where which their there".split())
-_ASKS_CN = frozenset("求证明讨论写出判断计算的在和当若时为是有与其，。；：()（） $")
 _NEAR = 200  # characters
 _PRONOUN = re.compile(
     r"[\s*_]*(it(?!(?:'s| is| was| may be| can be) (?:not )?\w+ (?:to|that))|they|he|she|both|"
@@ -198,31 +211,6 @@ def find_measured(body: str, before: str, known: str) -> str | None:
     return None
 
 
-def find_asked(body: str, part: str, parts_before: str, stem_text: str) -> str | None:
-    """What only an earlier part of an exam question asks for, and this part takes as known: "by
-    the monotonicity", or a symbol. `stem_text`: what the question says before its parts."""
-    own = stem_text + part
-    if back := _ASKS_BACK.search(part, 3):
-        return back[0]
-    if not _ASKING.search(parts_before):
-        return None
-    if sought := find_sought(body, part, parts_before, stem_text):
-        return sought
-    words = {w.lower() for w in re.findall(r"[A-Za-z]{5,}", parts_before)} - _ASKS
-    own_stems = {stem(w) for w in re.findall(r"[a-z]+", own.lower())}
-    for match in _TAKEN.finditer(body):
-        ahead = body[: match.start()]
-        for word in re.findall(r"[a-z]+", (match[1] or "").lower()):
-            if word in words and stem(word) not in own_stems and word not in ahead.lower():
-                return match[0]
-        text = match[2] or ""
-        # pairs of characters, those of a formula too
-        pairs = (a + b for a, b in pairwise(text) if not {a, b} & _ASKS_CN)
-        if any(p in parts_before and p not in own and p not in ahead for p in pairs):
-            return match[0]
-    return None
-
-
 def find_done(body: str, known: Set[str], earlier: Set[str]) -> str | None:
     """The words "the chopped onions", where an earlier step chops; `earlier` holds stems."""
     for match in _DONE.finditer(body):
@@ -246,6 +234,26 @@ def find_pronoun(body: str, others: Sequence[str], known: str) -> str | None:
             topic = match[1] if pattern is _PRONOUN_CN else about[1].lower() if about else " "
             if not often and topic not in known.lower():
                 return match[1].lower()
+    return None
+
+
+def find_echo(body: str, before: str, known: str) -> str | None:
+    """What is "also", "again" or "additional" beside what only an earlier step has."""
+    if not _ECHOES.search(body):
+        return None
+    if match := _SAME.search(body):
+        if not re.search(r"\d", body[: match.start()]) and re.search(r"\d", before):
+            return match[0]
+    for pattern in (_ALSO, _FURTHER, _AGAIN):
+        for match in pattern.finditer(body):
+            word = next(g for g in match.groups() if g).rstrip(".,").lower()
+            here = rf"(?<![a-z\d.]){re.escape(word)}(?![a-z\d])"
+            # a number may stand in the step for something else
+            ahead = body[: match.start()].lower()
+            own = re.search(rf"{_RESULT}[^.\n]{{0,12}} {here}" if pattern is _ALSO else here, ahead)
+            given = pattern is _AGAIN and re.search(here, known.lower())
+            if not own and not given and re.search(here, before.lower()):
+                return match[0]
     return None
 
 

@@ -45,6 +45,13 @@ _TAKES_UP = re.compile(
     r"^[\W\d]*(?:with|from|by|to) that\b",
     re.IGNORECASE,
 )
+# the work of another step with things the other way round, as what a step opens with
+_TURNED = re.compile(
+    r"^[\W\d]*(?:(?:by (?:the )?(?:same )?symmetry|symmetrically|(?:by )?(?:swapping|switching|"
+    r"interchanging|reversing|exchanging) (?:the )?(?:\w+ )?(?:roles?|places)|in the same way)\b|"
+    r"同样地|由对称性|根据对称性|[与和][上前](?:面|一)[^，。\n]{0,6}(?:类似|相同))",
+    re.IGNORECASE,
+)
 _SINCE = re.compile(r"\s+from (?:the |a )?(?:previous|last|prior|preceding) [a-z]+", re.IGNORECASE)
 _TIME = re.compile(
     r"\s+(?:years?|months?|quarters?|seasons?|decades?|centur|generations?|owners?)", re.I
@@ -67,6 +74,20 @@ _IN_TURN = re.compile(
 _THEN = re.compile(r"(?:,|\band|\.) then\b|\. Then\b")
 _CONDITION = re.compile(r"\b(?:if|when(?:ever)?|suppose|assum(?:e|ing)|let|since)\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.;!?\n]")
+# "If they still do not answer": what the step before has tried did not help
+_FAILS = (
+    r"(?:(?:and |but )?(?:if|when|where|should) (?:that|this|it|these|those|which|nothing|none of "
+    r"(?:this|these|that|them)|all of this|(?:(?:the|your|their|his|her) )?(?:\w+ )?(?:problem|"
+    r"issue|error|symptom|pain|reminder|attempt|talk|conversation)s?) (?:still |also )?"
+    r"(?:(?:does|do|did|is|are|was|were|has|have)(?: not|n['’]t) (?!\w+ (?:to|that)\b)|fails?\b|"
+    r"persists?\b|remains?\b|continues?\b)|failing (?:that|this)\b|"
+    r"if (?:he|she|they|the other \w+) (?:(?:\w+ )?still|continues? to|keeps?\b|persists?)\b|"
+    r"if all else fails)"
+)
+_FAILS_CN = (
+    r"(?:如果|若|要是|假如|倘若)[^，。：:\n]{0,8}(?:仍然?|还是|依然|依旧|还没|还不)|"
+    r"(?:如果|若|要是)(?:这样|这|以上|上述)[^，。：:\n]{0,8}(?:不行|无效|没用|没有|不能|不起|无法)"
+)
 # a step that opens with one of these follows on the step before it
 OPENERS = re.compile(
     r"[\s:：.)*+•–—-]*(then|next(?! to)|(?:\w+ ){1,3}then|now|also|however|but|otherwise|instead|"
@@ -81,6 +102,9 @@ OPENERS = re.compile(
     r"[\s:：.)*+•–—-]*(?!While|When|If|As|Since|Is|Are|Was|Ensure|Make)"
     r"[A-Z]\w+ (?:it|them|this|these|those|that(?=\s*[.,;]))\b|"
     r"[\s:：.)*+•–—-]*the (?:roots|solutions?) (?:is|are)\b|"
+    rf"[\s:：.)*+•–—-]*(?:\w+, )?{_FAILS}|"
+    rf"[\s\d:：.、）)*+•–—-]*(?:(?:第[一二三四五]|其次|再次|最后)[，,])?"
+    rf"(?:{_FAILS_CN})|"
     r"(?:[-•*\d.)]+ )?(?:\w+ ){1,5}(?:is|are) then [a-z]+ed\b|"
     r"[\s\d:：.、）)*+•–—-]*(?:【\w{1,4}】\s*)?"
     r"(?:然后|接着|接下来|随后|之后|于是|因此|所以|由此|据此|既然|现在|综合以上|综上|其余|"
@@ -96,6 +120,7 @@ CONCLUDES = re.compile(
     r"also(?! (?:known|called|spelled|referred|named))|"
     r"with (?:this|that|these|those)|using (?:this|that|the)|given (?:this|that)|"
     r"based on (?:this|that|these|those|the|my|your))\b|"
+    rf"[\s:：.)*+•–—-]*{_FAILS}|[\s:：.)*+•–—-]*(?:{_FAILS_CN})|"
     r"[\s:：.、）)*+•–—-]*(?:因此|所以|于是|由此|据此|然后|接着|接下来|随后|其[他它][^，。\n]{1,20}还有)",
     re.IGNORECASE,
 )
@@ -111,11 +136,6 @@ _OPTION = re.compile(
     r"\W*(?:options?|choices?|answers?|statements?|items?|and|or|nor|than|is|are|not|to|for|with|"
     r"both|neither|either|from|in|by|of|like|as|选项|答案)\b|.*[:：]\s",
     re.IGNORECASE,
-)
-_COMPARES = re.compile(
-    r"(?:\b(?:similar to|the same as|same as|compared (?:to|with)|unlike|than|as with|just like|"
-    r"based on)|(?<=[与和跟同])|(?<=比)|类似于|相比于?) ?(?:the )?"
-    r"([A-Z][A-Za-z\d.+-]*\d[A-Za-z\d.]*|[a-z]{1,3}\d[A-Za-z\d.]*|\d+(?:\.\d+)+)"
 )
 _CUE = (
     r"(?:\b(?:from|by|in|of|using|see|combining|and|with|to|since|under|via|apply(?:ing)?)\s*|"
@@ -133,9 +153,6 @@ _REFERENCE = re.compile(
     re.IGNORECASE,
 )
 _STEP = re.compile(r"step|[步问]", re.IGNORECASE)
-# what a step is about, by number: "of length 2", 长度为2
-_KEY = re.compile(r"((?<!\w)(?:of|with) [a-z]{3,}|[一-鿿]{2}为)\s?(\d{1,3})(?!\d)")
-_KEYED = 60  # characters
 _CIRCLED = re.compile(rf"(?:{_CUE}|入|立)([①-⑳])")
 
 
@@ -158,7 +175,8 @@ def _goes_on(text: str, at: int) -> bool:
 
 def find_pointer(body: str, known: Prompt) -> re.Match[str] | None:
     """A pointing phrase that is not just the prompt's own wording."""
-    pointers = [*POINTERS.finditer(body), *_TAKES_UP.finditer(body[:_START])]
+    start = body[:_START]
+    pointers = [*POINTERS.finditer(body), *_TAKES_UP.finditer(start), *_TURNED.finditer(start)]
     return next((m for m in pointers if _points(body, m) and not _given(body, m, known)), None)
 
 
@@ -192,12 +210,13 @@ def _points(body: str, pointer: re.Match[str]) -> bool:
 def find_pointer_in_survey(body: str, known: Prompt) -> re.Match[str] | None:
     """The same in a step with a title of its own, which may speak of earlier times and likewise of
     what it has just said itself."""
-    for match in POINTERS.finditer(body):
+    turned = _TURNED.match(body)
+    for match in (*POINTERS.finditer(body), *((turned,) if turned else ())):
         word = match[0].lower()
         if word in _ADJECTIVES or word == "previously":
             if not AMONG_STEPS.match(body, match.end()) or known.says(_phrase(body, match)):
                 continue
-        elif word in _LIKEWISE and match.start() > 2:
+        elif word in _LIKEWISE and re.search(r"\w", body[: match.start()]):
             continue
         elif (
             not _points(body, match)
@@ -254,28 +273,6 @@ def find_reference(body: str, counts: Collection[str], before: str, known: str) 
                 return match[0]
     circled = (m for m in _CIRCLED.finditer(body) if m[1] not in known + body[: m.start(1)])
     return next((m[0] for m in circled if m[1] in before), None)
-
-
-def find_sibling(body: str, earlier: Sequence[str]) -> str | None:
-    """A word with the number that an earlier step is about: "of length 2", where each of the steps
-    opens with "of length" and a number of its own."""
-    keys = [_KEY.search(text[:_KEYED]) for text in (*earlier, body)]
-    about = [(m[1], m[2]) for m in keys if m]
-    if len(about) < len(keys) or len({*about}) < len(keys) or len({word for word, _ in about}) > 1:
-        return None
-    return next((m[0] for m in _KEY.finditer(body) if (m[1], m[2]) in about[:-1]), None)
-
-
-def find_compared(title: str, body: str, earlier: Sequence[str], known: Prompt) -> str | None:
-    """The name or version in the title of an earlier step that a step is set against: "similar to
-    v3.0"; `earlier` holds titles."""
-    for match in _COMPARES.finditer(body):
-        word = match[1].rstrip(".")
-        own = rf"(?<!\w){re.escape(word)}(?!\w)"
-        if not re.search(own, title) and not known.says(word):
-            if any(re.search(own, other) for other in earlier):
-                return match[0]
-    return None
 
 
 def _is_word(char: str) -> bool:

@@ -1,13 +1,15 @@
 """Formulas in LaTeX that one step works out and another one uses: fractions, powers, functions; and
-the symbols that a step uses and does not define.
+the symbols that a step uses and does not define, and what parts of an exam hand on.
 
 Knows one step at a time; plain numbers are number_trace.py's.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from pdata.rules.dependence.word_chains import stem
 from pdata.rules.prompt import Prompt
 
 _MATH = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+)\$|\\\[(.+?)\\\]|\\\((.+?)\\\)", re.DOTALL)
@@ -59,6 +61,43 @@ _SYMBOLS = re.compile(
 _SINGLE = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
 # a symbol that is brought in anew
 _LETS = re.compile(r"(?:设|令|记|\b[Ll]et\b|\b[Dd]enote\b)[^，。,.\n]*")
+
+# a part of an exam that asks about what one before it has found
+_ASKS_BACK = re.compile(
+    r"上述[一-鿿]{2}|[(（][1-3ⅠⅡIi]+[)）] ?(?:的条件|的结论|中的?|问)|第[一二12]问|"
+    r"\b(?:from|of|in|by|using) (?:part )?\(?(?:[1-3]|[a-c]|i{1,2})\)|\bthe above (?:result|value)",
+)
+# what a part of an exam takes as known
+_TAKEN = re.compile(
+    r"\b(?:by|from|since|using|given|because of|due to|with|based on) (?:the|its|their|our) "
+    r"((?:[a-z]+ ){0,2}[a-z]+)|"
+    r"(?:由于?|根据|因为|利用|结合|依据|基于)([^，。；：:\n]{2,16})",
+    re.IGNORECASE,
+)
+_ASKING = re.compile(
+    r"\b(?:find|show|prove|determine|calculate|compute|what|how|which)\b|[?？求证]|讨论|判断|写出|计算",
+    re.IGNORECASE,
+)
+_ASKS = frozenset("determine calculate prove explain where which their there".split())
+_ASKS_CN = frozenset("求证明讨论写出判断计算的在和当若时为是有与其，。；：()（） $")
+# a value or an equation, in LaTeX or not: a = -1, y = x - 2
+_GIVES = re.compile(
+    r"(?<![A-Za-z\\_^'’.])(\\?[A-Za-z]+(?:_\{?\w\}?)?(?:\([a-z]\))?)[\s$]*(?:=|≠|\\neq?\b)[\s$]*"
+    r"([-−]?[A-Za-z0-9\\{}^.√π]+(?:\([a-z]\))?(?:[ \t]*[-−+*/][ \t]*[A-Za-z0-9\\{}^.√π]+)*)",
+)
+# variables run through values, a constant has its own
+_VARIABLES = frozenset("x y z t i j n u v".split())
+# what is said ahead of a value that is taken as known
+_TAKES = re.compile(
+    r"(?:(?:当|若|如果|由于|因为|已知|由|将|把|代入|利用|根据|取)[^，。：:,.;；\n=$]{0,12}|"
+    r"(?:方程|解析式|表达式|直线|曲线|函数|圆|通项公式)[^，。,;；\n=$]{0,8}[为是：:]?|"
+    r"\b(?:when|if|since|because|with|for|given|where|using|substitut\w+|plug\w*|put\w*|as)\b"
+    r"[^,.;\n=$]{0,24}|"
+    r"\b(?:equation|line|curve|function|circle|formula)\b[^,.;\n=$]{0,24}\b(?:is|are|as)?:?)"
+    r"[\s$(（]*$",
+    re.IGNORECASE,
+)
+_DERIVES = re.compile(r"得|解|所以|因此|故|设|令|\b(?:so|thus|hence|therefore|get|let|set)\b", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +178,31 @@ def finds_rewriting(steps: list[list[str]], known: str) -> bool:
     )
 
 
+def find_asked(body: str, part: str, parts_before: str, stem_text: str) -> str | None:
+    """What only an earlier part of an exam question asks for, and this part takes as known: "by
+    the monotonicity", or a symbol. `stem_text`: what the question says before its parts."""
+    own = stem_text + part
+    if back := _ASKS_BACK.search(part, 3):
+        return back[0]
+    if not _ASKING.search(parts_before):
+        return None
+    if sought := find_sought(body, part, parts_before, stem_text):
+        return sought
+    words = {w.lower() for w in re.findall(r"[A-Za-z]{5,}", parts_before)} - _ASKS
+    own_stems = {stem(w) for w in re.findall(r"[a-z]+", own.lower())}
+    for match in _TAKEN.finditer(body):
+        ahead = body[: match.start()]
+        for word in re.findall(r"[a-z]+", (match[1] or "").lower()):
+            if word in words and stem(word) not in own_stems and word not in ahead.lower():
+                return match[0]
+        text = match[2] or ""
+        # pairs of characters, those of a formula too
+        pairs = (a + b for a, b in pairwise(text) if not {a, b} & _ASKS_CN)
+        if any(p in parts_before and p not in own and p not in ahead for p in pairs):
+            return match[0]
+    return None
+
+
 def find_sought(body: str, part: str, parts_before: str, stem_text: str) -> str | None:
     """A symbol that earlier parts of an exam ask for or bring in, and this part, `body`, uses."""
     sought = {x for m in _SEEKS.finditer(parts_before) for x in _SINGLE.findall(m[1])}
@@ -178,3 +242,32 @@ def find_undefined(body: str) -> set[str]:
             used.add(match[1])
         defined.add(match[1])
     return used
+
+
+def find_value_taken(body: str, before: str, known: str) -> str | None:
+    """A value of a constant or an equation, which an earlier step works out and this one takes as
+    known: "when a = -1", "the curve is y = x - 2"."""
+    if "=" not in before or not ("=" in body or "≠" in body or "\\ne" in body):
+        return None
+    known_pairs = {pair for pair, _ in _values(known)}
+    worked_out = {pair for pair, ahead in _values(before) if not _TAKES.search(ahead)}
+    own: set[tuple[str, str]] = set()
+    for pair, ahead in _values(body):
+        if pair in worked_out - known_pairs - own and _TAKES.search(ahead):
+            if not _DERIVES.search(ahead[-8:]):
+                return "=".join(pair)
+        own.add(pair)
+    return None
+
+
+def _values(text: str) -> Iterator[tuple[tuple[str, str], str]]:
+    """Letters with what they equal, and what stands ahead of them in the text."""
+    for match in _GIVES.finditer(text):
+        left, right = (re.sub(r"[\s{}]", "", g).rstrip(".") for g in match.groups())
+        unknowns = re.search(r"[A-Za-z]", right)
+        if unknowns:  # y = x - 2, y = 2x, and not x = a
+            telling = re.search(r"[-+*/^\d√−]", right)
+        else:
+            telling = None if left in _VARIABLES or right == "0" else re.search(r"\d", right)
+        if telling and (len(left) == 1 or left[0] == "\\" or not left.isalpha()):
+            yield (left, right), text[max(match.start() - 40, 0) : match.start()]

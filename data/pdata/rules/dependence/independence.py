@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pdata.rules.blocks.labels import Kind
 from pdata.rules.blocks.steps import Block
 from pdata.rules.dependence.anaphora import (
-    find_asked,
     find_bare_this,
     find_done,
+    find_echo,
     find_measured,
     find_name,
     find_pronoun,
@@ -28,18 +28,22 @@ from pdata.rules.dependence.back_references import (
     EDGES,
     OPENERS,
     asks_in_turn,
-    find_compared,
     find_mentions,
     find_pointer,
     find_pointer_in_survey,
     find_reference,
-    find_sibling,
 )
 from pdata.rules.dependence.context import BlockContext, StepFacts, lists_all
-from pdata.rules.dependence.formulas import find_brought_in, find_undefined, find_use
+from pdata.rules.dependence.formulas import (
+    find_asked,
+    find_brought_in,
+    find_undefined,
+    find_use,
+    find_value_taken,
+)
 from pdata.rules.dependence.sequences import find_sequence
-from pdata.rules.dependence.titles import split_title, strip_counter
-from pdata.rules.dependence.word_chains import find_chain
+from pdata.rules.dependence.titles import find_compared, find_sibling, split_title, strip_counter
+from pdata.rules.dependence.word_chains import find_chain, find_table
 from pdata.rules.prompt import Prompt
 
 # their steps start with words of their own; under a title, "next" may be about anything
@@ -110,6 +114,8 @@ def check_reference(context: BlockContext, step: StepFacts) -> str | None:
     found = found or find_taken_up(told, earlier.text, context.known.lower)
     found = found or find_measured(told, earlier.text, context.known.lower)
     found = found or find_their_number(told, step.given, earlier.all_numbers, earlier.text)
+    found = found or find_echo(told, earlier.text, context.known.text)
+    found = found or find_table(told, [s.text for s in earlier.steps], context.known.lower)
     if context.kind in _PLAIN:
         title = step.title or strip_counter(step.step.text)
         found = found or find_term(title, earlier.text, context.known.lower)
@@ -196,6 +202,7 @@ def check_formula(context: BlockContext, step: StepFacts) -> str | None:
     r"""A formula that an earlier step works out.
 
     + Oak: $3 - y = \frac{1}{y}$. | Elm: $\frac{1}{y} + y$ is positive.
+    + Oak: so a = -1. | Elm: when a = -1, it is flat.
     + Oak: $x + y = z$ holds. | Elm: solve $x + y = z$ for x.
     - Oak: $x + y = z$ holds. | Elm: solve $x - y = z$ for x.
     - Oak: $3 - y = \frac{1}{y}$. | Elm: $4 - y = \frac{1}{y}$.
@@ -203,6 +210,8 @@ def check_formula(context: BlockContext, step: StepFacts) -> str | None:
     found = find_use(step.formulas, context.earlier.equations)
     if not found:
         found = next((f for f in step.formulas if f in context.earlier.wholes), None)
+    if not found and not context.listed:
+        found = find_value_taken(step.body, context.earlier.text, context.known.text)
     return f"uses {found} of an earlier step" if found else None
 
 

@@ -89,6 +89,26 @@ _HANDLES = frozenset(
     substitute subtract sum swap tighten top toss transfer turn type unscrew upload whisk wipe
     wrap""".split()
 )
+# a prompt that asks what code gives for an input
+_RUN = re.compile(
+    r"\bassert \w+\(|\b(?:what|predict|give|determine|find|trace|evaluate|tell)\b[^\n]{0,40}"
+    r"\b(?:outputs?|prints?|printed|returns?|returned|value of)\b|"
+    r"输出(?:是|什么|结果)|(?:运行|执行)结果",
+    re.IGNORECASE,
+)
+_CODE = re.compile(
+    r"\bdef \w+\(|\bfunction\b[^\n]*\{|\bfor \w+ in |\bprint\w*\(|=>|;\n|"
+    r"\b\w+\([^()\n]*\) \{|^\w+ = ",
+    re.MULTILINE,
+)
+# what a run does with one value, from step to step
+_RUNS = frozenset(
+    """add append apply assign build capitalize combine concatenate convert create decrement delete
+    divide encode extend extract filter get increment index insert iterate join loop lowercase map
+    merge multiply output pop prepend print push put remove replace return reverse rotate round set
+    slice sort split store strip subtract sum swap take transform trim truncate update
+    uppercase""".split()
+)
 # what is done with what the steps before have given
 _CONCLUDES = frozenset("calculate combine compute convert evaluate simplify substitute".split())
 # verbs of looks at one thing each, as in a search for a fault
@@ -153,6 +173,8 @@ def is_procedure(block: Block, prompt: Prompt, own_items: bool) -> bool:
     handles = sum(verb in _HANDLES for verb in verbs)
     works = handles + sum(verb in _WORKS for verb in verbs)
     n = len(verbs)
+    if _RUN.search(prompt.text) and _CODE.search(prompt.text) and _is_run(verbs):
+        return True
     if sum(bool(_STEP.match(text)) for text in texts) > n / 2:
         titled = all(split_title(step)[0] for step in block.steps)
         if not titled or works > n / 3:
@@ -181,6 +203,13 @@ def is_procedure(block: Block, prompt: Prompt, own_items: bool) -> bool:
         or works >= (n / 2 if _HOW_TO.search(asked) else n)
         or (works >= 2 / 3 * n and verbs[-1] in _HANDLES)
     )
+
+
+def _is_run(verbs: list[str]) -> bool:
+    """Whether steps are those of one run of code: they do different things, to one value; where all
+    do the same, each may be about an input of its own."""
+    forms = [{verb, verb[:-1], verb[:-2]} & _RUNS for verb in verbs]
+    return len(set().union(*forms)) > 1 and sum(map(bool, forms)) > 1
 
 
 def _announced(lead: str) -> bool | None:

@@ -112,6 +112,21 @@ _LATER_SECTION = re.compile(
     r"[\s#*_\d.一二三四五六、]*(?:未来|问题与|存在的?问题|改进|成果|进度|预算|评估|预期|结论)",
     re.IGNORECASE,
 )
+# what someone writes of their own work or life: later sections go on from the first one
+_OWN_REPORT = re.compile(
+    r"\b(?:personal statement|statement of purpose|(?:cover|motivation) letter|self[- ](?:review|"
+    r"evaluation|assessment|introduction)|(?:work|internship|progress|annual|project|field) "
+    r"(?:summary|report)|report (?:on|about) (?:my|our|your)|diary|memoir|reflection|speech)\b|"
+    r"工作总结|总结报告|汇报|述职|实习报告|实践报告|心得|自我(?:评价|介绍|鉴定)|个人陈述|日记|"
+    r"演讲稿|发言稿|申请书",
+    re.IGNORECASE,
+)
+_OPENS_REPORT = re.compile(
+    r"[\s#*_\d.、一(（)）]*(?:introduction|background|overview|about me|my role|role and|summary|"
+    r"引言|前言|导言|开头|开场|背景|概[述况]|简介|工作背景|工作概|基本情况|个人职责|岗位职责|自我介绍)",
+    re.IGNORECASE,
+)
+_FIRST_PERSON = re.compile(r"\b(?:I|my|our|we)\b|我|本人|笔者")
 # steps that stand side by side, whatever they work out
 _APART = re.compile(
     r"\W*(?:(?:case|method|option|way|approach|solution|if|when|for|part|example)\b|"
@@ -158,6 +173,8 @@ def find_sequence(block: Block, prompt: Prompt) -> str | None:
         return "its steps are a line of thought"
     if block.kind in _TITLED_KINDS and sum(map(_is_later_section, labels)) > 1:
         return "its sections are those of one report"
+    if _is_own_report(texts, block, prompt):
+        return "its sections are those of one report"
     if any(_TRANSFORMS.match(strip_counter(text)) for text in texts[1:]):
         return "its steps transform an equation"
     if (
@@ -182,6 +199,15 @@ def _rewrites(texts: list[str], block: Block, prompt: Prompt) -> bool:
 
 def _is_later_section(label: str) -> bool:
     return _LATER_SECTION.match(label) is not None
+
+
+def _is_own_report(texts: list[str], block: Block, prompt: Prompt) -> bool:
+    """Whether the first section brings in who writes, and the others go on from it; where the lead
+    or a longer prompt tells it, each may stand alone."""
+    if not (_OWN_REPORT.search(prompt.text) and _OPENS_REPORT.match(texts[0])):
+        return False
+    told = _FIRST_PERSON.search(block.lead)
+    return not told and sum(bool(_FIRST_PERSON.search(text)) for text in texts) > len(texts) / 2
 
 
 def _is_plan(text: str) -> bool:

@@ -1,11 +1,14 @@
-"""The title that a step has of its own: bold, a heading, or what stands before a colon or a dash.
+"""The title that a step has of its own: bold, a heading, or what stands before a colon or a dash;
+and how another step refers to what it is about.
 
-Knows one step at a time, by its form alone.
+Knows steps by their form alone.
 """
 
 import re
+from collections.abc import Sequence
 
 from pdata.rules.blocks.steps import Step
+from pdata.rules.prompt import Prompt
 
 # what counts a step: a bullet, a number or letter, "Step 3"
 _CN = "一二三四五六七八九十"
@@ -27,6 +30,15 @@ _CLAUSE = re.compile(
     re.IGNORECASE,
 )
 
+_COMPARES = re.compile(
+    r"(?:\b(?:similar to|the same as|same as|compared (?:to|with)|unlike|than|as with|just like|"
+    r"based on)|(?<=[与和跟同])|(?<=比)|类似于|相比于?) ?(?:the )?"
+    r"([A-Z][A-Za-z\d.+-]*\d[A-Za-z\d.]*|[a-z]{1,3}\d[A-Za-z\d.]*|\d+(?:\.\d+)+)"
+)
+# what a step is about, by number: "of length 2", 长度为2
+_KEY = re.compile(r"((?<!\w)(?:of|with) [a-z]{3,}|[一-鿿]{2}为)\s?(\d{1,3})(?!\d)")
+_KEYED = 60  # characters
+
 
 def strip_counter(text: str) -> str:
     """A step's text without its bullet, number and opening marks of bold type."""
@@ -44,6 +56,28 @@ def split_title(step: Step) -> tuple[str, str]:
     else:
         return "", text
     return (title.strip(" *_"), body) if not _CLAUSE.search(title) else ("", text)
+
+
+def find_sibling(body: str, earlier: Sequence[str]) -> str | None:
+    """A word with the number that an earlier step is about: "of length 2", where each of the steps
+    opens with "of length" and a number of its own."""
+    keys = [_KEY.search(text[:_KEYED]) for text in (*earlier, body)]
+    about = [(m[1], m[2]) for m in keys if m]
+    if len(about) < len(keys) or len({*about}) < len(keys) or len({word for word, _ in about}) > 1:
+        return None
+    return next((m[0] for m in _KEY.finditer(body) if (m[1], m[2]) in about[:-1]), None)
+
+
+def find_compared(title: str, body: str, earlier: Sequence[str], known: Prompt) -> str | None:
+    """The name or version in the title of an earlier step that a step is set against: "similar to
+    v3.0"; `earlier` holds titles."""
+    for match in _COMPARES.finditer(body):
+        word = match[1].rstrip(".")
+        own = rf"(?<!\w){re.escape(word)}(?!\w)"
+        if not re.search(own, title) and not known.says(word):
+            if any(re.search(own, other) for other in earlier):
+                return match[0]
+    return None
 
 
 def _end(match: re.Match[str] | None) -> int:

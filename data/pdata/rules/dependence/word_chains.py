@@ -31,6 +31,15 @@ _FUNCTION = frozenset(
     your""".split()
 )
 
+# a row of a table of outcomes: "2: Town", "3-4: Modest"
+_ROW = re.compile(
+    r"^[ \t]+(?:[-*•+] )?(?:\d{1,2}(?: ?[-–~] ?\d{1,2})?|[A-Fa-f])[:.)：、]\**[ \t]*\**"
+    r"([^\W\d][^\n:：,.，。]{1,30}?)\**(?:[ \t]*[:：(（—–-][^\n]*)?$|"
+    r"^[^\n|]{0,2}\|[ \t]*\d{1,2}[^\n|]*\|[ \t]*([^\W\d][^\n|]{1,30}?)[ \t]*\|",
+    re.MULTILINE,
+)
+_ROWS = 3  # that a step goes through
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -69,6 +78,24 @@ def find_chain(texts: Sequence[str], known: str = "") -> str | None:
         for j, b in enumerate(steps[i + 2 :], i + 2)
     ]
     return None if sum(far) > SHARE / 2 * len(far) else ", ".join(links)
+
+
+def find_table(body: str, earlier: Sequence[str], known: str) -> str | None:
+    """The outcomes of a table in an earlier step that a step goes through by name."""
+    own = {(m[1] or m[2]).lower() for m in _ROW.finditer(body)}
+    text = body.lower()
+    for step in earlier:
+        names = [(m[1] or m[2]).lower() for m in _ROW.finditer(step)]
+        said = [
+            name
+            for name in dict.fromkeys(names)
+            if name not in own
+            and name not in known
+            and re.search(rf"(?<![a-z]){re.escape(name)}(?![a-rt-z])", text)
+        ]
+        if len(said) >= _ROWS:
+            return ", ".join(said)
+    return None
 
 
 def _links(a: Step, b: Step, seen_in: Counter[str], between: Set[str] = frozenset()) -> set[str]:

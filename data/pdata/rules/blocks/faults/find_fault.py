@@ -4,6 +4,8 @@ import re
 from itertools import pairwise, takewhile
 
 from pdata.rules.blocks.conclusions import draws, goes_further, sees, sums_up
+from pdata.rules.blocks.faults.records import is_record
+from pdata.rules.blocks.faults.series import is_part_of_series
 from pdata.rules.blocks.labels import STYLED, Kind, Label, heading_level
 from pdata.rules.blocks.lines import Line, belongs, is_set_item, item_numbers
 from pdata.rules.blocks.masks import unshield
@@ -40,7 +42,6 @@ _ASKS_FOR_TALK = re.compile(
 _SPEAKS = re.compile(
     r"\b(?:I|you|we|your|my|our|us|me)\b|[!?！？]|你|我|您|咱|[\"“]", re.IGNORECASE
 )
-_OPTION = re.compile(r"\W*(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer|选项)[ \t]*)?\(?([A-Z])\W*")
 _CONCEDES = re.compile(r"even (?:if|though|so)\b|即使|即便|就算", re.IGNORECASE)
 # each step a task that is set, and not its outcome
 _SETS_OUT = re.compile(
@@ -84,10 +85,7 @@ def find_fault(
     """What speaks against the steps of `run`, None where nothing does."""
     if kind is Kind.marked:
         return None
-    texts = [labels[i].text for i in run]
-    if _is_torn(lines, labels, run, kind) or _skips_letters(texts, prompt):
-        return PART
-    if _is_begun(next((x.text for x in reversed(lines[: run[0]]) if not x.blank), ""), texts[0]):
+    if _is_torn(lines, labels, run, kind) or is_part_of_series(lines, labels, run, kind, prompt):
         return PART
     if announces(lines, labels, run):
         return PART
@@ -104,6 +102,8 @@ def find_fault(
         return "dependent steps"
     if last.frame[0] in ORDINALS and (fault := _find_thought(lines, labels, run)):
         return fault
+    if is_record(lines, run, prompt):
+        return "fields of one record"
     speakers = kind in _NAMED or (kind is Kind.counted and last.text[:1].isalpha())
     if speakers and _is_talk(lines, labels, run, prompt):
         return "dialogue"
@@ -158,9 +158,7 @@ def _is_torn(lines: list[Line], labels: dict[int, Label], run: list[int], kind: 
         before = None  # it heads the steps
     after = order[last + 1] if last + 1 < len(order) else None
     if kind is Kind.counted:
-        counts = _is_digit(labels[run[0]]) or labels[run[0]].frame[0] in ORDINALS
-        torn = counts and min(labels[run[0]].numbers) > 1
-        torn |= before is not None and 1 in gaps(labels[before], labels[run[0]])
+        torn = before is not None and 1 in gaps(labels[before], labels[run[0]])
         steps = gaps(labels[run[-1]], labels[after]) if after is not None else set()
         left_out = 1 in steps or (
             labels[run[0]].frame[0] in ORDINALS
@@ -255,26 +253,6 @@ def _are_neighbours(lines: list[Line], a: int, b: int) -> bool:
     item like it with another bullet."""
     between = (x for x in lines[a + 1 : b] if not x.blank)
     return all(belongs(x, lines[a]) or is_set_item(unshield(x.text)) for x in between)
-
-
-def _skips_letters(labels: list[str], prompt: Prompt) -> bool:
-    """Whether options are told by letters, and some that the prompt lists are left out."""
-    options = [_OPTION.fullmatch(label) for label in labels]
-    letters = [option[1] for option in options if option]
-    if len(letters) < len(labels):
-        return False
-    left_out = {chr(n) for n in range(ord("A"), ord(max(letters)))} - {*letters}
-    listed = [x for x in left_out if re.search(rf"(?<!\w){x}[\"')）]*\s*[:：.)．、]", prompt.text)]
-    return len(listed) > (len(labels) > 2)  # one may have been spoken of before
-
-
-def _is_begun(before: str, first: str) -> bool:
-    """Whether the line before the steps has begun with the option before the first one."""
-    option = _OPTION.fullmatch(first)
-    if not option or option[1] == "A":
-        return False
-    letter = chr(ord(option[1]) - 1)
-    return bool(re.search(rf"(?:[Oo]ption|[Cc]hoice|选项) ?\(?{letter}\b", before))
 
 
 def _asks(lines: list[Line], run: list[int]) -> bool:

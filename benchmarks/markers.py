@@ -5,7 +5,7 @@
         --out runs/markers.jsonl
     accelerate launch -m ptrain recipes/sft.yaml model=FOLDER data=runs/markers.jsonl \\
         out=runs/markers train.eval_steps=25
-    python benchmarks/markers.py table runs/markers [RUN …] [--svg docs/markers.svg]
+    python benchmarks/markers.py table runs/markers [RUN …] [--svg docs/curves/NAME.svg]
 
 `mix` takes so many traces of each file, at random, of those that fork. `table` reads the
 evaluations in the runs' train_report.json: right are the markers that a held-out trace's own text

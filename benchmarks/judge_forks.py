@@ -25,6 +25,7 @@ from pdata.judge.rows import Span, make_scoring_rows, repeat_without_siblings
 from pdata.rules.rewriter import rewrite
 from pdata.sources.reader import list_files, look_at_files
 
+from pbranch.console import progress
 from pbranch.format.tree import Fork, make_trace, plain_text
 
 SCORES = ("mean", "sum", "largest token", "mean, less foreign siblings'", "asked")
@@ -142,12 +143,13 @@ def measure(
 ) -> Iterator[dict[str, Any]]:
     """A row a block: its label and its scores; longer ones than `longest` are left out."""
     scorer = Scorer(judge)
-    for i, (label, prompt, lead, branches) in enumerate(blocks):
-        others = [b for *_, more in (*blocks[i + 1 :], *blocks[:i]) for b in more]
-        size = len(judge.codec.encode(prompt + lead + "".join(branches)))
-        if size > min(longest, judge.context // 2):
-            continue
-        yield label | {"scores": scorer.score(prompt, lead, branches, others)}
+    with progress("scoring", len(blocks)) as advance:
+        for i, (label, prompt, lead, branches) in enumerate(blocks):
+            others = [b for *_, more in (*blocks[i + 1 :], *blocks[:i]) for b in more]
+            size = len(judge.codec.encode(prompt + lead + "".join(branches)))
+            if size <= min(longest, judge.context // 2):
+                yield label | {"scores": scorer.score(prompt, lead, branches, others)}
+            advance()
 
 
 def format_table(rows: Sequence[dict[str, Any]], seconds: float) -> str:

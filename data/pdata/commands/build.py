@@ -28,7 +28,11 @@ def build(
         tuple[float, float], typer.Option(help="For llm: of a million tokens in, and out.")
     ] = (0, 0),
     judge_model: Annotated[
-        str, typer.Option(help="Folder or id of a causal LM that measures independence; tiny.")
+        str,
+        typer.Option(
+            help="Folder or id of a causal LM that measures independence; tiny. It sees dependence "
+            "in text of the kind it was trained on; in free prose no more than chance does."
+        ),
     ] = "",
     judge_threshold: Annotated[
         float | None, typer.Option(help="Nats a token from which a branch needs its siblings.")

@@ -170,7 +170,7 @@ def test_each_fork_says_why_it_was_made(tmp_path: Path) -> None:
     write_html(write(tmp_path / "a.jsonl", rows), tmp_path / "a.html")
     text = Outline(tmp_path / "a.html").text
     assert n >= 2 and text.count("found by ") == n
-    assert "found by bold titles · checked for pointer, reference, label, number, " in text
+    assert "found by bold titles · checked for pointer, reference, " in text
     assert ", sequence, chain: none · judge: 0.031 nats a token" in text
     assert f"found by {EVIL}" in text
 

@@ -29,6 +29,13 @@ DEPENDENT = {
         "- It returns the longer one."),
     "run-verbs": (CODE, "1. Strips the text of blanks.\n2. Nothing is at the front.\n"
         "3. Reverses what is there, which is all."),
+    # --- what an earlier step is about
+    "aforementioned": ("What does frost do?", "- **Farms**: Frost kills the blossoms of plums.\n"
+        "- **Trade**: The aforementioned losses raise the price of jam."),
+    "above-mentioned": ("What does frost do?", "- **Roads**: Frost breaks the asphalt open.\n"
+        "- **Trade**: Because of the above-mentioned damage, lorries are late."),
+    "mentioned-above": ("What does frost do?", "- **Roads**: Frost breaks the asphalt open.\n"
+        "- **Trade**: The damage mentioned above makes lorries late."),
     # --- what is tried where the step before did not help
     "still": ("Ann does not answer. What now?", "- Write her a letter.\n"
         "- If she still does not answer, ring her up."),

@@ -12,7 +12,8 @@ from pdata.rules.prompt import Prompt
 # phrases that point at what was said in another step
 POINTERS = re.compile(
     r"\b(?=[a-z])(previous(?:ly)?|preceding|so far|up to here|up to now|until now|as above|"
-    r"from above|(?<!all of )(?<!none of )(?<!any of )the above|similarly|likewise|as before|"
+    r"from above|(?:the )?(?:aforementioned|above-?mentioned)|mentioned (?:above|earlier)|"
+    r"(?<!all of )(?<!none of )(?<!any of )the above|similarly|likewise|as before|"
     r"analogously|(?:by|with|using) (?:the same|a similar|an analogous|a like) "
     r"(?:argument|reasoning|logic|token)|"
     r"before (?:it|that|this)|the one before|the last (?:step|result|one)|earlier|"

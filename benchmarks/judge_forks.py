@@ -1,4 +1,4 @@
-"""What a causal LM can tell of forks that people have read: areas under the ROC curve.
+"""What a causal LM can tell of forks with a verdict: areas under the ROC curve.
 
     python benchmarks/judge_forks.py FOLDER LABELS.jsonl … [--model tiny] [--blocks 160]
 

@@ -1,4 +1,4 @@
-"""Forks of the rules on real text, against verdicts of people who have read them.
+"""Forks of the rules on real text, against verdicts of those who have read them.
 
     python benchmarks/real_forks.py draw FOLDER --out sample.jsonl [--seed 0] [--forks 160]
     python benchmarks/real_forks.py score FOLDER LABELS.jsonl

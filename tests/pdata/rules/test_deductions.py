@@ -3,7 +3,8 @@ that echo a sibling, in texts of our own; and blocks that look alike and fork.""
 
 import pytest
 from pdata.rules.prompt import Prompt
-from pdata.rules.rewriter import rewrite
+
+from tests.support.forks import assert_forks, assert_linear
 
 PROOF = "Show that the gate is shut."
 EXAM = "The curve K is given. (1) Find its curvature. (2) Where does it meet the axis?"
@@ -201,16 +202,12 @@ def any_length(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("kind", DEPENDENT)
 def test_stays_linear(kind: str) -> None:
-    prompt, text = DEPENDENT[kind]
-    result = rewrite(f"{text}\n\nThat is all.", prompt)
-    assert result.reason == "dependent steps", (result.reason, result.trace)
+    assert_linear(*DEPENDENT[kind])
 
 
 @pytest.mark.parametrize("kind", INDEPENDENT)
 def test_forks(kind: str) -> None:
-    prompt, text = INDEPENDENT[kind]
-    result = rewrite(f"{text}\n\nThat is all.", prompt)
-    assert not result.reason, (result.reason, result.detail)
+    assert_forks(*INDEPENDENT[kind])
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@ steps that look alike and fork."""
 
 import pytest
 from pdata.rules.dependence.number_trace import all_numbers, worked_out
-from pdata.rules.rewriter import rewrite
+
+from tests.support.forks import assert_forks, assert_linear
 
 ARGUMENT = "How many ways are there?"
 LOOP = "What does f return?\n\n[CODE]\ndef f(a): ...\n[/CODE]"
@@ -231,16 +232,12 @@ def any_length(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("kind", DEPENDENT)
 def test_stays_linear(kind: str) -> None:
-    prompt, text = DEPENDENT[kind]
-    result = rewrite(f"{text}\n\nThat is all.", prompt)
-    assert result.reason == "dependent steps", (result.reason, result.trace)
+    assert_linear(*DEPENDENT[kind])
 
 
 @pytest.mark.parametrize("kind", INDEPENDENT)
 def test_forks(kind: str) -> None:
-    prompt, text = INDEPENDENT[kind]
-    result = rewrite(f"{text}\n\nThat is all.", prompt)
-    assert not result.reason, (result.reason, result.detail)
+    assert_forks(*INDEPENDENT[kind])
 
 
 def test_numbers_with_commas() -> None:

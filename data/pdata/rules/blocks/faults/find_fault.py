@@ -244,10 +244,6 @@ def _is_torn_heading(lines: list[Line], run: list[int], level: int) -> bool:
     return not opened or not (_ENDS.match(text) or closes(text) or sums_up(text, ""))
 
 
-def _is_digit(label: Label) -> bool:
-    return label.frame[0].endswith("digit") or bool(re.search(r"\d", label.text))
-
-
 def _are_neighbours(lines: list[Line], a: int, b: int) -> bool:
     """Whether nothing stands between two lines but what belongs to the first by its form, or an
     item like it with another bullet."""

@@ -68,9 +68,10 @@ def candidates(rng, request, engine):
     return tuple(s for s in found if s and "\ufffd" not in s)
 
 
-def test_two_hundred_random_cases_agree_with_the_oracle(engine):
+@pytest.mark.parametrize("cases", [60, pytest.param(200, marks=pytest.mark.slow)])
+def test_random_cases_agree_with_the_oracle(engine, cases):
     rng, stopped_in = random.Random(1), {"trunk": 0, "branch": 0}
-    for seed in range(200):
+    for seed in range(cases):
         params = SamplingParams(max_new_tokens=60, temperature=1.2, seed=seed)
         before, _ = decode_all(engine, params)
         stops = candidates(rng, before, engine)
@@ -98,7 +99,7 @@ def test_two_hundred_random_cases_agree_with_the_oracle(engine):
         )
         streamed = list(engine.stream(PROMPT, params))
         assert streamed[-1].generation.text == answer.text
-    assert min(stopped_in.values()) > 30
+    assert min(stopped_in.values()) > cases * 0.15
 
 
 def test_a_stop_equal_to_a_topic_lets_the_headers_be(engine):

@@ -116,6 +116,7 @@ def test_kept_prompts_give_way_to_requests(base, adapter):
         assert engine.core.runner.arena.slots <= 400
 
 
+@pytest.mark.slow
 def test_memory_is_what_the_formula_says(base):
     """64 prompts of a shared beginning of 1,000 tokens in a pool that just admits them: the process
     grows by the bytes of the pool, within a tenth."""

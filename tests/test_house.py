@@ -217,7 +217,7 @@ COMMANDS = {
     "pinfer.cli": ["generate", "bench", "env"],
     "ptrain.cli": ["sft", "check", "merge", "publish"],
     "pdata.cli": ["synth", "build", "check", "stats", "convert", "distill"],
-    "pbranch.__main__": ["show"],
+    "pbranch.__main__": ["show", "fetch"],
 }
 
 

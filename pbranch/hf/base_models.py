@@ -1,68 +1,62 @@
-"""Which base models can be used: where a name leads, and whether attention can be masked by row.
+"""Where a base model's name leads: a folder, a Hub id, a GGUF file, or one of the names in NAMED.
 
-Shared by training and decoding, so that what one accepts the other does. Loads no weights.
+Shared by training and decoding, so that what one accepts the other does. What a run leaves records
+the name as it was given, which can be resolved again, and never a folder of the user's cache.
 """
 
 from pathlib import Path
-from typing import Any
 
 from pbranch.errors import ModelError
+from pbranch.hf.gguf import smollm2
+from pbranch.hf.gguf.cache import open_gguf
+from pbranch.hf.gguf.gguf_file import is_gguf
 
 SHIPPED = "tiny"  # the name of the shipped base
-MASKABLE_LAYERS = {"full_attention", "sliding_attention"}
-MOVING_ROPE = {"dynamic", "longrope"}  # frequencies that change with the batch
+# names of models -> the model on the Hub that the weights were made of
+NAMED = {SHIPPED: None, smollm2.NAME: smollm2.HUB_ID}
 
 
-def shipped(name: str) -> Path:
-    """Folder of the shipped `base` or `adapter`: in a checkout below data/tiny, in an installed
-    wheel below pbranch/tiny."""
+def find_shipped(part: str, model: str = SHIPPED) -> Path | None:
+    """Folder of the `base` or the `adapter` that is shipped for a named model: in a checkout below
+    data/MODEL, in an installed wheel below pbranch/MODEL; None where there is none."""
     here = Path(__file__).resolve().parents[1]
-    for root in (here.parent / "data" / "tiny", here / "tiny"):
-        if any((root / name / file).is_file() for file in ("config.json", "adapter_config.json")):
-            return root / name
-    raise ModelError(f"the shipped {name} is missing from this installation; name another model")
+    for folder in (here.parent / "data" / model / part, here / model / part):
+        if any((folder / file).is_file() for file in ("config.json", "adapter_config.json")):
+            return folder
+    return None
+
+
+def shipped(part: str, model: str = SHIPPED) -> Path:
+    """As `find_shipped`; ModelError where there is none."""
+    found = find_shipped(part, model)
+    if found is None:
+        raise ModelError(f"the shipped {part} is missing from this installation; name a model")
+    return found
+
+
+def default_adapter(model: str | None) -> Path | None:
+    """The shipped adapter that a model is decoded with unless another is asked for. `tiny` by name
+    is the plain base: it has its adapter only where no model is named at all."""
+    return find_shipped("adapter", model) if model in NAMED and model != SHIPPED else None
 
 
 def locate(name: str) -> str:
-    """The folder or Hub id that `name` stands for. Raises ModelError on a missing folder."""
+    """The folder or Hub id that `name` stands for. Raises ModelError on a missing folder or file,
+    and on a GGUF file that cannot be read."""
     if name == SHIPPED:
         return str(shipped("base"))
+    if name == smollm2.NAME:
+        return smollm2.open_weights()
+    if is_gguf(name):
+        return open_gguf(name)
     is_folder = Path(name).is_dir()
     if not is_folder and (name.startswith((".", "/", "~")) or name.count("/") > 1):
-        raise ModelError(f"model {name}: no such folder; expected a folder, a Hub id or {SHIPPED}")
+        raise ModelError(
+            f"model {name}: no such folder; expected a folder, a Hub id, a GGUF file, "
+            f"{' or '.join(NAMED)}"
+        )
     if is_folder and not (Path(name) / "config.json").is_file():
         if (Path(name) / "adapter_config.json").is_file():
             raise ModelError(f"model {name}: an adapter; expected its base, and this as `adapter`")
         raise ModelError(f"model {name}: no config.json in this folder; expected a model")
     return name
-
-
-def refuse_unmaskable(config: Any, path: str = "") -> None:
-    """Raise ModelError for a model that cannot hide one branch from another."""
-    text = config.get_text_config()
-    what = f"model {path} ({config.model_type})" if path else f"model {config.model_type}"
-    if getattr(config, "is_encoder_decoder", False):
-        raise ModelError(f"{what}: an encoder-decoder; expected a decoder-only model")
-    layers = set(getattr(text, "layer_types", None) or ()) - MASKABLE_LAYERS
-    if layers:
-        raise ModelError(
-            f"{what}: a hybrid, its {', '.join(sorted(layers))} layers keep a state that no mask "
-            "reaches; expected full or sliding attention in all layers"
-        )
-    if getattr(text, "kv_lora_rank", None):
-        raise ModelError(f"{what}: compresses its cache (MLA), which is not supported")
-    if getattr(text, "num_attention_heads", None) is None or hasattr(text, "state_size"):
-        raise ModelError(f"{what}: recurrent or without attention; its state cannot be masked")
-    moving = _rope_types(text) & MOVING_ROPE
-    if moving:
-        raise ModelError(
-            f"{what}: {moving.pop()} rotary frequencies change with the batch, so cached rows "
-            "would not keep their meaning"
-        )
-
-
-def _rope_types(config: Any) -> set[str]:
-    """Rope types of all layers; the parameters may be nested by layer type."""
-    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    nested = [p for p in rope.values() if isinstance(p, dict)]
-    return {str(p.get("rope_type")) for p in [rope, *nested]}

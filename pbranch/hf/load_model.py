@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pbranch.errors import ModelError
-from pbranch.hf.base_models import refuse_unmaskable
+from pbranch.hf.mask_support import refuse_unmaskable
 
 NAMES_SHOWN = 3  # of the weights that an error is about
 
@@ -21,7 +21,7 @@ def load_config(path: str, trust_remote_code: bool = False) -> Any:
     """The model's configuration; ModelError where it cannot be read or masked."""
     from transformers import AutoConfig
 
-    with _model_errors(path, "configuration"):
+    with model_errors(path, "configuration"):
         config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
     refuse_unmaskable(config, path)
     return config
@@ -48,7 +48,7 @@ def load_tokenizer(path: str | Path, trust_remote_code: bool = False) -> Any:
     """The tokenizer of a model or an adapter; ModelError where it cannot be read."""
     from transformers import AutoTokenizer
 
-    with _model_errors(path, "tokenizer"):
+    with model_errors(path, "tokenizer"):
         return AutoTokenizer.from_pretrained(str(path), trust_remote_code=trust_remote_code)
 
 
@@ -84,7 +84,7 @@ def load_model(
         "device_map": device_map,
     }
     options = {k: v for k, v in options.items() if v is not None}  # a None is not the default
-    with _model_errors(path, "weights"), _without_load_report():
+    with model_errors(path, "weights"), without_load_report():
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path,
             dtype=dtype,
@@ -94,7 +94,7 @@ def load_model(
             **options,
         )
     model, info = loaded
-    _refuse_misfits(path, info)
+    refuse_misfits(path, info)
     return model
 
 
@@ -121,7 +121,7 @@ def describe_misfits(
     )
 
 
-def _refuse_misfits(path: str, info: dict[str, Any]) -> None:
+def refuse_misfits(path: str, info: dict[str, Any]) -> None:
     """ModelError unless weights and model have the same names and shapes.
 
     `info` is transformers' own count: tied weights, and what a family is known to lack or to carry
@@ -133,7 +133,7 @@ def _refuse_misfits(path: str, info: dict[str, Any]) -> None:
     ]
     misfits = describe_misfits(info["missing_keys"], info["unexpected_keys"], reshaped)
     if misfits:
-        raise ModelError(f"model {path}: its weights do not fit its config.json: {misfits}")
+        raise ModelError(f"model {path}: its weights do not fit its configuration: {misfits}")
 
 
 def _shorten(names: Collection[str]) -> str:
@@ -146,7 +146,7 @@ def _spell(shape: Collection[int]) -> str:
 
 
 @contextmanager
-def _model_errors(path: str | Path, what: str) -> Iterator[None]:
+def model_errors(path: str | Path, what: str) -> Iterator[None]:
     """What transformers raises about a model's files, which is of many kinds, as one ModelError."""
     try:
         yield
@@ -163,7 +163,7 @@ def _model_errors(path: str | Path, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _without_load_report() -> Iterator[None]:
+def without_load_report() -> Iterator[None]:
     """Without transformers' table of weights that do not fit: the error says it in a line."""
     logger = logging.getLogger("transformers.modeling_utils")
 

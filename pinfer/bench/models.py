@@ -69,9 +69,10 @@ def make_model(
     if dtype not in DTYPES:
         raise RequestError(f"dtype {dtype!r}: expected {' or '.join(DTYPES)}")
     if folder is not None:
-        if not Path(folder).is_dir():
+        path = locate(folder)
+        if not Path(path).is_dir():
             raise RequestError(f"--model {folder}: no such folder")
-        model = load_model(locate(folder), DTYPES[dtype], trust_remote_code=trust_remote_code)
+        model = load_model(path, DTYPES[dtype], trust_remote_code=trust_remote_code)
     else:
         if shape not in SHAPES:
             raise RequestError(f"shape {shape!r}: expected {', '.join(SHAPES)}")

@@ -19,7 +19,7 @@ def bench(
     workloads: Annotated[str, typer.Argument(help="of W1, W2, W3, W4, W5, W6, W8")] = "W1,W2,W3",
     shape: Annotated[str, typer.Option(help="0.5b, qwen3-0.6b, 0.1b or host")] = "0.5b",
     model: Annotated[
-        str | None, typer.Option(help="folder of a model, in place of a shape")
+        str | None, typer.Option(help="folder or GGUF file, in place of a shape")
     ] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="run Python code that comes with a model")

@@ -16,6 +16,7 @@ PACKAGES = (
     "datasets",
     "tokenizers",
     "safetensors",
+    "gguf",
     "flash-attn",
     "bitsandbytes",
 )

@@ -30,7 +30,9 @@ def generate(
     template_arg: Annotated[
         list[str], typer.Option(help="NAME=VALUE for the chat template, as enable_thinking=false")
     ] = [],  # noqa: B006
-    model: Annotated[str | None, typer.Option(help="folder or Hub id; default: shipped")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="folder, Hub id, GGUF file, tiny or smollm2")
+    ] = None,
     adapter: Annotated[str | None, typer.Option(help="folder, Hub id, or none")] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="run Python code that comes with a model")

@@ -1,6 +1,6 @@
 """Loads a base and its adapter, and refuses what cannot be decoded branch by branch.
 
-Folders and Hub ids alike. The adapter is merged into the weights; its tokenizer and its
+By folder, Hub id, GGUF file or name. The adapter is merged into the weights; its tokenizer and its
 `branch_config.json` come with it.
 """
 
@@ -14,7 +14,7 @@ from pbranch.errors import AdapterError, RequestError
 from pbranch.format.branch_config import FILE_NAME as BRANCH_CONFIG
 from pbranch.format.branch_config import BranchConfig, load_branch_config
 from pbranch.format.layout import LayoutOptions
-from pbranch.hf.base_models import SHIPPED, locate, shipped
+from pbranch.hf.base_models import SHIPPED, default_adapter, locate, shipped
 from pbranch.hf.hub import fetch_adapter, find_branch_config
 from pbranch.hf.load_model import context_length, four_bit, load_model, load_tokenizer
 from pbranch.hf.merge_adapter import check_markers, merge_adapter
@@ -43,7 +43,7 @@ def load(
     device: str | None = None,
     trust_remote_code: bool = False,
 ) -> Loaded:
-    """Load by folder or Hub id; see `Engine.from_pretrained`. dtype: float32 on a CPU, bfloat16
+    """Load what the names lead to; see `Engine.from_pretrained`. dtype: float32 on a CPU, bfloat16
     on a GPU by default. trust_remote_code: whether Python code that comes with the model may run.
     Raises ModelError or AdapterError with what does not fit."""
     import torch
@@ -59,6 +59,9 @@ def load(
     if model is None and adapter is None:
         model, adapter = SHIPPED, str(shipped("adapter"))
         log.warning("no --model given: using the shipped tiny model and adapter")
+    elif adapter is None and (own := default_adapter(model)) is not None:
+        adapter = str(own)
+        log.warning("no --adapter given: using the shipped adapter of %s", model)
     folder = fetch_adapter(adapter) if adapter not in (None, "none") else None
     config = load_branch_config(folder) if folder else None
     if model is None:

@@ -13,7 +13,8 @@ from typing import Any
 from pbranch.errors import AdapterError
 from pbranch.files.recipe import load_recipe
 from pbranch.format.branch_config import BranchConfig, load_branch_config
-from pbranch.hf.base_models import SHIPPED
+from pbranch.hf.base_models import NAMED
+from pbranch.hf.gguf.gguf_file import is_gguf, repository_of
 from ptrain.config import Recipe
 
 CARD, RECIPE, REPORT = "README.md", "recipe.yaml", "train_report.json"
@@ -45,10 +46,18 @@ class Artifact:
 
     @property
     def hub_base(self) -> str | None:
-        """The base's Hub id; None where it is the shipped one or a folder."""
+        """Hub id of the base, or of the repository with its GGUF file; None where the base comes
+        with this project, or is a folder or file of this machine."""
         name = self.config.base_model
+        if is_gguf(name):
+            return repository_of(name)
         is_folder = Path(name).is_dir() or name.startswith((".", "/", "~")) or name.count("/") > 1
-        return None if name == SHIPPED or is_folder else name
+        return None if name in NAMED or is_folder else name
+
+    @property
+    def base_is_ours(self) -> bool:
+        """Whether only this project finds the base by its name, where other libraries do not."""
+        return self.config.base_model in NAMED or is_gguf(self.config.base_model)
 
     def list_files(self) -> list[Path]:
         """The files that matter, by name, without the card."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pbranch.hf.base_models import SHIPPED
+from pbranch.hf.base_models import NAMED
 from ptrain.artifacts.artifact import CARD, Artifact, read_artifact
 
 MEASURED = {
@@ -103,8 +103,8 @@ PLAIN = """\
 - vLLM with `--enable-lora`: it refuses the trained vocabulary rows of this adapter.
   `ptrain export {where} --out FOLDER` writes a base that has them, and a plain LoRA. Not run: file
   names and shapes are what was tested."""
-PEFT_SHIPPED = """\
-- peft: `ptrain export {where} --out FOLDER`, as the base comes with parallel-branches; then
+PEFT_OURS = """\
+- peft: `ptrain export {where} --out FOLDER`, as only parallel-branches finds the base; then
   `AutoPeftModelForCausalLM.from_pretrained("FOLDER/adapter")`.
 """
 
@@ -169,7 +169,7 @@ def _front_matter(artifact: Artifact, where: str, license: str | None) -> str:
     ]
     method = ["full" if artifact.recipe.tuning == "full" else "lora"]
     return ModelCardData(
-        base_model=artifact.hub_base,
+        base_model=artifact.hub_base or NAMED.get(artifact.config.base_model),
         library_name="peft" if artifact.is_adapter else "transformers",
         pipeline_tag="text-generation",
         license=license,
@@ -182,7 +182,7 @@ def _front_matter(artifact: Artifact, where: str, license: str | None) -> str:
 
 def _base_name(artifact: Artifact) -> str:
     name = artifact.config.base_model
-    return f"the {name} base of parallel-branches" if name == SHIPPED else Path(name).name
+    return f"the {name} base of parallel-branches" if name in NAMED else Path(name).name
 
 
 def _describe(artifact: Artifact) -> str:
@@ -221,7 +221,7 @@ def _describe(artifact: Artifact) -> str:
 def _write_others(artifact: Artifact, where: str) -> str:
     if not artifact.is_adapter:
         return WHOLE.format(where=where)
-    peft = PEFT_SHIPPED if artifact.config.base_model == SHIPPED else PEFT
+    peft = PEFT_OURS if artifact.base_is_ours else PEFT
     rounded = artifact.config.quantization is not None  # not tested in peft
     return ("" if rounded else peft.format(where=where)) + PLAIN.format(where=where)
 

@@ -20,7 +20,8 @@ import yaml
 from pbranch.console import say
 from pbranch.errors import AdapterError, HubError
 from pbranch.format.branch_config import FILE_NAME as BRANCH_CONFIG
-from pbranch.hf.base_models import SHIPPED
+from pbranch.hf.base_models import NAMED
+from pbranch.hf.gguf.gguf_file import is_gguf, repository_of
 from pbranch.hf.hub import LOG_IN, explain
 from ptrain.artifacts.artifact import ADAPTER, CARD, RECIPE, Artifact, matches, read_artifact
 from ptrain.artifacts.model_card import make_card
@@ -77,7 +78,8 @@ def publish(
     Args:
         folder: what training or merging has left.
         repo_id: `owner/name`; the repository is created where there is none.
-        base: the Hub id of the base, where the adapter names a folder.
+        base: the base on the Hub, where the adapter names a folder or a file: an id, or
+            `REPO_ID:FILE.gguf`.
         license: for the card, an id of the Hub such as `apache-2.0`.
         private: create the repository private.
         force: replace what differs there.
@@ -93,7 +95,8 @@ def publish(
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
-    for name in filter(None, (repo_id, base)):
+    of_base = repository_of(base) if base and is_gguf(base) else base
+    for name in filter(None, (repo_id, of_base)):
         try:
             validate_repo_id(name)
         except HFValidationError as e:
@@ -114,7 +117,7 @@ def collect(
 ) -> dict[str, Content]:
     """What is sent, by its path in the repository; the base renamed to `base` where that is given.
 
-    Raises AdapterError where the adapter's base is a folder that no other machine has.
+    Raises AdapterError where the adapter's base is a folder or file that no other machine has.
     """
     files: dict[str, Content] = {path.name: path for path in artifact.list_files()}
     named = artifact.config.base_model
@@ -130,10 +133,11 @@ def collect(
         for name, key in stored.items():
             content = json.loads((artifact.folder / name).read_text(encoding="utf-8"))
             files[name] = (json.dumps({**content, key: base}, indent=2) + "\n").encode()
-    elif artifact.is_adapter and artifact.hub_base is None and named != SHIPPED:
+    elif artifact.is_adapter and artifact.hub_base is None and named not in NAMED:
+        kind, wanted = ("file", "OWNER/NAME:FILE") if is_gguf(named) else ("folder", "OWNER/NAME")
         raise AdapterError(
-            f"{artifact.folder}: its base is the folder {named}, which other machines do not have; "
-            "name the base on the Hub by --base OWNER/NAME"
+            f"{artifact.folder}: its base is the {kind} {named}, which other machines do not have; "
+            f"name the base on the Hub by --base {wanted}"
         )
     files[CARD] = make_card(artifact, repo_id, license).encode()
     return dict(sorted(files.items()))

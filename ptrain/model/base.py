@@ -54,7 +54,7 @@ def load_base(
     quantization: str | None = None,
     trust_remote_code: bool = False,
 ) -> Base:
-    """Model and tokenizer of `name` (a folder, a Hub id, or tiny), with rows for the markers. What
+    """Model and tokenizer of `name` (as `locate` takes it), with rows for the markers. What
     an earlier run has left, merged or tuned in full, keeps the rows that were trained.
 
     quantization: nf4 or fp4, for QLoRA; `dtype` is then that of the products. Raises ModelError on

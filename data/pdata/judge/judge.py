@@ -35,7 +35,7 @@ Scores = list[list[float]]  # by fork in the order of Trace.all_forks, by branch
 
 
 class Judge:
-    """Scores branches with a causal LM: a folder, a Hub id, or tiny for the shipped base.
+    """Scores branches with a causal LM, named as `locate` takes it: a folder, a Hub id, tiny …
 
     A block is dependent where a branch scores above `threshold`. What a score can see and what it
     cannot: docs/data.md, with `benchmarks/judge_forks.py`. Raises ModelError on a model that cannot

@@ -1,17 +1,33 @@
-"""Where a model's name leads, and which models are refused before any weight is read."""
+"""Where a model's name leads, which adapter it has, and which models are refused unread."""
 
 import json
 
 import pytest
 
 from pbranch.errors import ModelError
-from pbranch.hf.base_models import locate, shipped
+from pbranch.hf import base_models
+from pbranch.hf.base_models import default_adapter, find_shipped, locate, shipped
 from pbranch.hf.load_model import load_config
 
 
 def test_the_shipped_name_leads_to_the_shipped_base() -> None:
     assert locate("tiny") == str(shipped("base"))
     assert json.loads((shipped("base") / "config.json").read_text())["model_type"] == "qwen3"
+
+
+def test_a_named_model_has_its_shipped_adapter_where_there_is_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(base_models, "__file__", str(tmp_path / "pbranch" / "hf" / "x.py"))
+    assert default_adapter("smollm2") is None
+    with pytest.raises(ModelError, match="the shipped adapter is missing"):
+        shipped("adapter", "smollm2")
+    for place in ("pbranch/smollm2", "data/smollm2", "data/tiny"):  # of a wheel, of a checkout
+        folder = tmp_path / place / "adapter"
+        folder.mkdir(parents=True)
+        (folder / "adapter_config.json").write_text("{}")
+        found = folder if "smollm2" in place else None
+        assert default_adapter("smollm2") == (found or tmp_path / "data/smollm2/adapter")
+    assert default_adapter("tiny") is None and find_shipped("adapter") is not None
+    assert default_adapter("data/smollm2") is None and default_adapter(None) is None
 
 
 def test_hub_ids_pass_and_missing_folders_do_not(tmp_path) -> None:

@@ -197,7 +197,7 @@ def test_weights_that_do_not_fit_are_named(
     folder = change_weights(source, tmp_path / "model", change)
     with pytest.raises(ModelError) as caught:
         load_model(folder, torch.float32)
-    expected = f"model {folder}: its weights do not fit its config.json: {message}"
+    expected = f"model {folder}: its weights do not fit its configuration: {message}"
     assert str(caught.value) == expected
     assert "REPORT" not in "".join(capfd.readouterr())
 

@@ -8,7 +8,7 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pbranch.errors import AdapterError, BranchError, MarkerError, ModelError, RequestError
-from pbranch.hf.base_models import refuse_unmaskable
+from pbranch.hf.mask_support import refuse_unmaskable
 from pinfer import Engine, SamplingParams
 from pinfer.models.load import load
 from tests.support.checkpoints import copy_folder, save_adapter, save_base
@@ -54,6 +54,17 @@ def test_the_base_may_be_named_by_the_adapter(base, adapter):
     for one, two in zip(named.model.parameters(), both.model.parameters(), strict=True):
         assert torch.equal(one, two)
     assert named.spec == both.spec
+
+
+def test_a_shipped_adapter_is_used_where_none_is_named(base, adapter, monkeypatch, caplog):
+    monkeypatch.setattr("pinfer.models.load.default_adapter", {str(base): adapter}.get)
+    assert load(str(base)).branch_config is not None
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"no --adapter given: using the shipped adapter of {base}"]
+    caplog.clear()
+    assert load(str(base), "none").branch_config is None
+    assert load(str(base), str(adapter)).branch_config is not None
+    assert not caplog.records
 
 
 def test_a_merged_folder_decodes_as_base_and_adapter(base, adapter, merged):

@@ -111,6 +111,22 @@ def test_what_other_libraries_need_is_said():
     assert "which goes on from `runs/first`" in again
 
 
+@pytest.mark.parametrize(
+    ("base", "on_the_hub", "said"),
+    [
+        ("smollm2", "HuggingFaceTB/SmolLM2-135M-Instruct", "the smollm2 base of parallel-branches"),
+        ("me/x-GGUF:in/x.Q4.gguf", "me/x-GGUF", "`me/x-GGUF`"),
+        ("models/x.Q4.gguf", None, "for x.Q4.gguf"),
+        ("x.gguf", None, "for x.gguf"),
+    ],
+)
+def test_a_base_that_only_this_project_finds_is_said(base, on_the_hub, said):
+    made = replace(artifact(), config=replace(artifact().config, base_model=base))
+    card = make_card(made, "me/x")
+    assert head(card).get("base_model") == on_the_hub and said in card
+    assert "ptrain export me/x" in card and 'from_pretrained("FOLDER/adapter")' in card
+
+
 def test_the_shipped_adapter_has_a_card():
     card = make_card(read_artifact(shipped("adapter")), "me/x")
     assert "base_model" not in head(card) and "the tiny base of parallel-branches" in card

@@ -17,7 +17,7 @@ import json
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -57,11 +57,13 @@ class Built:
     blocks: tuple[Block, ...]
 
 
-def build(folder: str) -> Iterator[Built]:
-    """Every line of every file that can be read."""
+def build(folder: str, lines: Container[tuple[str, int]] | None = None) -> Iterator[Built]:
+    """Every line of every file that can be read, or those of `lines`: file and number."""
     for file in look_at_files(list_files(folder), {}):
         options = LineOptions(file.schemas, rewrite)
         for line in file.read():
+            if lines is not None and (line.file, line.number) not in lines:
+                continue
             done = rewrite_line(options, line)
             if isinstance(done, Rewritten):
                 trace = done.rewrite.trace

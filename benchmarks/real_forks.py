@@ -131,7 +131,8 @@ def _spread(rng: random.Random, by_file: dict[str, list[Any]], wanted: int) -> l
 
 def score(folder: str, labels: Sequence[dict[str, Any]]) -> str:
     """What the rules make of labelled blocks and traces, a line a file and one for all."""
-    built = {(b.file, b.line): b for b in build(folder)}
+    lines = {(label["file"], label["line"]) for label in labels}
+    built = {(b.file, b.line): b for b in build(folder, lines)}
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for label in labels:
         now = built[label["file"], label["line"]]

@@ -12,6 +12,7 @@ question put to the model, its two answers in both orders.
 import argparse
 import json
 import random
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -19,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pdata.build.process_line import LineOptions, Rewritten, rewrite_line
 from pdata.judge.judge import Judge
 from pdata.judge.rows import Span, make_scoring_rows, repeat_without_siblings
-from pdata.rules.rewriter import rewrite
-from pdata.sources.reader import list_files, look_at_files
 
 from pbranch.console import progress
-from pbranch.format.tree import Fork, make_trace, plain_text
+from pbranch.format.tree import Fork, make_trace
+
+sys.path.insert(0, str(Path(__file__).parent))
+from real_forks import build
 
 SCORES = ("mean", "sum", "largest token", "mean, less foreign siblings'", "asked")
 QUESTION = """A problem, the beginning of its solution, and then parts of the solution:
@@ -57,14 +58,7 @@ def find_blocks(
         rng.shuffle(kind)
     chosen = [x for pair in zip(*kinds, strict=False) for x in pair][:wanted]
     lines = {(x["file"], x["line"]) for x in chosen}
-    texts: dict[tuple[str, int], tuple[str, str]] = {}
-    for file in look_at_files(list_files(folder), {}):
-        for line in file.read():
-            if (line.file, line.number) in lines:
-                done = rewrite_line(LineOptions(file.schemas, rewrite), line)
-                if isinstance(done, Rewritten):
-                    text = plain_text(done.rewrite.trace)
-                    texts[line.file, line.number] = done.source.prompt, text
+    texts = {(b.file, b.line): (b.prompt, b.text) for b in build(folder, lines)}
     found = []
     for label in chosen:
         prompt, text = texts[label["file"], label["line"]]

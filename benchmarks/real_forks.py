@@ -17,7 +17,7 @@ import json
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -57,11 +57,13 @@ class Built:
     blocks: tuple[Block, ...]
 
 
-def build(folder: str) -> Iterator[Built]:
-    """Every line of every file that can be read."""
+def build(folder: str, lines: Container[tuple[str, int]] | None = None) -> Iterator[Built]:
+    """Every line of every file that can be read, or those of `lines`: file and number."""
     for file in look_at_files(list_files(folder), {}):
         options = LineOptions(file.schemas, rewrite)
         for line in file.read():
+            if lines is not None and (line.file, line.number) not in lines:
+                continue
             done = rewrite_line(options, line)
             if isinstance(done, Rewritten):
                 trace = done.rewrite.trace
@@ -129,7 +131,8 @@ def _spread(rng: random.Random, by_file: dict[str, list[Any]], wanted: int) -> l
 
 def score(folder: str, labels: Sequence[dict[str, Any]]) -> str:
     """What the rules make of labelled blocks and traces, a line a file and one for all."""
-    built = {(b.file, b.line): b for b in build(folder)}
+    lines = {(label["file"], label["line"]) for label in labels}
+    built = {(b.file, b.line): b for b in build(folder, lines)}
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for label in labels:
         now = built[label["file"], label["line"]]

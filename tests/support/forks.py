@@ -1,8 +1,11 @@
 """What the rules make of a text, for their tests."""
 
-from pdata.rules.rewriter import rewrite
+from typing import Any
 
-from pbranch.format.tree import plain_text
+import pytest
+from pdata.rules.rewriter import Rewrite, rewrite
+
+from pbranch.format.tree import Fork, plain_text
 
 
 def trunk_forks(text: str, prompt: str) -> list[list[str]]:
@@ -22,3 +25,19 @@ def assert_forks(prompt: str, text: str) -> None:
     """The steps of `text`, which a last sentence follows, are forked."""
     result = rewrite(f"{text}\n\nThat is all.", prompt)
     assert not result.reason, (result.reason, result.detail)
+
+
+def by_kind(kinds: dict[str, list[tuple[Any, ...]]]) -> list[Any]:
+    """The cases of all kinds for `parametrize`, each with its kind as its name."""
+    return [pytest.param(*case, id=kind) for kind, cases in kinds.items() for case in cases]
+
+
+def fork_of(result: Rewrite) -> Fork:
+    """The first fork of a trace that has one."""
+    assert not result.reason, (result.reason, result.detail)
+    return next(result.trace.forks())
+
+
+def list_of(*steps: str, form: str = "{i}. {s}", glue: str = "\n") -> str:
+    """The text of a list: each step with its number in some form."""
+    return glue.join(form.format(i=i, s=s) for i, s in enumerate(steps, 1))

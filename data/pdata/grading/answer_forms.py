@@ -30,8 +30,8 @@ _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x2212: "-", 
 _LETTERS = re.compile(r"[A-J](?:(?:\s*[,、&/和及]\s*|\s*,?\s+and\s+|)[A-J])*")
 _OPTION = re.compile(
     r"(?:(?i:the\s+)?(?i:option|choice|answer)|选项?)?\s*"
-    r"(?:[(\[]([A-J])[)\]]|([A-J])(?=\s*[).:、]|\s+[-–]\s|\s*选?项|\s+(?i:is)\s+(?i:correct|right)|$))"
-    r"\s*[).:、]?\s*(?:[-–]\s)?(.*)",
+    r"(?:[(\[]([A-J])[)\]]|([A-J])(?=\s*[).:、]|\s+[-–]\s|,\s+(?i:because|since|as|which)\b|\s*选?项|\s+(?i:is)\s+(?i:correct|right)|$))"
+    r"\s*[).:、,]?\s*(?:[-–]\s)?(.*)",
     re.DOTALL,
 )
 _NUMBER = r"[-+]?(?:\d{1,3}(?:[, ]\d{3})+|\d+)?(?:\.\d+)?"

@@ -11,21 +11,30 @@ from dataclasses import dataclass
 from pdata.grading.answer_forms import clean_answer, read_number, read_option, read_truth
 
 _NAMED = re.compile(r"\b(?:name|answer)[*_ \t]*[:：]([^\n]*)", re.IGNORECASE)
+# a title of its own: ### Final Answer
+_HEADED = re.compile(
+    r"^#{1,6}[*_ \t]*(?:the[ \t]+)?(?:(?:final|correct)[ \t]+)?answer[*_ \t]*\n\s*(\S[^\n]*)",
+    re.IGNORECASE | re.MULTILINE,
+)
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
 _HASHED = re.compile(r"^####[ \t]*([^\n#%]+)\s*\Z", re.MULTILINE)
 _LETTERS = r"[(（]?[A-J](?:[、,，\s]*[A-J])*[)）]?(?![A-Za-z])"
 _SAID = (
     re.compile(r"\b(?:answer|option|choice)[ \t]+(?:is|was|(?:would|should|must)[ \t]+be)\b"
-               r"[ \t]*[:：]?[ \t]*(.+?)[ \t]*"
+               r"(?:[ \t]+(?:therefore|thus|hence|clearly|indeed|simply),?)?[ \t]*[:：]?[ \t]*"
+               r"(.+?)[ \t]*"
                r"(?=[.!?](?:[\s*<]|\Z)|[。；\n]|</|\Z)", re.IGNORECASE),
     re.compile(r"\b(?i:option|choice)[ \t]+([(]?[A-J][)]?)[ \t]+(?i:is)[ \t]+(?i:the[ \t]+)?"
                r"(?i:correct|right|best)\b"),
-    re.compile(rf"\b(?i:correct|right)[ \t]+(?i:answer|option|choice)[ \t]+({_LETTERS})[ \t]*[.]?$",
-               re.MULTILINE),
+    re.compile(r"(?<![\w-])([(]?[A-J][)]?)[ \t]+(?i:is)[ \t]+(?i:the)[ \t]+"
+               r"(?i:correct|right|best)[ \t]+(?i:answer|option|choice)\b"),
+    re.compile(rf"\b(?i:correct|right)[ \t]+(?i:answer|option|choice)[ \t*_]*[:：]?[ \t*_]*"
+               rf"({_LETTERS})[ \t*_]*[.]?$", re.MULTILINE),
     re.compile(r"(?:答案|正确选项)[】\]*]*[ \t]*(?:应该?|就)?(?:是|为|选)?[ \t]*[*]*[:：]?[ \t]*"
                r"([^\n。；;<]+)"),
-    re.compile(rf"(?:^|[故应可须题此以上，,。、\s])(?:选|选择)[ \t]*[:：]?[ \t]*({_LETTERS})",
+    re.compile(rf"(?:^|[故应可须题此以上，,。、\s])(?:选择|选项[为是]|选)[ \t]*[:：]?"
+               rf"[ \t$*“\"]*({_LETTERS})",
                re.MULTILINE),
 )  # fmt: skip
 
@@ -60,6 +69,7 @@ def grade(text: str, answer: str) -> bool:
 def _find_all(text: str) -> list[Closing]:
     """The last of each form."""
     forms = [_find_named(text), _find_boxed(text)]
+    forms.append(_find_last(_HEADED, text, False))
     forms += [_find_last(pattern, text, True) for pattern in (_TAGGED, _HASHED)]
     forms += [_find_last(pattern, text, False) for pattern in _SAID]
     found = [closing for form in forms for closing in form]

@@ -4,6 +4,7 @@
 
 import ast
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,8 @@ PAIRS = (("human", "assistant"), ("user", "assistant"), ("user", "bot"), ("quest
 # where the one text of an object stands
 WRAPPERS = ("message", "choices", "candidates", "generations", "outputs", "turns", "body",
             "content", "parts", "text", "value")  # fmt: skip
+# what reasoning is wrapped in, however often
+_TAGS = re.compile(r"\A(?:\s*<think(?:ing)?>)+|(?:</think(?:ing)?>\s*)+\Z")
 TEXT_PARTS = ("text", "input_text", "output_text", None)
 
 
@@ -143,7 +146,7 @@ def read_answer(turn: Message) -> str:
 
 def add_reasoning(thoughts: str, text: str) -> str:
     """`text` after the reasoning, unless it holds its reasoning already."""
-    thoughts = thoughts.strip().removeprefix("<think>").removesuffix("</think>").strip("\n")
+    thoughts = _TAGS.sub("", thoughts).strip("\n")
     if not thoughts.strip() or "</think>" in text or thoughts.strip() in text:
         return text
     return "<think>\n" + thoughts + "\n</think>\n\n" + text

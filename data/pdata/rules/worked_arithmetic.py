@@ -17,6 +17,7 @@ from pdata.rules.blocks.topics import first_words, make_topics
 from pdata.rules.dependence.back_references import OPENERS, POINTERS
 from pdata.rules.dependence.formulas import SYMBOL, find_undefined
 from pdata.rules.dependence.number_trace import all_numbers, results_of
+from pdata.rules.dependence.states import is_round
 from pdata.rules.prompt import Prompt
 
 _EQUATION = re.compile(r"\d[^\n=]*=\s*[^\s=]*\d")
@@ -133,7 +134,7 @@ def _joins(run: list[Line], line: Line, known: frozenset[str]) -> bool:
     """Whether a line needs none of a run's lines; `known`: numbers from before the run."""
     if not run:
         return True
-    if line.item != run[0].item or _DERIVES.match(line.text):
+    if line.item != run[0].item or _DERIVES.match(line.text) or is_round(line.text):
         return False
     if len(run) == 1 and _DERIVES.match(run[0].text):
         return False

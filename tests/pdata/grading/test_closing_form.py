@@ -147,6 +147,21 @@ CASES: list[tuple[str, str, bool | None]] = [
     ("So \\boxed{\\text{No}}", "no", True),
     ("answer: 24/7", "24/7", True),
     ("answer: 0", "0.0", True),
+    ("The answer is therefore (A).", "A", True),
+    ("Hence, C is the correct answer.", "C", True),
+    ("Hence, C is the correct answer.", "B", False),
+    ("Is C the correct answer? Perhaps.", "C", None),
+    ("The right choice: B", "B", True),
+    ("**Correct Option:** (C)", "C", True),
+    ("The answer is C, because it fits.", "C", True),
+    ("### Answer\n\n42", "42", True),
+    ("## Final Answer\n\n**C**\n", "C", True),
+    ("# Answer\nLet us see.", "Paris", None),
+    ("故选项为：D", "D", True),
+    ("故选：$D$", "D", True),
+    ("故选**C**。", "C", True),
+    ("故选“C”", "B", False),
+    ("故选项A错误", "A", None),
 ]
 
 

@@ -61,6 +61,13 @@ def read(row: dict[str, Any]) -> Source:
          {"prompt": "instruction", "context": "context", "completion": "response"}),
         ({"task": "sums", "input": "q", "target": TRACE},
          {"prompt": "input", "completion": "target"}),
+        ({"question": "q", "steps": TRACE, "answer": "ash"},
+         {"completion": "steps", "answer": "answer"}),
+        ({"题目": "q", "解析": TRACE, "答案": "A"},
+         {"prompt": "题目", "completion": "解析", "answer": "答案"}),
+        ({"指令": "q", "输入": "", "输出": TRACE}, {"prompt": "指令", "completion": "输出"}),
+        ({"problem": "q", "solutions": [TRACE], "answers": ["5"]},
+         {"prompt": "problem", "completion": "solutions", "answer": "answers"}),
     ],
 )  # fmt: skip
 def test_keys_by_name_and_content(row: dict[str, Any], found: dict[str, str]) -> None:
@@ -110,6 +117,11 @@ def test_each_schema_of_a_file_has_its_keys() -> None:
         "prompt=prompt, completion=response",
         "prompt=question, completion=solution",
         "messages=messages",
+    ]
+    pairs = [{"problem": "q", "cot": TRACE, "answer": "ash"}, {"prompt": "q", "chosen": TRACE}]
+    assert [str(fields) for fields in guess_schemas(pairs, {}).maps] == [
+        "prompt=problem, completion=cot, answer=answer",
+        "prompt=prompt, completion=chosen",
     ]
     late = {"query": "q", "output": TRACE}
     assert str(schemas.choose(late)) == "prompt=query, completion=output"
@@ -178,6 +190,25 @@ def test_reasoning_stands_once() -> None:
     parts = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "t"}]
     turns = [TURNS[0], {"role": "assistant", "content": parts}]
     assert plain_text(read({"messages": turns}).trace) == "<think>\nhm\n</think>\n\nt"
+
+
+@pytest.mark.parametrize(
+    "thoughts",
+    [
+        "<think>Ash?</think>",
+        " <think>\n<think>\nAsh?\n</think>\n</think>\n",
+        "<thinking>Ash?</thinking>",
+        "Ash?</think>",
+        "<think>\nAsh?\n",
+    ],
+)
+def test_reasoning_has_one_pair_of_tags(thoughts: str) -> None:
+    rows = (
+        {"question": "q", "reasoning": thoughts, "response": "Yew."},
+        {"messages": [TURNS[0], {**TURNS[1], "reasoning_content": thoughts, "content": "Yew."}]},
+    )
+    for row in rows:
+        assert plain_text(read(row).trace) == "<think>\nAsh?\n</think>\n\nYew."
 
 
 def test_calls_that_are_turns_of_their_own() -> None:

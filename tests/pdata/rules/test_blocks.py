@@ -1,5 +1,5 @@
-"""Where blocks may stand and how they are cut: whole regions, whole lists, whole last steps, topics
-that say something, forms of lists, and titles that are none."""
+"""How blocks are cut: whole lists, whole last steps, the answer behind the join; and titles that
+are none."""
 
 import pytest
 from pdata.rules.rewriter import rewrite
@@ -26,75 +26,6 @@ def branches(text: str, prompt: str = PROMPT) -> list[str]:
     """The branches of the only fork of the trunk."""
     (fork,) = cut(text, prompt).forks()
     return [plain_text(branch) for branch in fork.branches]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Like so:\n```python\nfor lamp in shop.find_lamps():\n    show(lamp.name, lamp.price)\n\n"
-        "for chair in shop.find_chairs():\n    show(chair.name, chair.price, chair.height)\n```\n"
-        "Ok.",
-        "Here:\n\n~~~yaml\nrooms:\n- hall: it is painted in green and has three large windows\n- "
-        "attic: it is full of boxes that nobody has opened for years\n~~~\n",
-        # never closed: all that follows is code
-        "See:\n```\n1. open the door of the shed and take the ladder out of it\n2. lean the "
-        "ladder on the wall below the window that is open\n",
-        "It is\n$$\n- a x^2 + b x + c, which is the form that the book gives for it, and\n- b x "
-        "+ a x^2 + c, which is what the second edition of the book has\n$$\nas said.",
-        "So\n\\begin{align}\n- x &= 3 y + 4 z, as follows from the first of the two rows\\\\\n- "
-        "z &= 7 y + 9 w, as follows from the second of the two rows\n\\end{align}\nholds.",
-        "| - lamp: of brass, and as old as the house itself, as they say |\n| - chair: of oak, "
-        "with a seat of straw that has to be mended |\n\nThat is the table.",
-        "<ul>\n- Lamp: of brass, and as old as the house itself, as they say\n- Chair: of oak, "
-        "with a seat of straw that has to be mended\n</ul>\n",
-    ],
-)
-def test_no_block_inside_code_formulas_tables_and_html(text: str) -> None:
-    assert topics(text) == []
-
-
-def test_a_formula_over_two_lines_is_one_line() -> None:
-    text = (
-        "The mass is $M = 3 \\cdot \n\\frac{7}{2 k}$ with $k = \\frac{1}{4}$. So $M = 6 \\cdot \n"
-        "\\frac{9}{2 k} = 8 \\cdot \n\\frac{5.1 \\cdot 10}{2} = 204$. The answer is (B)."
-    )
-    assert topics(text) == []
-
-
-def test_prices_are_no_formula() -> None:
-    text = (
-        "- Lamps cost $30 each, which is less than what the shop next door takes.\n- Chairs cost "
-        "$45 each, which is more than what the shop next door takes."
-    )
-    assert topics(text) == [("- Lamps", "- Chairs")]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "<think>\nTwo things count:\nthe wood of the bow and the string that is put on it.\n"
-        "</think>\n\n**Advice:**\nTake ash, which bends well and is sold in every part of the "
-        "country.",
-        "<think>\n1. Ash bends well and springs back, whatever the weather may be.\n</think>\n2. "
-        "Elm splits less than ash, and it can be had at half the price of it.",
-        "<think>\n- Ash bends well and springs back in any weather.\n</think>\n\n- Elm splits "
-        "less, and it is had at half the price.\n",
-    ],
-)
-def test_no_block_goes_across_the_end_of_a_thought(text: str) -> None:
-    assert topics(text) == []
-
-
-def test_thought_and_answer_have_blocks_of_their_own() -> None:
-    one = (
-        "- Ash bends well and springs back in any weather that there is.\n- Elm splits less than "
-        "ash when it is dry, and it is cheap."
-    )
-    two = (
-        "- Yew is the best wood of all the woods for a bow.\n- Fir is far too soft for a bow, "
-        "whatever they say."
-    )
-    assert len(topics(f"<think>\n{one}\n</think>\n{two}")) == 2
 
 
 LIST = (
@@ -192,47 +123,6 @@ def test_all_like_items_or_none(text: str, prompt: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("- **Brass Lamp (old)**: it stands in the hall of the house and is lit at night only.\n"
-         "- **Brass Clock (new)**: it hangs in the hall of the house and strikes every hour of a "
-         "day.\n",
-         ("- **Brass Lamp (old)**", "- **Brass Clock (new)**")),
-        ("- `a[0-9]+`: an a and then one or more digits, as many as there are in a row.\n- "
-         "`b[0-9]*`: a b and then any number of digits, and there may be none of them.\n",
-         ("- `a[0-9]+`", "- `b[0-9]*`")),
-        ("- $k = 3$ gives a triangle, which is what the drawing in the book shows to all.\n- $k "
-         "= 4$ gives a square, which is what the model in the hall shows to all who come.\n"
-         "", ("- $k = 3$", "- $k = 4$")),
-        ("1. How often do you light the lamp?\nA. daily\nB. never\n\n2. Where does the lamp "
-         "stand in the house?\nA. hall\nB. attic\n", ("1. How often", "2. Where does")),
-        ("1. **Harbour (9:30-10:00)**: it has many boats and a long pier, where one can sit and "
-         "look at the sea for hours, as the people of the town like to do.\n2. **Market "
-         "(10:30-12:00)**: it has cheese and all sorts of bread, which one can buy and take "
-         "home, as the guests of the town like to do.\n",
-         ("1. **Harbour (9:30-10:00)**", "2. **Market (10:30-12:00)**")),
-        ("一、港口的风景\n这里有很多船，风景很好，游客不少。\n二、市场的美食\n这里有奶酪和面包，"
-         "价格不贵，味道很好。\n",
-         ("一、港口的风景", "二、市场的美食")),
-    ],
-)  # fmt: skip
-def test_topics_are_whole_and_say_something(text: str, expected: tuple[str, ...]) -> None:
-    assert topics(text) == [expected]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Ada: 67\nBen: 52\n\nSo 67 - 52 = 15.",
-        "1. Lamp\n2. Chair\n3. Basket",
-        "- lamp (noun)\n- light (verb)\n\nThese are both.",
-    ],
-)
-def test_a_block_that_saves_no_pass_is_not_made(text: str) -> None:
-    assert rewrite(text, "Ada: 67\nBen: 52").reason == "no saving"
-
-
-@pytest.mark.parametrize(
     "text",
     [
         "First, we write both of them as sums:\n\\[a + b\\]\n\nNext, we take the larger one of "
@@ -271,75 +161,6 @@ def test_lines_that_lead_on_and_parts_of_a_page_are_no_titles(text: str) -> None
 )  # fmt: skip
 def test_turns_of_a_talk_are_no_list(text: str, prompt: str) -> None:
     assert topics(text, prompt) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("1.白蜡木：质地坚硬，弯曲性好，适合做弓。\n2.冷杉：质地柔软，价格便宜，容易加工。\n",
-         ("1.白蜡木", "2.冷杉")),
-        ("1)《茶馆》写的是一座城市里的普通人，很有名。\n2)《家》写的是一个大家庭里的年轻人，"
-         "也有名。\n",
-         ("1)《茶馆》", "2)《家》")),
-        ("Firstly, the lamp is made of brass and shines at night.\n\nSecondly, the chair is made "
-         "of oak and has a seat of straw.\n\nThirdly, the basket holds all the apples.\n\nThat "
-         "is all.",
-         ("Firstly", "Secondly", "Thirdly")),
-        ("First, the lamp is made of brass and shines at night.\nSecond, the chair is made of "
-         "oak and has a seat of straw.\nLastly, the basket holds all the apples.\n",
-         ("First", "Second", "Lastly")),
-        ("首先，这盏灯是铜做的，整夜都亮着。\n\n人们都喜欢它。\n\n其次，这把椅子是木头做的。\n\n"
-         "坐垫是草编的，坐着舒服。\n\n最后，篮子里装着树上所有的苹果。\n\n孩子们都来拿。",
-         ("首先", "其次", "最后")),
-        (" Case 1: no lamp\n There is one way to leave all of them dark.\n Case 2: one lamp\n "
-         "There are ten ways, as any lamp may be it.\n That is all of "
-         "them.", (" Case 1", " Case 2")),
-        ("1.) The lamp is made of brass and shines at night, as they say in the house.\n2.) The "
-         "chair is made of oak and has a seat of straw, as old chairs have.\n", ("1.) The "
-         "lamp", "2.) The chair")),
-        ("Option A is made of brass, so it is far too heavy.\nOption B is made of tin, so it is "
-         "not heavy enough.\nOption C says nothing of what it is made of.\n",
-         ("Option A", "Option B", "Option C")),
-        ("A项错误，这盏灯是铜做的，不是铁做的。\nB项正确，这把椅子是木头做的，符合题意。\n"
-         "C项错误，篮子里装的是苹果，不是梨。\n", ("A项", "B项", "C项")),
-    ],
-)  # fmt: skip
-def test_more_forms_of_lists(text: str, expected: tuple[str, ...]) -> None:
-    assert topics(text) == [expected]
-
-
-INLINE = (
-    "There are three of them: (a) the lamp is made of brass and shines all night; (b) the chair "
-    "is made of oak and has a seat of straw; and (c) the basket holds all the apples of the tree."
-)
-
-
-def test_a_list_in_one_sentence() -> None:
-    assert topics(f"{INLINE}\nThat is all.") == [("(a)", "(b)", "(c)")]
-    text = (
-        "（1）这盏灯是铜做的，整夜都亮着；（2）这把椅子是木头做的，坐垫是草编的；"
-        "（3）篮子里装着树上所有的苹果。"
-    )
-    assert len(topics(f"共有三点：{text}")) == 1
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"{INLINE} All of these are old.",  # where does (c) end?
-        "From (1) and what is said of the lamp we see that it is of brass, and from (2) and what "
-        "is said of the chair we see that it is of oak.",
-        "It is: (b) the lamp of brass that shines all night; (c) the chair of oak with its straw.",
-    ],
-)
-def test_signs_in_a_sentence_that_are_no_clear_list(text: str) -> None:
-    assert topics(text) == []
-
-
-def test_decimals_are_no_list() -> None:
-    assert (
-        topics("1.5 litres of milk go into the bowl first\n2.5 litres of water go in too\n") == []
-    )
 
 
 def test_steps_stand_as_far_in_as_one_another() -> None:

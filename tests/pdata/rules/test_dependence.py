@@ -1,19 +1,15 @@
-"""Kinds of dependence that real traces show, in texts of our own: blocks that stay linear, and
-blocks that look alike and fork."""
+"""Kinds of dependence that real traces show, in texts of our own: blocks that stay linear."""
 
 import pytest
-from pdata.rules.dependence.titles import split_title
 from pdata.rules.rewriter import rewrite
+
+from tests.support.forks import list_of
 
 
 @pytest.fixture(autouse=True)
 def any_length(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short texts tell as much of dependence as long ones, though a fork saves nothing there."""
     monkeypatch.setattr("pdata.rules.rewriter.saves_passes", lambda block: True)
-
-
-def list_of(*steps: str, form: str = "{i}. {s}", glue: str = "\n") -> str:
-    return glue.join(form.format(i=i, s=s) for i, s in enumerate(steps, 1))
 
 
 DEPENDENT = {
@@ -243,158 +239,9 @@ DEPENDENT = {
         "Brushes: a set of three from the same shop: 25", "Total: all of it: 65", form="- {s}")),
 }  # fmt: skip
 
-INDEPENDENT = {
-    # --- what comes up twice by chance
-    "same-result": ("How many sets are there?", list_of(
-        "Without 2 and 3: there are 8 · 8 = 64 of them.",
-        "With 2, without 3: there are 4 · 16 = 64 of them.", form="Case {i}: {s}")),
-    "digits-of-prompt": ("-3 < a < 1 and -2 < b < 4. How large is it?", list_of(
-        "Both are positive: the area is (1 - 0)(4 - 0) = 4.",
-        "Both are negative: b goes from -2 up to 0, and 4 is no bound.", form="Case {i}: {s}")),
-    "conditions": ("How many points are there with |a| < 3?", list_of(
-        "For a = 2: the number b goes from -5 to 5.", "For a = 3: the number b goes from -2 to 2.",
-        form="- {s}")),
-    "advice": ("Could you give me some advice on how to write well?", list_of(
-        "**Read**: Books show how others do it.", "**Use Cards**: A card holds one word.",
-        "**Find Friends**: They tell you what they think.")),
-    "code-words": ("How do I read a base64 text?", list_of(
-        "Python: `t = 'c2Vh8'` and then decode it with the library.",
-        "Ruby: the method takes the text, 8 characters of it.")),
-    "same-literal": ("How do I print a greeting?", list_of(
-        "Python: `s = 'good morning'` is all you write ahead of it.",
-        "Ruby: `s = 'good morning'` does it as well.")),
-    "same-names": ("Who were the sons of Priamos?", list_of(
-        "With his first wife he had two sons, Alkon and Dryas.",
-        "With his second wife he had two sons, Alkon and Dryas.", form="- {s}")),
-    "titles-of-books": ("Name three books.", list_of(
-        "The Garden of Winter by Ann Lowe", "The Making of Bread by Jo Hill",
-        "The Making of Winter Roads by Tom Reed")),
-    "book-titles-cn": ("推荐两本书。", list_of(
-        "《冬天的花园》(The Garden of Winter) - 安", "《冬天的路》(A Road in Winter) - 汤姆")),
-    "having": ("Why keep a candle?", list_of(
-        "**Light**: It gives some when the power fails.",
-        "**Backup**: Having one is a prudent measure.")),
-    "to-that": ("Solve it by cases.", list_of(
-        "m = 2. The only solution to that is (2, 9).",
-        "m = 1. The only solution to that is (4, 5).", form="Case {i}: {s}")),
-    "common-word": ("What makes good characters?", "Here are some tips:\n\n" + list_of(
-        "Give them quirks: every reader likes these.",
-        "Show the links between characters: they add depth.",
-        "Give a goal: strong characters want something.")),
-    "checks": ("My pump gives no pressure.", "Follow these steps:\n\n" + list_of(
-        "Check the oil: Too little of it gives no pressure.",
-        "Inspect the filter: Dirt in it holds up the flow.",
-        "Check the valve: One that is stuck lets it out.")),
-    "directions": ("Why might one ask for directions?", "Reasons why people ask for directions:\n\n"
-        + list_of("**Cost**: A map is not free.", "**Company**: Some people like a chat.")),
-    "sides": ("Is a fox faster than a hare?", list_of(
-        "First, let's consider the fox, which runs for an hour.",
-        "Second, let's consider the hare, which runs for a minute.", form="{s}")),
-    "list-words": ("What does the club stand for?", list_of(
-        "With talks we tell people of birds and of their rights.",
-        "With studies we move the town to better rules for woods and related areas.",
-        "With related clubs we care for birds that are hurt, and we work abroad.",
-        "We take part in work abroad and in the exchange of what is known.", form="- {s}")),
-    # --- names and numbers that items share by chance
-    "names": ("Which cafes are old?", list_of(
-        "**Bruno** - Opened by Italian bakers, it is known for its bread.",
-        "**Kolb** - Run by a family, it serves Italian coffee all day.",
-        "**Stern** - A house of the old town with a garden.")),
-    "years": ("What happened in Turin?", list_of(
-        "**Bridge**: It was built in 1907 by engineers of the town.",
-        "**Theatre**: It was closed in 1907 and never opened again.")),
-    "tuples": ("Which triples of 3 and 6 work?", list_of(
-        "(3, 3, 6) does not work, since 3 + 3 = 6 is not more.",
-        "(3, 6, 6) works, since 3 + 6 = 9 is more.", "(6, 6, 9) works, since 6 + 6 = 12 is more.")),
-    "proper-names": ("Why is it famous?", list_of(
-        "**Art**: Painters such as Renoir stayed in the harbour for weeks.",
-        "**Food**: The fish soup was praised by Renoir and many others.")),
-    # --- words that items share
-    "effects": ("Explain a), b) and c): does demand change?", "One by one:\n"
-        "a) Rain spoils the fair. Few people buy ice, and this is a change in demand.\n"
-        "b) The rent of halls goes up. Clubs raise the fee of dances, and this changes demand.\n"
-        "c) The fee of a coach goes down. Schools travel more, and that is something else.\nDone."),
-    "methods": ("Name methods of filtering.", list_of(
-        "**Sand**: One method is sand, which can hold back what is coarse.",
-        "**Charcoal**: Another method is charcoal, which can identify smells.",
-        "**Paper**: Charcoal is dear; to identify dust, paper is enough.")),
-    "drawers": ("What chests do I need?", list_of(
-        "**Tool chest**: a chest for tools, with room for items of iron.",
-        "**Toy chest**: a chest for toys, with room for items of cloth.",
-        "**Tea chest**: a chest for tea, with room for items of tin.")),
-    # --- openers that take up the title
-    "this-title": ("Explain the settings.", list_of(
-        "`MAX(4)`: This limit says how many may enter at once.",
-        "`MIN(2)`: This limit says how few may stay inside.",
-        "`OFF`: These letters say that nobody is counted.")),
-    "these-title": ("What trees grow there?", list_of(
-        "**Larches**: They lose their needles in the cold months.",
-        "**Firs**: These trees keep their needles and stay green.")),
-    "cn-title": ("介绍两座山。", list_of(
-        "东山：山上有一座很老的庙，每天都有很多人。",
-        "西山：这是城里最高的山，秋天的时候有红叶。")),
-    # --- "then" of a condition; previous times
-    "if-then": ("Which holds? P: If n is odd, then n is red. Q: If n is even, then n is blue.",
-        "Let us see:\n\nP: No odd number was ever painted, so this one is false.\n"
-        "Q: Every even number was painted in blue, so this one is true."),
-    "when-then": ("A: When it rains, then I read. B: When it snows, then I ski. Compare.",
-        "A: Reading needs only a lamp and a chair.\nB: Skiing needs a hill and a lot of snow."),
-    "previous-times": ("Why is the duke remembered?", list_of(
-        "**Laws**: He changed the taxes, which hurt the poor most of all.",
-        "**Buildings**: He pulled down what previous dukes had left.",
-        "**Art**: He loved the songs of earlier times and had them written down.")),
-    # --- advice is no procedure
-    "tips": ("How can I sleep better?", "Here are some tips:\n\n" + list_of(
-        "Turn off the screens: Their light keeps people awake.",
-        "Open a window: Fresh air cools the room at night.",
-        "Drink less coffee: It stays in the blood for hours.")),
-    "steps-you-can-take": ("How do we save water?", "There are steps you can take:\n\n" + list_of(
-        "Repair dripping taps: They waste a bucket a day.",
-        "Collect rain: A barrel is enough for the garden.")),
-    "cn-tips": ("如何保护眼睛？", "以下是一些方法：\n\n" + list_of(
-        "控制时间：不要长时间看屏幕，每小时要休息一下。",
-        "保证睡眠：晚上早点睡觉，眼睛才能得到休息。")),
-    # --- pronouns of the topic, options, equal results
-    "topic": ("What are camels like?", list_of(
-        "Camels store fat in their humps for hard times.",
-        "They close their nostrils against sand and dust.", form="- {s}")),
-    "options": ("Is it A or B?\nA) 12 coins\nB) 15 coins", "A: A 12 is even, so it is out.\n"
-        "B: A 15 is odd, so it may stay."),
-    "equal-fractions": ("Which chances are $\\frac{1}{2}$?", list_of(
-        "**Coin**: $1 - \\frac{1}{2} = \\frac{1}{2}$ for heads.",
-        "**Die**: $\\frac{3}{6} = \\frac{1}{2}$ for an odd number.")),
-}  # fmt: skip
-
 
 @pytest.mark.parametrize("kind", DEPENDENT)
 def test_stays_linear(kind: str) -> None:
     prompt, text = DEPENDENT[kind]
     result = rewrite(text, prompt)
     assert not list(result.trace.all_forks()), result.trace
-
-
-@pytest.mark.parametrize("kind", INDEPENDENT)
-def test_forks(kind: str) -> None:
-    prompt, text = INDEPENDENT[kind]
-    result = rewrite(f"{text}\n\nThat is all.", prompt)
-    assert not result.reason, (result.reason, result.detail)
-
-
-@pytest.mark.parametrize(
-    ("text", "title"),
-    [
-        ("1. **Harbour**: boats.", "Harbour"),
-        ("- Harbour - boats.", "Harbour"),
-        ("2. `f(x)`: a call.", "`f(x)`"),
-        ("## Harbour\nboats.", "Harbour"),
-        ("一、港口：有船。", "港口"),
-        ("3. We see that it is red: yes.", ""),
-        ("(2) x = 4: yes.", ""),
-        ("- A boat lies there.", ""),
-    ],
-)
-def test_titles_of_their_own(text: str, title: str) -> None:
-    from pdata.rules.blocks.labels import Label
-    from pdata.rules.blocks.steps import Step
-
-    assert split_title(Step(Label(""), text))[0] == title

@@ -184,8 +184,13 @@ def test_files_of_a_folder_have_their_own_keys(tmp_path: Path) -> None:
     assert [file.empty for file in files] == [False, False, True]
     given = look_at_files(list_files(str(tmp_path)), {"prompt": "question"})  # one file has it
     assert str(given[0].schemas.maps[0]) == maps[0]
-    with pytest.raises(DataError, match=r"--map prompt=promt: no such key; found .*mean prompt\?"):
-        look_at_files(list_files(str(tmp_path)), {"prompt": "promt"})
+    for role, key, meant in (
+        ("prompt", "promt", "prompt"), ("completion", "reponse", "response"),
+        ("answer", "anwser", "answer"),
+    ):  # fmt: skip
+        said = rf"--map {role}={key}: no such key; found .*mean {meant}\?"
+        with pytest.raises(DataError, match=said):
+            look_at_files(list_files(str(tmp_path)), {role: key})
     (tmp_path / "z.json").write_text('[{"foo": "x", "bar": "y"}]')
     with pytest.raises(DataError, match=r"z.json: cannot tell .*found foo, bar; give --map"):
         look_at_files(list_files(str(tmp_path)), {})

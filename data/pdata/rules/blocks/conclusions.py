@@ -61,8 +61,9 @@ _ANSWERS = re.compile(
     r"\b(?:answer|option|choice|correct)\b|"
     r"\b(?:the|our|my|final|correct|best|right) (?:final |correct |right |best )?"
     r"(?:answer|choice|option)\b.*\b(?:is|would be|must be|becomes)\b|\\boxed|"
-    r"^\W*(?:final |correct )?answer\b|^\W*####|"
-    r"正确答案|答案(?:应?[是为选]|[:：])|故(?:选|本题)|(?:所以|因此|应该?)选(?!项)|"
+    r"^\W*(?:final |correct )?answer\b|^\W*####|[.!?。]\s+(?:final |correct )?answer\s*[:：]|"
+    r"(?:^|[.!?]\s+|[。！？\n])(?:综上|综合(?:以上|上述)|in conclusion,|in summary,|to sum up,)|"
+    r"正确答案|答案(?:应?[是为选]|[:：])|故(?:选|本题)|(?:所以|因此|应该?|本题)选(?!项)|"
     r"选项?\s*[A-H]\s*(?:是?正确|符合)",
     re.IGNORECASE,
 )

@@ -15,7 +15,8 @@ _STOP = r"(?=\s*[:：]|[.)](?:\s|$)|\s[-–—]\s(?!\s*[\d$]))"
 _CIRCLED = "①②③④⑤⑥⑦⑧⑨"
 _CN = "一二三四五六七八九十"
 _COUNTED = re.compile(
-    rf"{_INDENT}{_BULLET}{_BOLD}([A-Z]\w+(?: \w+){{0,4}}) (?:(\d+|[A-Z]|[IVX]+)|\(([A-Z])\)){_STOP}"
+    rf"{_INDENT}{_BULLET}{_BOLD}([A-Z]\w+(?: \w+){{0,4}}) "
+    rf"(?:#?(\d+|[A-Z]|[IVX]+)|\(([A-Z])\)){_STOP}"
 )
 # alone on its line, it needs no colon: "Method 2", "Case 1 with no heads"
 _COUNTED_ALONE = re.compile(
@@ -29,7 +30,7 @@ _NUMBERED = re.compile(
     rf"(?P<a>\d{{1,3}}|[A-Z]|[IVX]{{2,4}})"
     rf"(?:(?:\.\)|[.)])(?=\s)|(?<=\d)[.)](?=[一-鿿《“【*]|(?:19|20)\d\d年)|(?<=\d)）|[、．])|"
     rf"(?P<b>[A-Za-z])\)(?=\s)|"
-    rf"\((?P<c>\w|\d\d)\)(?=[\s一-鿿])|(?P<d>[{_CN}]{{1,3}})、|[（(](?P<e>[{_CN}]{{1,3}}|\d)[）)])"
+    rf"\((?P<c>\w|\d\d)\)(?=[\s一-鿿])|(?P<d>[{_CN}]{{1,3}})(?:、|[.．](?=[^\W\d]))|[（(](?P<e>[{_CN}]{{1,3}}|\d)[）)])"
 )
 # what is numbered is an alternative, and a sentence about it may begin right away
 _OPTION = re.compile(
@@ -39,7 +40,8 @@ _OPTION = re.compile(
 )
 _COUNTED_CN = re.compile(
     rf"{_INDENT}{_BULLET}{_BOLD}(?:"
-    rf"(步骤|情况|方案|案例|部分|问题|文档|选项|维度|方面|场景|阶段)[ \t]*(\d+|[{_CN}]{{1,3}})|"
+    rf"(步骤|情况|情形|方案|方法|解法|思路|案例|部分|问题|文档|选项|维度|方面|场景|阶段|可能|观点|理由|原因)"
+    rf"[ \t]*(\d+|[{_CN}]{{1,3}})|"
     rf"第(\d+|[{_CN}]{{1,3}})(部分|步|个|种|点|方面|项|类|位|篇|模块|单元|课|讲))(?=[:：，,、])"
 )
 # what is said to one part of the question: For (a), 对于（I），
@@ -49,15 +51,20 @@ _FOR_PART = re.compile(
 )
 _ORDINALS = "First Second Third Fourth Fifth Sixth Seventh Eighth Ninth Tenth".split()
 _ORDINAL_LED = re.compile(
-    rf"{_INDENT}{_BULLET}{_BOLD}(?:({'|'.join(_ORDINALS)})(ly)?|(Finally|Lastly))(?=,\s)"
+    rf"{_INDENT}{_BULLET}{_BOLD}(?:({'|'.join(_ORDINALS)})(ly)?|(Finally|Lastly|Last))"
+    r"(?: of all| off)?(?=(?:\*\*)?,\s|(?<=ly):\s)"
+)
+# what a word counts without a colon
+_NOUN = (
+    r"(approach|option|case|way|method|reason|point|possibility|scenario|aspect|factor|candidate|"
+    r"item|question|document)\b"
 )
 _ORDINAL = re.compile(
-    rf"{_INDENT}{_BULLET}{_BOLD}({'|'.join(_ORDINALS)}) "
-    r"(?:(\w+(?: \w+)?)(?=\s*[:：])|(approach|option|case|way|"
-    r"method|reason|point|possibility|scenario|aspect|factor|candidate|item|question|document)\b)"
+    rf"{_INDENT}{_BULLET}{_BOLD}(?:({'|'.join(_ORDINALS)}) (?:(\w+(?: \w+)?)(?=\s*[:：])|{_NOUN})|"
+    rf"The ({'|'.join(_ORDINALS).lower()}) {_NOUN})"
 )
 _ORDINAL_CN = re.compile(
-    rf"{_INDENT}{_BULLET}{_BOLD}(?:第([{_CN}])[，,、：:]|(首先|其次|再次|再来|再者|另外|此外|最后)[，,：:])"
+    rf"{_INDENT}{_BULLET}{_BOLD}(?:[第其]([{_CN}])[，,、：:]|(首先|其次|再次|再来|再者|另外|此外|最后)[，,：:])"
 )
 # the colon of 10:30 ends no title
 _NUMBER_TITLE = re.compile(
@@ -107,8 +114,9 @@ def find_count(line: str) -> Counted | None:
         number = _LAST if match[3] else _ORDINALS.index(match[1]) + 1
         return Counted(match[0], ("ordinal", ""), (number,))
     if match := _ORDINAL.match(line):
-        number = _ORDINALS.index(match[1]) + 1
-        return Counted(match[0], (match[2] or match[3], "ordinal"), (number,))
+        number = _ORDINALS.index((match[1] or match[4]).capitalize()) + 1
+        noun = match[2] or match[3] or match[5]
+        return Counted(match[0], (noun, "ordinal"), (number,))
     return _find_option(line) or _find_number(line)
 
 

@@ -23,8 +23,10 @@ _PHASE = re.compile(
 _PART = re.compile(
     r"(?:(?:the|an?|key|main|basic|step[- ]by[- ]step|required|example|sample|brief) )*"
     r"(?:ingredients?|instructions?|directions?|preparation|procedures?|methods?|materials?|"
-    r"equipment|supplies|what you(?:['’]ll| will)? need|how to \w+|explanations?|rationale|"
-    r"justification|examples?|usage|where|inputs?|outputs?|code|steps?|definitions?|proof|thought|"
+    r"equipment|supplies|zutaten|zubereitung|anleitung|ingrédients|préparation|étapes|ingredientes|"
+    r"preparación|elaboración|ingredienti|preparazione|preparo|what you(?:['’]ll| will)? need|"
+    r"how to \w+|explanations?|rationale|justification|examples?|usage|where|inputs?|outputs?|"
+    r"code|steps?|definitions?|proof|thought|"
     r"correct \w+|options?|here|finally|subject|dear \w+|fade (?:in|out))(?: usage)?\s*$|"
     r"(?:所需)?(?:材料|配料|食材|原料|用料|做法|步骤|制作方法|制作步骤|操作步骤|烹饪步骤|答案?(?:类型)?|解答?|"
     r"解析|解释|说明|分析|备注|示例|例如|输入|输出|其中|题目|要点)\s*$",

@@ -10,7 +10,9 @@ MAX_TOPIC = 8  # words
 # a word that says something, with the signs around it; of Chinese, two characters
 _WORD = re.compile(r"[^\w\s]*(?:[一-鿿]{1,2}|[^\W一-鿿][^\s一-鿿]*)|[^\w\s]+(?=\s)")
 _LETTER = re.compile(r"\w")
-_STOP = re.compile(r"(?<=\w)[,;:.!?，。：；、！？](?=\D|$)|[\d$€£<=(（]|\s[-–—]\s(?=\w)")
+_STOP = re.compile(
+    r"(?<=[\w\ue000-\uf8ff])[,;:.!?，。：；、！？](?=\D|$)|[\d$€£<=(（]|\s[-–—]\s(?=\w)"
+)
 
 
 def first_words(text: str) -> str:

@@ -7,13 +7,15 @@ Knows words and numbers, no blocks; which steps count as earlier ones independen
 import re
 from collections.abc import Collection, Sequence, Set
 
-from pdata.rules.dependence.word_chains import stem
+from pdata.rules.dependence.word_chains import FUNCTION, stem
 from pdata.rules.prompt import NUMBER_WORDS
 
 # where the first clause of a step ends; what follows may point at it
 _CLAUSE_END = re.compile(
     r"[,;:.!?—\n(]|\b(?:and|which|who|so|but|because|where|while|that|if|when|as)\b|[，。；：！？]"
 )
+# how a step may open without a clause: "Over the years, this river"
+_TIME = re.compile(r"\s*(?:over (?:time|the \w+)|with time|in time|in the end|gradually),", re.I)
 # "Second, is ginger one of those?": what counts a step is no clause of it
 _COUNTS = re.compile(
     r"[\s*_]*(?:(?:first|second|third|fourth|fifth|next|finally|last)(?:ly)?,|"
@@ -25,6 +27,16 @@ _THIS = re.compile(
     r"have|may|might|should|must|makes?|means?|gives?|leads?|helps?|allows?|way)\b|\w+n['’]t)"
     r"((?:[a-z-]+\s+)?[a-z-]{3,})"
 )
+# "most of these larvae", "at that distance", "the trail", 这个区域
+_DEMONSTRATIVE = re.compile(
+    # "this leaves it open" is no noun
+    r"\b(?:(?:these|those|such) ([a-z]{3,})|(?:this|(?:at|in|on|of|by|to|for|with|from) that) "
+    r"([a-z]{3,}(?<!s))|[Tt]he ([a-z]{4,}))\b(?<!one)(?<!ones)"
+)
+_DEMONSTRATIVE_CN = re.compile(r"[这那][个些种条项次]([一-鿿]{2})")
+# things by number: 50张奖券
+_NUMBERED_CN = re.compile(r"\d{1,4}[张个名条位本块枚件](?!小时|月)[一-鿿]{2}")
+_SENTENCE = re.compile(r"[.!?。！？\n]")
 # "what this might mean", after what counts a step; the same as its subject
 _BARE_THIS = re.compile(
     r"[^,;:.!?\n]{0,40}\b(?:what|how|why|whether|if) (?:this|that|these|those) "
@@ -45,18 +57,18 @@ _TERM = re.compile(
     re.IGNORECASE,
 )
 _THIS_CN = re.compile(
-    r"(?:这些|这种|这个|这一|上述|(?<!应)该(?![句题文词段诗])|(?<![因彼在从由到])此(?![外前后时次]))([一-鿿]{2,4})"
+    r"(?:这些|这种|这个|这一|这\d{1,3}[次个种条]|上述|(?<!应)该(?![句题文词段诗])|(?<![因彼在从由到])此(?![外前后时次]))([一-鿿]{2,4})"
 )
 # what "this" is about is at hand: the time, the text itself, the item that is told
 _AT_HAND = frozenset(
     """age area article case chapter city context country day essay evening example game guide kind
-    level list manner month morning option paper part passage plan poem point problem question
-    recipe regard respect scenario section sentence sort step story task text time topic type way
-    week world year""".split()
+    level list manner moment month morning option paper part passage plan poem point problem
+    question recipe regard respect scenario section sentence sort step story task text time topic
+    type way week world year""".split()
 )
 _THEIR_NUMBER = re.compile(
     r"\b(?P<whose>their|its|his|her|these|those|the|all)\s+(?P<n>\d{1,3}|"
-    rf"{'|'.join(NUMBER_WORDS)})\s+(?P<noun>[a-z]{{3,}})"
+    rf"{'|'.join(NUMBER_WORDS)})\s+(?P<noun>of|[a-z]{{3,}})"
 )
 # "also totaling 4", "gives the same result": a result is set beside that of another step
 _RESULT = r"(?:total|sum|equal|giv|yield|result|lead|com|mak|add|amount|evaluat|work)\w*"
@@ -113,12 +125,6 @@ _ABOUT = re.compile(r"[\s*_]*(?:(?:the|a|an|this) )?([A-Za-z][\w'’-]*)", re.IG
 _PRONOUN_CN = re.compile(
     r"[\s*_]*(这(?![个种位些名条款项张])|其(?!次|他|它|中|实|余)|它们?|他们?|她们?|前者|后者|上述)"
 )
-# a name inside a sentence
-NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b")
-_CAPITAL = r"[A-Z][\w'’&.-]*"
-# "Field of Gold" is one name
-_PHRASE = re.compile(rf"{_CAPITAL}(?: (?:(?:of|the|and|for|in) ){{0,2}}{_CAPITAL})*")
-_AHEAD = 2  # words that introduce a name
 
 
 def find_this(body: str, known: Set[str]) -> str | None:
@@ -126,6 +132,8 @@ def find_this(body: str, known: Set[str]) -> str | None:
     stems, has the X."""
     if counts := _COUNTS.match(body):
         body = body[counts.end() :]
+    if led := _TIME.match(body):
+        body = body[led.end() :]
     if match := _CLAUSE_END.search(body, 3):
         body = body[: match.start()]
     for match in _THIS.finditer("" if body[:1] in '"“' else body):
@@ -133,6 +141,23 @@ def find_this(body: str, known: Set[str]) -> str | None:
         stems = {stem(w) for w in words}
         before = {stem(w) for w in re.findall(r"[a-z]+", body[: match.start()].lower())}
         if words[-1] not in _AT_HAND and words[0] not in _AT_HAND and not stems & (before | known):
+            return match[0]
+    return None
+
+
+def find_brought_up(body: str, known: Set[str], before: str) -> str | None:
+    """The words "these X" or "the X" in the first sentence, where earlier steps, `before`, have the
+    X or "an X", and not "these X" as well; neither the sentence before them nor `known`, which
+    holds stems, has it."""
+    sentence, before = _SENTENCE.split(body, maxsplit=1)[0], before.lower()
+    for match in _DEMONSTRATIVE.finditer(sentence):
+        word = next(g for g in match.groups() if g)
+        own = {stem(w) for w in re.findall(r"[a-z]+", sentence[: match.start()].lower())}
+        if word in _AT_HAND | FUNCTION or stem(word) in own | known or match[0].lower() in before:
+            continue
+        said = rf"\b(?:an?|some) (?:[a-z-]+ )?{word}\b" if match[3] else (
+            rf"(?<![a-z]){stem(word)}(?:s|es)?(?![a-z])")  # fmt: skip
+        if re.search(said, before):
             return match[0]
     return None
 
@@ -156,12 +181,20 @@ def find_term(body: str, before: str, known: str) -> str | None:
     return None
 
 
-def find_this_cn(body: str, known: str) -> str | None:
-    """The same in Chinese."""
+def find_this_cn(body: str, known: str, before: str) -> str | None:
+    """The same two in Chinese; `before` is the text of earlier steps."""
     if counts := _COUNTS.match(body):
         body = body[counts.end() :]
-    if match := _CLAUSE_END.search(body, 3):
-        body = body[: match.start()]
+    sentence = _SENTENCE.split(body, maxsplit=1)[0]
+    for match in _DEMONSTRATIVE_CN.finditer(sentence):
+        own = match[1] in known + sentence[: match.start()]
+        if match[1] in before and match[0] not in before and not own:
+            return match[0]
+    counted = _NUMBERED_CN.findall(sentence)
+    if taken := next((x for x in counted if x in before and x not in known), None):
+        return taken
+    if clause := _CLAUSE_END.search(body, 3):
+        body = body[: clause.start()]
     for match in _THIS_CN.finditer(body):
         if match[1][:2] not in known and match[1][-2:] not in known + body[: match.start()]:
             return match[0]
@@ -172,13 +205,14 @@ def find_their_number(
     body: str, given: Collection[str], earlier: Collection[str], before: str
 ) -> str | None:
     """A number of things that only an earlier step has; of one with "the" it must have the noun
-    too: "their 5 tries", "the 5 guesses"."""
+    too: "their 5 tries", "the 5 guesses". Small ones in words come up by chance."""
     for match in _THEIR_NUMBER.finditer(body):
         number = NUMBER_WORDS.get(match["n"], match["n"])
-        own = re.search(rf"(?<![\w.]){match['n']}(?![\w.])", body[: match.start()])
-        if own or number in given or number not in earlier:
+        here = rf"(?<![\w.]){match['n']}(?![\w.])"
+        said = number in earlier or (int(number) > 4 and re.search(here, before))
+        if re.search(here, body[: match.start()]) or number in given or not said:
             continue
-        noun = match["n"].isdigit() and re.search(rf"\b{stem(match['noun'])}", before)
+        noun = match["n"].isdigit() and re.search(rf"\b{stem(match['noun'])[:4]}", before)
         if match["whose"] != "the" or noun:
             return match[0]
     return None
@@ -224,6 +258,13 @@ def find_done(body: str, known: Set[str], earlier: Set[str]) -> str | None:
     return None
 
 
+def find_worked_on(body: str, known: Set[str], titles: Collection[str]) -> str | None:
+    """The words "the chopped onions", where "Chop" is the title of an earlier step; `known` holds
+    stems."""
+    verbs = {stem(title.lower()) for title in titles} - known
+    return next((m[0] for m in _DONE.finditer(body) if stem(m[1]) in verbs), None)
+
+
 def find_pronoun(body: str, others: Sequence[str], known: str) -> str | None:
     """A pronoun that a step opens with: it stands for what the step before was about, unless the
     first step or most steps open with one, or the prompt has what the first step is about."""
@@ -255,29 +296,3 @@ def find_echo(body: str, before: str, known: str) -> str | None:
             if not own and not given and re.search(here, before.lower()):
                 return match[0]
     return None
-
-
-def find_name(body: str, names: Collection[str], before: str) -> str | None:
-    """The first name of `names` that `body` takes up from `before`, the text of earlier steps."""
-    for name in sorted(names):
-        here, there = _uses(name, body), _uses(name, before)
-        if not here:
-            continue
-        wholes = {whole for whole, _ in there}
-        same = any(a in b or b in a for a, _ in here[:1] for b in wholes)
-        introduced = {ahead for _, ahead in there}
-        if same and here[0][1] not in introduced:
-            return name
-    return None
-
-
-def _uses(name: str, text: str) -> list[tuple[str, str]]:
-    """Where a name stands: the whole name that it is a part of, and the words ahead of it."""
-    found: list[tuple[str, str]] = []
-    for match in re.finditer(rf"(?<!\w){name}(?!\w)", text):
-        start = text.rfind("\n", 0, match.start()) + 1
-        phrases = (m for m in _PHRASE.finditer(text, start) if m.end() >= match.end())
-        whole = next(phrases, match)
-        words = text[start : min(whole.start(), match.start())].split()
-        found.append((whole[0].rstrip("."), " ".join(words[-_AHEAD:])))
-    return found

@@ -1,12 +1,11 @@
-"""How a step points at another one: phrases, numbers, labels.
+"""How a step points at another one: phrases and numbers.
 
 Knows one text at a time; whether a block's steps depend on each other is independence.py's.
 """
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 
-from pdata.rules.blocks.steps import Step
 from pdata.rules.prompt import Prompt
 
 # phrases that point at what was said in another step
@@ -19,8 +18,14 @@ POINTERS = re.compile(
     r"before (?:it|that|this)|the one before|the last (?:step|result|one)|earlier|"
     r"same (?:way|reasoning|argument|method) as|carr(?:y|ied) (?:on|over)|"
     r"(?:result|value|answer|number|total|sum) (?:of|from) (?:step|the (?:first|second|last))|"
-    r"at this point|we just|just (?:saw|found|got|said)|running (?:total|probability|sum)|by then|"
+    r"at this point|we just|just (?:saw|seen|found|got|said|given|described|shown|proved)|"
+    r"running (?:total|probability|sum)|by then|"
     r"intermediate (?:result|value|string|list)|what remains|"
+    r"in an? (?:\w+ )?(?:similar|analogous) (?:fashion|manner|way)(?! (?:to|as)\b)|"
+    r"along the same lines(?! as\b)|the same (?:idea|trick|argument|reasoning|computation) "
+    r"(?:works|applies|holds|gives|shows)|(?:as|than|like|from) the (?:first|second|third) one|"
+    r"(?:half|third|quarter) of the (?:remaining|rest)|"
+    r"(?:noted|found|chosen|listed|created) in the first (?:step|option|point|part)|"
     # a verdict or a look that an earlier one comes before
     r"also (?:not )?(?:correct|incorrect|true|false|valid|invalid|wrong|right|possible|impossible|"
     r"ruled out)|which again|(?:(?<=[.;:!?]\s)|(?<=\n)|(?<=\n\s))(?:once )?again|"
@@ -31,7 +36,7 @@ POINTERS = re.compile(
     r"we (?:found|saw|showed|proved|computed) (?:earlier|above|before|in (?:part|step|\(?[1a]\)))|"
     r"already (?:counted|covered|computed|calculated|found|shown|proved|proven|checked)|"
     r"(?:both|neither) \(?[a-h]\)? (?:and|n?or) \(?[a-h])\b|"
-    r"(?=[一-鿿])(?:同上|同理|类似地|如前所述|(?:由|从|据)上[问题]|上一[问题](?!题)|我们已经?(?:知道|了解)|上一步|如上|刚才|刚刚|前面(?:说|得到|算)|上面(?:说|得到|算)|"
+    r"(?=[一-鿿])(?:同上|同理|类似地|如前所述|[把将对从]剩下的|(?:由|从|据)上[问题]|上一[问题](?!题)|我们已经?(?:知道|了解)|上一步|如上|刚才|刚刚|前面(?:说|得到|算)|上面(?:说|得到|算)|"
     r"(?<=[项法A-H①-⑨])也(?:是|不|可以)?(?:正确|错误|对的|错的|排除|符合|成立)|也可以排除|"
     r"已经?(?:证明|求出|求得|算出|证得|得到)了?)",
     re.IGNORECASE,
@@ -73,7 +78,9 @@ _IN_TURN = re.compile(
     re.IGNORECASE,
 )
 _THEN = re.compile(r"(?:,|\band|\.) then\b|\. Then\b")
-_CONDITION = re.compile(r"\b(?:if|when(?:ever)?|suppose|assum(?:e|ing)|let|since)\b", re.IGNORECASE)
+_CONDITION = re.compile(
+    r"\b(?:if|when(?:ever)?|given|suppose|assum(?:e|ing)|let|since)\b", re.IGNORECASE
+)
 _SENTENCE_END = re.compile(r"[.;!?\n]")
 # "If they still do not answer": what the step before has tried did not help
 _FAILS = (
@@ -97,12 +104,14 @@ OPENERS = re.compile(
     r"if (?:\w+ ){1,4}still|since(?! then)|combin(?:e|ing)|"
     r"(?:adding|subtracting|substituting|simplifying|plugging|equating|solving|rearranging)|"
     r"the (?:final|next|resulting|remaining) \w+|all (?:of )?(?:the )?others?\b|"
-    r"the (?:rest|others)\b|every(?:thing|one) else|because of (?:that|this)|once|having|"
+    r"the (?:rest|others)\b|what(?: is|['’]s| was) left\b|of the \w+(?=,)|"
+    r"every(?:thing|one) else|because of (?:that|this)|once|having|"
     r"this|these|those|now that|with (?:this|that|it|them)|from (?:here|there|this|that|it)|"
     r"given (?:this|that)|using (?:this|that|it|the)|that|such)\b|"
     r"[\s:：.)*+•–—-]*(?!While|When|If|As|Since|Is|Are|Was|Ensure|Make)"
     r"[A-Z]\w+ (?:it|them|this|these|those|that(?=\s*[.,;]))\b|"
     r"[\s:：.)*+•–—-]*the (?:roots|solutions?) (?:is|are)\b|"
+    r",\s(?:the (?:rest|others|remaining)|all (?:the )?others?)\b|"
     rf"[\s:：.)*+•–—-]*(?:\w+, )?{_FAILS}|"
     rf"[\s\d:：.、）)*+•–—-]*(?:(?:第[一二三四五]|其次|再次|最后)[，,])?"
     rf"(?:{_FAILS_CN})|"
@@ -133,22 +142,20 @@ AMONG_STEPS = re.compile(
     re.IGNORECASE,
 )
 
-_OPTION = re.compile(
-    r"\W*(?:options?|choices?|answers?|statements?|items?|and|or|nor|than|is|are|not|to|for|with|"
-    r"both|neither|either|from|in|by|of|like|as|选项|答案)\b|.*[:：]\s",
-    re.IGNORECASE,
-)
 _CUE = (
     r"(?:\b(?:from|by|in|of|using|see|combining|and|with|to|since|under|via|apply(?:ing)?)\s*|"
-    r"(?:[由从据合和与及用将把在因]|因为|由于)\s*)"
+    r"(?:[由从据照按合和与及用将把在因]|因为|由于)\s*)"
 )
 _CN = "一二三四五六七八九十"
 # "from (1)", "in step 2", "part (b)", 由(1), 第一问
 _REFERENCE = re.compile(
-    rf"{_CUE}[(（](\d{{1,2}}|[a-h]|[ivIV]{{1,3}}|[{_CN}])[)）]|"
+    rf"{_CUE}[(（\[](\d{{1,2}}|[a-h]|[ivIV]{{1,3}}|[{_CN}])[)）\]]|"
     # the label of a sub-case has no cue
     rf"{_CUE}(?:case|[情][况形])\s*[(（]?(\d{{1,2}}|[a-h]\b|[{_CN}])[)）]?(?!\d)|"
-    rf"\b(?:steps?|points?|parts?|equations?|eqs?\.|items?|rules?|statements?|tips?|lines?|no\.) "
+    r"\b(?:from|by|given|using|combining|since) (\d{1,2})\) and \d{1,2}\)|"
+    r"[(（](\d{1,2})[)）] (?:থেকে|অনুসারে|অনুযায়ী|হতে)|ধাপ (\d{1,2})|"
+    r"\b(?:steps?|points?|parts?|equations?|eqs?\.|items?|rules?|statements?|tips?|lines?|no\.|"
+    r"observations?|facts?|premises?|claims?) "
     rf"(?:no\. ?|number )?\(?(\d{{1,2}}|[a-h]\b(?! \w))\)?|"
     rf"第\s*[(（]?(\d{{1,2}}|[{_CN}])[)）]?(?:步|问|小题|点)|步骤\s*(\d{{1,2}}|[{_CN}])",
     re.IGNORECASE,
@@ -214,10 +221,14 @@ def find_pointer_in_survey(body: str, known: Prompt) -> re.Match[str] | None:
     turned = _TURNED.match(body)
     for match in (*POINTERS.finditer(body), *((turned,) if turned else ())):
         word = match[0].lower()
+        if word == "the above" and not re.match(r"\s+\w", body[match.end() :]):
+            return match
         if word in _ADJECTIVES or word == "previously":
             if not AMONG_STEPS.match(body, match.end()) or known.says(_phrase(body, match)):
                 continue
-        elif word in _LIKEWISE and re.search(r"\w", body[: match.start()]):
+        elif (word in _LIKEWISE or word.startswith("in a")) and re.search(
+            r"\w", body[: match.start()]
+        ):
             continue
         elif (
             not _points(body, match)
@@ -241,58 +252,15 @@ def _phrase(body: str, pointer: re.Match[str]) -> str:
     return pointer[0] + noun[0] if noun else pointer[0]
 
 
-def label_names(step: Step) -> list[str]:
-    """What a step may be called in another step, the longest first."""
-    text = re.sub(r"^[-*•+\s]+|\*\*|[:：.)\s]+$", "", step.label.text)
-    names = {text, step.label.subject, step.label.text}
-    return sorted((n for n in names if n), key=len, reverse=True)
-
-
-def remove_names(body: str, names: Sequence[str]) -> str:
-    """`body` without `names` where they stand as whole words."""
-    for name in names:
-        at = body.find(name)
-        while at >= 0:
-            end = at + len(name)
-            before, after = body[at - 1 : at] if at else "", body[end : end + 1]
-            if _is_word(before) or _is_word(after):
-                at = body.find(name, at + 1)
-            else:
-                body = body[:at] + body[end:]
-                at = body.find(name, at)
-    return body
-
-
 def find_reference(body: str, counts: Collection[str], before: str, known: str) -> str | None:
     """A reference to an earlier step by its number; `counts`: those of the earlier steps, `before`:
     their text, `known`: that of the prompt and the lead."""
     for match in _REFERENCE.finditer(body):
         number = next(g for g in match.groups() if g).lower()
         number = str(_CN.index(number) + 1) if number in _CN and number not in counts else number
+        number = str(int(number)) if number.isdecimal() else number
         if number in counts and f"tag{{{number}}}" not in known:
             if match[1] or _STEP.search(match[0]) or match[0].lower() not in known.lower():
                 return match[0]
     circled = (m for m in _CIRCLED.finditer(body) if m[1] not in known + body[: m.start(1)])
     return next((m[0] for m in circled if m[1] in before), None)
-
-
-def _is_word(char: str) -> bool:
-    return char.isalnum() or char == "_"
-
-
-def find_mentions(body: str, earlier: Step, known: Prompt) -> Iterator[str]:
-    """The names of an earlier step that `body` says; a single letter not in words of `known`:
-    "point B" where the prompt has a point B."""
-    for name in label_names(earlier):
-        if not re.search(r"[^\W\d_]", name) or name in ("a", "I"):
-            continue
-        # "A" may be the article, any other single letter is a label
-        ahead = r"(?!\w|\s+[a-z\d])" if name == "A" else r"(?!\w)"
-        uses = re.finditer(rf"([^\s(（]+\s)?(?<!\w){re.escape(name)}{ahead}", body)
-        if any(len(name) > 1 or not _is_quoted(m, known) for m in uses):
-            yield name
-
-
-def _is_quoted(use: re.Match[str], known: Prompt) -> bool:
-    """Whether the word ahead of a letter and the letter are the prompt's, and no option of it."""
-    return bool(use[1] and not _OPTION.match(use[1]) and use[0].lower() in known.lower)

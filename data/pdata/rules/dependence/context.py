@@ -9,11 +9,6 @@ from functools import cached_property
 
 from pdata.rules.blocks.labels import UNLABELLED, Kind
 from pdata.rules.blocks.steps import Block, Step
-from pdata.rules.dependence.anaphora import NAME
-from pdata.rules.dependence.back_references import (
-    label_names,
-    remove_names,
-)
 from pdata.rules.dependence.formulas import (
     DEFINED,
     TERM,
@@ -30,7 +25,13 @@ from pdata.rules.dependence.number_trace import (
     trace_numbers,
     worked_out,
 )
-from pdata.rules.dependence.titles import split_title, strip_counter
+from pdata.rules.dependence.titles import (
+    NAME,
+    label_names,
+    remove_names,
+    split_title,
+    strip_counter,
+)
 from pdata.rules.dependence.word_chains import stem
 from pdata.rules.prompt import Prompt
 
@@ -45,7 +46,10 @@ _TIME = re.compile(
 _NAMES = re.compile(r"\b(?:denote|assign|label|let|define)\b|设|记|表示", re.IGNORECASE)
 _OPERATOR = r"(?:[-+*/×·=]|\\(?:times|cdot)\b)"
 _LETTER = re.compile(rf"{_OPERATOR} ?([a-z])\b|(?<![\w.\\])([a-z])(?= ?{_OPERATOR})")
-_NO_NAMES = frozenset(("true", "false", "yes", "none", "not"))
+_NO_NAMES = frozenset(
+    """true false yes none not january february march april may june july august september october
+    november december monday tuesday wednesday thursday friday saturday sunday""".split()
+)
 _IN_BRACKETS = re.compile(r"[\s*`$\\]*[(\[{][^()\[\]{}\n]*[)\]}]")
 _CONDITION = re.compile(r"^[^\n:：=]{0,20}=[^\n:：=]{1,20}[:：]")  # "For a = 3:" works out nothing
 _WORKS_OUT = re.compile(r"\d\s*(?:[×*·+/^÷]|\s[-–x]\s|\\times)\s*\d")  # (5 x 2), but not (3-5)

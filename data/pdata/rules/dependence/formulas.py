@@ -25,6 +25,8 @@ _TELLING = re.compile(
 
 # an equation between unknowns
 _BINDS = re.compile(r"[^=]*[a-zA-Z}]\w*[-+*^][^=]*=[^=]+$")
+# a formula may follow right behind it
+_OPERATOR = re.compile(r"\\(?:cdot|times|div|pm|mp)$")
 # the left side of an equation that says what something is
 _SYMBOL = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?'?(?:\(\w+\))?")
 
@@ -145,7 +147,7 @@ def find_use(formulas: list[str], earlier: set[Equation]) -> str | None:
         while at >= 0:
             end = at + len(equation.right)
             whole = not (
-                text[at - 1 : at].isalnum()
+                (text[at - 1 : at].isalnum() and not _OPERATOR.search(text[:at]))
                 or text[end : end + 1].isalnum()
                 or text[end : end + 1] in ("^", "_", "(")
             )
@@ -250,7 +252,11 @@ def find_value_taken(body: str, before: str, known: str) -> str | None:
     if "=" not in before or not ("=" in body or "≠" in body or "\\ne" in body):
         return None
     known_pairs = {pair for pair, _ in _values(known)}
-    worked_out = {pair for pair, ahead in _values(before) if not _TAKES.search(ahead)}
+    worked_out = {
+        pair
+        for pair, ahead in _values(before)
+        if _DERIVES.search(ahead[-12:]) or not _TAKES.search(ahead)
+    }
     own: set[tuple[str, str]] = set()
     for pair, ahead in _values(body):
         if pair in worked_out - known_pairs - own and _TAKES.search(ahead):

@@ -12,23 +12,23 @@ from pdata.rules.blocks.labels import Kind
 from pdata.rules.blocks.steps import Block
 from pdata.rules.dependence.anaphora import (
     find_bare_this,
+    find_brought_up,
     find_done,
     find_echo,
     find_measured,
-    find_name,
     find_pronoun,
     find_taken_up,
     find_term,
     find_their_number,
     find_this,
     find_this_cn,
+    find_worked_on,
 )
 from pdata.rules.dependence.back_references import (
     CONCLUDES,
     EDGES,
     OPENERS,
     asks_in_turn,
-    find_mentions,
     find_pointer,
     find_pointer_in_survey,
     find_reference,
@@ -42,7 +42,14 @@ from pdata.rules.dependence.formulas import (
     find_value_taken,
 )
 from pdata.rules.dependence.sequences import find_sequence
-from pdata.rules.dependence.titles import find_compared, find_sibling, split_title, strip_counter
+from pdata.rules.dependence.titles import (
+    find_compared,
+    find_mentions,
+    find_name,
+    find_sibling,
+    split_title,
+    strip_counter,
+)
 from pdata.rules.dependence.word_chains import find_chain, find_table
 from pdata.rules.prompt import Prompt
 
@@ -109,7 +116,8 @@ def check_reference(context: BlockContext, step: StepFacts) -> str | None:
     if not earlier.steps:
         return None
     told = step.told if step.title else step.body
-    found = find_reference(told, earlier.counts, earlier.text, context.known.text)
+    whole = strip_counter(step.step.text) if step.title else step.body
+    found = find_reference(whole, earlier.counts, earlier.text, context.known.text)
     found = found or find_sibling(step.step.text, [s.text for s in earlier.steps])
     found = found or find_taken_up(told, earlier.text, context.known.lower)
     found = found or find_measured(told, earlier.text, context.known.lower)
@@ -121,10 +129,15 @@ def check_reference(context: BlockContext, step: StepFacts) -> str | None:
         found = found or find_term(title, earlier.text, context.known.lower)
     if not found and not step.title and context.kind in _PLAIN:
         body = strip_counter(step.step.text)
-        found = find_this(body, context.stems) or find_this_cn(body, context.known.text)
+        found = find_this(body, context.stems) or find_this_cn(
+            body, context.known.text, earlier.text
+        )
+        found = found or find_brought_up(body, context.stems, earlier.text)
         found = found or find_bare_this(body, context.openings[0])
         found = found or find_pronoun(body, context.openings, context.known.text)
-    if not found and not context.survey:
+    if not found and context.survey:
+        found = find_worked_on(told, context.stems, [split_title(s)[0] for s in earlier.steps])
+    elif not found:
         found = find_done(told, context.stems, earlier.stems)
     return f"says {found.strip()!r}" if found else None
 

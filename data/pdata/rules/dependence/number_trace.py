@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Literal
 
 from pdata.rules.blocks.steps import Block
-from pdata.rules.dependence.back_references import remove_names
+from pdata.rules.dependence.titles import remove_names
 from pdata.rules.prompt import Prompt
 
 _NUMBER = re.compile(r"(?<![\w.,])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w])")

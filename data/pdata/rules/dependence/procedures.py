@@ -6,7 +6,7 @@ Told from what announces them, from how they are labelled, and from the verbs th
 
 import re
 
-from pdata.rules.blocks.steps import Block
+from pdata.rules.blocks.steps import Block, Step
 from pdata.rules.dependence.titles import split_title, strip_counter
 from pdata.rules.prompt import Prompt
 
@@ -18,12 +18,13 @@ _STEPS = re.compile(
     rf"few) (?:\w+ )?(?:steps|stages|phases)\b(?! {_CAN_TAKE})|"
     r"\bsteps (?:to|for|involved|required|needed|below|are)\b|"
     rf"\bsteps\b(?! {_CAN_TAKE})[^.\n]{{0,50}}[:：]\W*$|"
-    r"\bstep[- ]by[- ]step (?!manner)\w+|\bwalk you through\b|"
+    r"\bstep[- ]by[- ]step (?!manner)\w+|\bwalk you through\b|\bfollow this guide\b|"
     r"\b(?:works?|proceeds?|operates|processes [^.\n]{1,30}) as follows\b|"
     r"\bhow (?!much|many|they|these|each|both|different)"
     # a survey of what has come about is no recipe
     r"(?![^.\n]{0,40} (?:came to|has|have|evolved|shaped|contributed)\b)[^.\n]{0,60}[:：]\W*$|"
-    r"^\W*(?:\w+ )?(?:instructions|directions|steps|method|procedure|preparation)\W*$|"
+    r"^\W*(?:\w+ )?(?:instructions|directions|steps|method|procedure|preparation|zubereitung|"
+    r"anleitung|préparation|étapes|preparación|elaboración|preparazione|preparo)\W*$|"
     r"\b(?:instructions|(?<!for )directions|recipe|tutorial)\b[^.\n]{0,60}[:：]?\W*$|"
     r"\b(?:the|this|a|an|basic|general|complete|typical|\w+ing) (?:\w+ )?"
     r"(?:process|procedure|workflow|algorithm|pipeline)\b[^.\n]{0,60}[:：]\W*$|"
@@ -57,10 +58,11 @@ _HOW_TO = re.compile(
     r"(?:make|cook|bake|brew|assemble|install|build|prepare|fix|repair|replace|sew|knit|fold|"
     r"set ?up|configure|create|draw|solve|convert|connect|deploy|run|use|write|implement|add|"
     r"change|remove|clean|format|generate|"
-    r"perform|tie|plant|calculate))\b|"
+    r"perform|tie|plant|calculate|publish|launch|register|host|back up|migrate))\b|"
+    r"\b(?:guide|walk|talk) me through\b|"
     r"\b(?:routine|workout|directions|turn-by-turn)\b|"
     r"\bhow (?:does|do|did) [^?\n]{1,60} works?\b|"
-    r"步骤|流程|教程|食谱|菜谱|怎么做|如何制作|如何安装|如何创建|如何设置",
+    r"步骤|流程|教程|食谱|菜谱|怎么做|(?:如何|怎么|怎样)(?:制作|安装|创建|设置|申请|办理|注册|搭建)|(?:安装|使用|操作|制作)[^。\n]{0,12}指南",
     re.IGNORECASE,
 )
 _HOW_TO_ANY = re.compile(
@@ -77,8 +79,9 @@ _ASKS_STEPS = re.compile(
 _PROMPT_END = 600  # characters, in which a prompt says what it asks for
 # verbs that handle something: the next step takes it from there
 _HANDLES = frozenset(
-    """append assemble attach bake beat bend blend boil bring brush calculate chill chop click
-    close combine compile compute concatenate cook cool copy cover crack crush cut dice divide
+    """append assemble attach back-substitute bake beat bend blend boil bring brush calculate chill
+    chop click close combine compile compute concatenate cook cool copy cover crack crush cut dice
+    divide
     double-click download drag drain evaluate execute export extract factor fasten fill flip
     fold format fry garnish glue grate grease grill heat import initialise initialize insert
     install isolate iterate knead launch lift load log loop lower marinate mash melt mix
@@ -106,9 +109,11 @@ _RUNS = frozenset(
     """add append apply assign build capitalize combine concatenate convert create decrement delete
     divide encode extend extract filter get increment index insert iterate join loop lowercase map
     merge multiply output pop prepend print push put remove replace return reverse rotate round set
-    slice sort split store strip subtract sum swap take transform trim truncate update
+    slice sort split store strip subtract sum swap take transform trim truncate turn update
     uppercase""".split()
 )
+# "The list is sorted"
+_IS_DONE = re.compile(r"(?:The|This|Its|A|Each) (?:\w+ ){1,4}(?:is|are|gets?) (?:\w+ly )?(\w+)")
 # what is done with what the steps before have given
 _CONCLUDES = frozenset("calculate combine compute convert evaluate simplify substitute".split())
 # verbs of looks at one thing each, as in a search for a fault
@@ -130,7 +135,7 @@ _HANDLES_CN = re.compile(
     r"(?:首先|然后|接着|最后|先|再|接下来)?[，,]?(?:[在从][^，。：:\n]{1,16}(?:中|里|上)?[，,]?)?"
     r"(?:将|把|打开|点击|单击|双击|右键|拖动|拖放|勾选|找到|按下|启动|关闭|切换|安装|下载|运行|"
     r"输入|计算|求|代入|加入|倒入|放入|搅拌|切|煮|炒|烤|加热|取出|确定|选择|创建|新建|导入|设置|配置|"
-    r"保存|执行|返回|列出|设|连接|测试|验证|登录|重启|部署|编译|提交|"
+    r"保存|填写|缴纳|携带|带上|领取|执行|返回|列出|设|连接|测试|验证|登录|重启|部署|编译|提交|"
     # "by way of a full disk, test the alarm"
     r"(?:通过|使用|用|利用)[^，。：:\n]{1,24}(?:来|以)?(?:测试|验证|连接|登录|启动|安装|部署))"
 )
@@ -148,6 +153,8 @@ _STEP = re.compile(
     r"[\W_]*第[\d一二三四五六七八九十]+步",
     re.IGNORECASE,
 )
+# a line that is a title
+_HEAD = re.compile(r"\W*[^\W\d][^.,;。，；\n]{1,40}(?:\*\*|[:：])\W*|#+ [^\n]{1,40}")
 # what a list of parts and the work on them are headed with
 _PARTS = re.compile(
     r"\W*(?:\w+ )?(?:ingredients|materials|tools|equipment|prerequisites|requirements|supplies|"
@@ -164,20 +171,29 @@ _WORK = re.compile(
 def is_procedure(block: Block, prompt: Prompt, own_items: bool) -> bool:
     """Whether a block is one; `own_items`: every step is about an item that the prompt names."""
     labels = [step.label.text for step in block.steps]
-    if any(map(_PARTS.match, labels)) and any(map(_WORK.match, labels)):
+    heads = [line for line in block.lead.splitlines() if _HEAD.fullmatch(line)]
+    if any(map(_PARTS.match, [*labels, *heads])) and any(map(_WORK.match, labels)):
         return True
     if own_items:
         return False
     texts = [step.text for step in block.steps]
     verbs = [_verb(text) for text in texts]
+    told = [_told_verb(step) for step in block.steps]
     handles = sum(verb in _HANDLES for verb in verbs)
     works = handles + sum(verb in _WORKS for verb in verbs)
+    works_told = [verb for verb in told if verb in _HANDLES or verb in _WORKS]
+    # where each step does the same, it does so to a thing of its own; "put" is any verb of Chinese
+    all_works = works if len({*works_told} - {"put"}) == 1 else len(works_told)
     n = len(verbs)
-    if _RUN.search(prompt.text) and _CODE.search(prompt.text) and _is_run(verbs):
+    if (
+        _RUN.search(prompt.text)
+        and _CODE.search(prompt.text)
+        and _is_run([_passive(text) or verb for text, verb in zip(texts, verbs, strict=True)])
+    ):
         return True
     if sum(bool(_STEP.match(text)) for text in texts) > n / 2:
         titled = all(split_title(step)[0] for step in block.steps)
-        if not titled or works > n / 3:
+        if not titled or all_works > n / 3:
             return True
     # "Connect the alarm", "Test it", "Verify it" is none
     if sum(verb in _CHECKS for verb in verbs) >= 2 / 3 * n and (
@@ -200,7 +216,7 @@ def is_procedure(block: Block, prompt: Prompt, own_items: bool) -> bool:
     return (
         handles > n / 2
         or (n > 2 and verbs[-1] in _CONCLUDES and verbs.count(verbs[-1]) == 1)
-        or works >= (n / 2 if _HOW_TO.search(asked) else n)
+        or (all_works >= n / 2 if _HOW_TO.search(asked) else works >= n)
         or (works >= 2 / 3 * n and verbs[-1] in _HANDLES)
     )
 
@@ -210,6 +226,12 @@ def _is_run(verbs: list[str]) -> bool:
     do the same, each may be about an input of its own."""
     forms = [{verb, verb[:-1], verb[:-2]} & _RUNS for verb in verbs]
     return len(set().union(*forms)) > 1 and sum(map(bool, forms)) > 1
+
+
+def _passive(text: str) -> str:
+    """What is done to a thing, as in "The list is sorted"."""
+    match = _IS_DONE.match(strip_counter(text))
+    return match[1] if match else ""
 
 
 def _announced(lead: str) -> bool | None:
@@ -225,6 +247,13 @@ def _announced(lead: str) -> bool | None:
 def _last(pattern: re.Pattern[str], text: str) -> int:
     """Where the last match ends, -1 where there is none."""
     return max((match.end() for match in pattern.finditer(text)), default=-1)
+
+
+def _told_verb(step: Step) -> str:
+    """The verb of the work that a step opens with, or else its text under a title."""
+    verb, (title, told) = _verb(step.text), split_title(step)
+    known = verb in _HANDLES or verb in _WORKS or not title
+    return verb if known else _verb(told.lstrip(":： "))
 
 
 def is_verb(word: str) -> bool:

@@ -14,16 +14,11 @@ from pdata.rules.prompt import Prompt
 
 # what later parts of a proof use, said or not
 _PROVES = re.compile(
-    r"[\W_]*(?:lemma|claim|theorem|proposition|corollary|fact|observation|引理|定理|推论|命题)\s*"
-    r"\(?(?:\d+|[A-Z]\b|[ivx]+\b|[一二三四五])",
+    r"[\W_]*(?:\d{1,2}[.)]\W*)?(?:proof of (?:the )?)?"
+    r"(?:lemma|claim|theorem|proposition|corollary|fact|observation|引理|定理|推论|命题)\s*"
+    r"(?:\(?(?:\d+|[A-Z]\b|[ivx]+\b|[一二三四五])|[.:：])",
     re.IGNORECASE,
 )
-_TALK = re.compile(
-    r"\b(?:dialogue|dialog|conversation|script|interview|chat|skit|debate|talk between|"
-    r"role-?play)\b|对话|访谈|剧本|聊天|相声",
-    re.IGNORECASE,
-)
-_SPEAKS = re.compile(r"\b(?:I|you|your|my|we|I'm|you're)\b|我|你|您|咱")
 # titles that are a line of thought cut at its colons: "Dividing by 2, we get:"
 _NARRATES = re.compile(
     r"\W*(?:first|next|now|then|so|thus|hence|therefore|since|because|finally|using|substituting|"
@@ -138,7 +133,6 @@ _ASKED = 300  # characters, in which a prompt asks and a lead announces
 _NO_NAME = re.compile(r"(?:We|It|This|Then|Thus|So|Now|Hence|Therefore|Since)$")
 _TITLED_KINDS = (Kind.headed, Kind.heading, Kind.bold)
 _COLON_KINDS = (Kind.headed, Kind.titled)
-_SPOKEN_KINDS = (Kind.titled, Kind.named, Kind.headed, Kind.bold, Kind.counted)
 _STORY = re.compile(
     r"\b(?:story|tale|fable|novel|scene|fan ?fiction)\b|故事|小说|寓言", re.IGNORECASE
 )
@@ -157,8 +151,6 @@ def find_sequence(block: Block, prompt: Prompt) -> str | None:
         return "its steps are a line of thought"
     if block.kind in _TITLED_KINDS and any(map(_EXPLAINS.match, labels[1:])):
         return "a step explains one before it"
-    if block.kind in _SPOKEN_KINDS and _is_talk(block, prompt):
-        return "its steps are a talk"
     if block.kind is Kind.named and _STORY.search(prompt.text):
         return "its steps tell a story"
     if not own_items and _TOTALS.match(strip_counter(texts[-1])) and re.search(r"\d", texts[-1]):
@@ -236,14 +228,3 @@ def _is_narration(block: Block, own_items: bool) -> bool:
     later = labels if block.kind is Kind.headed else labels[1:]
     narrate = sum(bool(_NARRATES.match(label)) for label in labels) > len(labels) / 2
     return any(map(_GOES_ON.match, later)) or (narrate and not own_items)
-
-
-def _is_talk(block: Block, prompt: Prompt) -> bool:
-    """Turns of speakers: the prompt asks for a talk, or who speaks asks and answers."""
-    if any(re.match(r"\s*(?:[-#]|\*\s|[(（]?\w{1,2}[)）.、])", s.label.text) for s in block.steps):
-        return False  # an item of a list
-    bodies = [step.text[len(step.label.text) :] for step in block.steps]
-    spoken = sum(bool(_SPEAKS.search(body)) for body in bodies) > len(bodies) / 2
-    asks = any(re.search(r"[?？]", body) for body in bodies[:-1])
-    asked_for = _TALK.search(prompt.text) is not None
-    return spoken and (asked_for or (asks and block.kind is not Kind.counted))

@@ -39,6 +39,7 @@ _BEGINS = re.compile(
     r"at the (?:start|beginning)\b|"
     # a variable of code
     r"(?:the )?(?:\w+ )?`\w+` (?:starts|begins|is initiali[sz]ed|is set|初始)|"
+    r"start(?:ing (?:point|position|value|state))?\W*:|"
     r"initial (?:value|state|list|array|string|amount|position|balance|number|drop|step)\b|"
     r"最初|初始|(?:变量|列表|数组|字符串)? ?`?\w+`? ?被?初始化)",
     re.IGNORECASE,
@@ -50,6 +51,21 @@ _AFTER = re.compile(r"[\s\d.)*•-]*(?:\w+ )?after\b[^:.\n]*:", re.IGNORECASE)
 _CALLS = re.compile(
     r"[\s\d.)*•-]*(?:(?:the )?recursive(?:ly)? call|it calls itself|递归调用|"
     r"(?:the )?(?:function|code|method|loop) (?:then )?(?:returns|ends|exits|continues|repeats)\b)",
+    re.IGNORECASE,
+)
+# operations on one thing: enqueue(4), s.pop()
+_OPERATES = re.compile(
+    r"[\W\d_]*(?:\w+\.)?(?:push|pop|enqueue|dequeue|insert|append|add|remove|delete|put|get|peek|"
+    r"update|extend|reverse|sort|clear)\(([^()\n]*)\)|[\W\d_]*((?:入|出|进|退|压)[队栈])",
+    re.IGNORECASE,
+)
+# how things stand after one day, and after the next one
+_LATER = re.compile(
+    r"[\W\d_]*(?:after|at the end of) (?:the )?"
+    r"(?:(?:first|second|third|fourth|fifth|sixth|last|next|\d{1,2}(?:st|nd|rd|th)?) "
+    r"(?:day|week|month|year|hour|minute|second|stop|move|step)s?|"
+    r"(?:day|week|month|year|hour|minute|stop|move|step) \d)\b|"
+    r"[\W\d_]*第[\d一二三四五六七八九十]+(?:天|周|个?月|年|小时|分钟|站|步)(?:之?后|末|结束)",
     re.IGNORECASE,
 )
 # slots of one time line: "0-10 ms:", "At t = 3,"; what is on in one of them goes on in the next
@@ -78,7 +94,8 @@ _THINGS = (
 # "the array becomes", "`d` is now"
 _BECOMES = re.compile(
     rf"(`[^`\n]{{1,30}}`|\b(?:{_THINGS}))(?:\s+`[^`\n]{{1,30}}`)?,? (?:now |then )?"
-    r"(?:becomes?|is now|remains|stays|changes to|is updated|now (?:has|holds|contains|is))\b",
+    r"(?:becomes?|goes (?:from|up|down)|is now|remains|stays|changes to|is updated|"
+    r"now (?:has|holds|contains|is))\b",
     re.IGNORECASE,
 )
 _VARIABLE = re.compile(r"`([a-z_]\w*)(?:\[[^`]*\])?(?: = [^`]*)?`")
@@ -114,6 +131,7 @@ _COUNT = re.compile(
     r"\b(?:count(?:er)?|total)`? (?:=|is(?: now)?|becomes|→|to) `?(\d{1,4})\b", re.IGNORECASE
 )
 _LIST = re.compile(r"\[[^\[\]\n]{1,200}\]")
+_QUOTED = re.compile(r"['\"]([^'\"\n]{1,80})['\"]")
 _LITERAL = r"(\[[^\[\]\n]{2,200}\]|'[^'\n]{2,80}'|\"[^\"\n]{2,80}\")"
 _ASSIGNS = re.compile(rf"=\s*{_LITERAL}")  # in code that is about the same example
 _MAKES = re.compile(
@@ -131,7 +149,7 @@ def find_state(texts: Sequence[str], prompt: str, lead: str) -> str | None:
     above = lead.strip().rsplit("\n", 1)[-1][: 2 * _START]
     if _ROUND.search(above) or _INDEX.search(above):
         return "its steps are those of a round"
-    if all(_INDEXED.match(text) and _DOES.search(text) for text in texts):
+    if all(map(is_round, texts)):
         return "its steps are rounds"
     if any(map(_LOSES.match, texts[1:])) and not _LOSES.match(texts[0]):
         return "its steps change the same thing"
@@ -141,6 +159,11 @@ def find_state(texts: Sequence[str], prompt: str, lead: str) -> str | None:
         return "its steps tell a change"
     if any(map(_CALLS.match, texts[1:])):
         return "its steps are those of a call"
+    operations = [match for text in texts if (match := _OPERATES.match(text))]
+    if len(operations) == len(texts) and sum(bool(m[1] or m[2]) for m in operations) > 1:
+        return "its steps change the same thing"
+    if sum(bool(_LATER.match(text)) for text in texts) > half:
+        return "its steps are one time line"
     if sum(bool(_SWAPS.search(text)) for text in texts) > half:
         return "its steps are moves"
     if _shares([{m[1].lower() for m in _BECOMES.finditer(text)} for text in texts]):
@@ -158,6 +181,11 @@ def find_state(texts: Sequence[str], prompt: str, lead: str) -> str | None:
         return "its steps count"
     known = f"{prompt}\n{lead}"
     return "its steps take up values of earlier ones" if _hands_on(texts, known) else None
+
+
+def is_round(text: str) -> bool:
+    """Whether a step tells what a round of a loop does."""
+    return bool(_INDEXED.match(text) and _DOES.search(text))
 
 
 def _new(outcome: re.Match[str], prompt: str) -> bool:
@@ -196,11 +224,15 @@ def _touches(named: Sequence[set[str]], changed: Sequence[set[str]]) -> bool:
 
 
 def _hands_on(texts: Sequence[str], known: str) -> bool:
-    """Whether a list grows from step to step, or a step takes a value that an earlier one makes."""
+    """Whether a list or a text in quotes grows from step to step, or a step takes a value that an
+    earlier one makes."""
     lists: set[str] = set()
     made: set[str] = set()
     lengths = [len(found[-1].split(",")) for text in texts if (found := _LIST.findall(text))]
     if len(lengths) > 2 and {b - a for a, b in pairwise(lengths)} in ({1}, {-1}):
+        return True
+    quoted = [found[-1] for text in texts if (found := _QUOTED.findall(text))]
+    if len(quoted) == len(texts) > 2 and all(a in b and a != b for a, b in pairwise(quoted)):
         return True
     for text in texts:
         here = set(_LIST.findall(text))

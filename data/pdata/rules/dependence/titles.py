@@ -1,11 +1,11 @@
 """The title that a step has of its own: bold, a heading, or what stands before a colon or a dash;
-and how another step refers to what it is about.
+and how another step refers to what it is about, by a title, a number or a name.
 
 Knows steps by their form alone.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from pdata.rules.blocks.steps import Step
 from pdata.rules.prompt import Prompt
@@ -38,6 +38,17 @@ _COMPARES = re.compile(
 # what a step is about, by number: "of length 2", 长度为2
 _KEY = re.compile(r"((?<!\w)(?:of|with) [a-z]{3,}|[一-鿿]{2}为)\s?(\d{1,3})(?!\d)")
 _KEYED = 60  # characters
+# a name inside a sentence
+NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b")
+_CAPITAL = r"[A-Z][\w'’&.-]*"
+# "Field of Gold" is one name
+_PHRASE = re.compile(rf"{_CAPITAL}(?: (?:(?:of|the|and|for|in) ){{0,2}}{_CAPITAL})*")
+_AHEAD = 2  # words that introduce a name
+_OPTION = re.compile(
+    r"\W*(?:options?|choices?|answers?|statements?|items?|and|or|nor|than|is|are|not|to|for|with|"
+    r"both|neither|either|from|in|by|of|like|as|选项|答案)\b|.*[:：]\s",
+    re.IGNORECASE,
+)
 
 
 def strip_counter(text: str) -> str:
@@ -78,6 +89,76 @@ def find_compared(title: str, body: str, earlier: Sequence[str], known: Prompt) 
             if any(re.search(own, other) for other in earlier):
                 return match[0]
     return None
+
+
+def find_name(body: str, names: Collection[str], before: str) -> str | None:
+    """The first name of `names` that `body` takes up from `before`, the text of earlier steps."""
+    for name in sorted(names):
+        here, there = _uses(name, body), _uses(name, before)
+        if not here:
+            continue
+        wholes = {whole for whole, _ in there}
+        same = any(a in b or b in a for a, _ in here[:1] for b in wholes)
+        introduced = {ahead for _, ahead in there}
+        if same and here[0][1] not in introduced:
+            return name
+    return None
+
+
+def _uses(name: str, text: str) -> list[tuple[str, str]]:
+    """Where a name stands: the whole name that it is a part of, and the words ahead of it."""
+    found: list[tuple[str, str]] = []
+    for match in re.finditer(rf"(?<!\w){name}(?!\w)", text):
+        start = text.rfind("\n", 0, match.start()) + 1
+        phrases = (m for m in _PHRASE.finditer(text, start) if m.end() >= match.end())
+        whole = next(phrases, match)
+        words = text[start : min(whole.start(), match.start())].split()
+        found.append((whole[0].rstrip("."), " ".join(words[-_AHEAD:])))
+    return found
+
+
+def label_names(step: Step) -> list[str]:
+    """What a step may be called in another step, the longest first."""
+    text = re.sub(r"^[-*•+\s]+|\*\*|[:：.)\s]+$", "", step.label.text)
+    names = {text, step.label.subject, step.label.text}
+    return sorted((n for n in names if n), key=len, reverse=True)
+
+
+def remove_names(body: str, names: Sequence[str]) -> str:
+    """`body` without `names` where they stand as whole words."""
+    for name in names:
+        at = body.find(name)
+        while at >= 0:
+            end = at + len(name)
+            before, after = body[at - 1 : at] if at else "", body[end : end + 1]
+            if _is_word(before) or _is_word(after):
+                at = body.find(name, at + 1)
+            else:
+                body = body[:at] + body[end:]
+                at = body.find(name, at)
+    return body
+
+
+def _is_word(char: str) -> bool:
+    return char.isalnum() or char == "_"
+
+
+def find_mentions(body: str, earlier: Step, known: Prompt) -> Iterator[str]:
+    """The names of an earlier step that `body` says; a single letter not in words of `known`:
+    "point B" where the prompt has a point B."""
+    for name in label_names(earlier):
+        if not re.search(r"[^\W\d_]", name) or name in ("a", "I"):
+            continue
+        # "A" may be the article, any other single letter is a label
+        ahead = r"(?!\w|\s+[a-z\d])" if name == "A" else r"(?!\w)"
+        uses = re.finditer(rf"([^\s(（]+\s)?(?<!\w){re.escape(name)}{ahead}", body)
+        if any(len(name) > 1 or not _is_quoted(m, known) for m in uses):
+            yield name
+
+
+def _is_quoted(use: re.Match[str], known: Prompt) -> bool:
+    """Whether the word ahead of a letter and the letter are the prompt's, and no option of it."""
+    return bool(use[1] and not _OPTION.match(use[1]) and use[0].lower() in known.lower)
 
 
 def _end(match: re.Match[str] | None) -> int:

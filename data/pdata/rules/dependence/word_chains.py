@@ -19,7 +19,7 @@ _COUNTER = re.compile(
     r"[A-Z]\w+(?:st|nd|rd|th) \w+:)[*\s]*"
 )
 _TOKEN = re.compile(r"[A-Za-z][\w'’.\-]*\w|\d[\d,]*(?:[.:]\d+)?|[A-Za-z]|[一-鿿]+")
-_FUNCTION = frozenset(
+FUNCTION = frozenset(
     """a about above after again all also am an and any are as at away back be because been before
     being below both but by can could did do does done down each either else even every few first
     for from get gets got had has have he her here hers him his how i if in into is it its itself
@@ -126,7 +126,7 @@ def _places(body: str) -> Step:
         name = token[0].isupper() and inner and not body[: match.start()].rstrip().endswith(".")
         digits = token[0].isdigit() and len(token) > 1
         file = "_" in token or "." in token
-        if token.lower() in _FUNCTION:
+        if token.lower() in FUNCTION:
             continue
         word = token.replace(",", "") if token[0].isdigit() else stem(token.lower())
         tokens.append((word, name or digits or file))

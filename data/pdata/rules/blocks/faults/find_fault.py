@@ -3,7 +3,7 @@
 import re
 from itertools import pairwise, takewhile
 
-from pdata.rules.blocks.conclusions import draws, goes_further, sees, sums_up
+from pdata.rules.blocks.conclusions import concludes, draws, goes_further, sees, sums_up
 from pdata.rules.blocks.faults.records import is_record
 from pdata.rules.blocks.faults.series import is_part_of_series
 from pdata.rules.blocks.labels import STYLED, Kind, Label, heading_level
@@ -35,13 +35,14 @@ _ENDS = re.compile(
 _FINAL = re.compile(r"[-*_#\s\d.、()]*(?:final|finally|最终)", re.IGNORECASE)
 _ASKS_FOR_TALK = re.compile(
     r"\b(?:dialogues?|dialogs?|conversations?|interviews?|scripts?|screenplays?|skits?|debates?|"
-    r"chats?|talks? between|discussions? between|role[- ]?play|scenes?)\b|"
-    r"对话|剧本|台词|采访|访谈|小品|相声|聊天|脚本",
+    r"chats?|(?:calls?|talks?|discussions?) between|role[- ]?play|scenes?)\b|"
+    r"\b(?:two|three|2|3) (?:hosts|speakers)\b|对话|剧本|台词|采访|访谈|小品|相声|聊天|脚本",
     re.IGNORECASE,
 )
 _SPEAKS = re.compile(
     r"\b(?:I|you|we|your|my|our|us|me)\b|[!?！？]|你|我|您|咱|[\"“]", re.IGNORECASE
 )
+_ASIDE = re.compile(r"\W*[(（][^()（）]*[)）]\W*")  # how something is said
 _CONCEDES = re.compile(r"even (?:if|though|so)\b|即使|即便|就算", re.IGNORECASE)
 # each step a task that is set, and not its outcome
 _SETS_OUT = re.compile(
@@ -55,7 +56,9 @@ _SETS_OUT = re.compile(
 _GOES_ON = re.compile(r"\s*(?:(?:Then|Next|After that|Afterwards)\b|然后|接着|接下来|随后)")
 # of up to three words, and something after it
 _SHORT_TITLE = re.compile(r"[ \t]*(?:[-*•+][ \t]+)?(\w[\w'’-]*(?: [\w'’-]+){0,2}):[ \t]+\S")
-_TITLE_ALONE = re.compile(r"(?:\*\*)?[A-Z][\w'’-]*(?: [\w'’-]+){0,3}:(?:\*\*)?\s*$")
+_TITLE_ALONE = re.compile(
+    r"(?:\*\*)?(?:[A-Z][\w'’-]*(?: [\w'’-]+){0,3}|[一-鿿]{2,16})[:：](?:\*\*)?\s*$"
+)
 # a title that asks, alone on its line
 _QUESTION = re.compile(
     r"(?:\*\*)?(?:How|What|Why|When|Where|Who)\b[^.,;!\n]{3,60}[:：?](?:\*\*)?\s*$"
@@ -105,7 +108,7 @@ def find_fault(
     if is_record(lines, run, prompt):
         return "fields of one record"
     speakers = kind in _NAMED or (kind is Kind.counted and last.text[:1].isalpha())
-    if speakers and _is_talk(lines, labels, run, prompt):
+    if (speakers or _alternate(lines, run)) and _is_talk(lines, labels, run, prompt):
         return "dialogue"
     if kind is Kind.named and all(_FIELD.match(lines[i].text, len(labels[i].text)) for i in run):
         return "no steps"
@@ -214,7 +217,7 @@ def _goes_on_headed(lines: list[Line], run: list[int]) -> bool:
     )
     return under and any(
         _TITLE_ALONE.match(x)
-        and not (x.strip() in mine or closes(x) or is_part(x) or _ENDS.match(x))
+        and not (x.strip() in mine or closes(x) or is_part(x) or _ENDS.match(x) or concludes(x))
         for x in titles
     )
 
@@ -258,11 +261,18 @@ def _asks(lines: list[Line], run: list[int]) -> bool:
     return sum("?" in text or "？" in text for text in open_) > len(run) / 2
 
 
+def _alternate(lines: list[Line], run: list[int]) -> bool:
+    """Whether items begin with names that come again in turn, as in "- Ann: …", "- Bob: …"."""
+    names = [match[1] if (match := _SHORT_TITLE.match(lines[i].text)) else "" for i in run]
+    return len(run) > 2 and all(names) and names[2:] == names[:-2]
+
+
 def _is_talk(lines: list[Line], labels: dict[int, Label], run: list[int], prompt: Prompt) -> bool:
     """Whether the steps are turns of people who talk to one another, each an answer to the last."""
     if any(prompt.lists(labels[i].subject) for i in run):
         return False
-    said = [body_of(lines[i:], labels[i].text) for i in run]
+    bodies = ([x for x in lines[i:] if not _ASIDE.fullmatch(x.text)] for i in run)
+    said = [body_of(body, labels[i].text) for i, body in zip(run, bodies, strict=True)]
     spoken = sum(bool(_SPEAKS.search(text)) for text in said)
     if _ASKS_FOR_TALK.search(prompt.text) and 2 * spoken >= len(said):
         return True

@@ -51,7 +51,7 @@ def is_part_of_series(
     if _is_begun(next((x.text for x in reversed(lines[: run[0]]) if not x.blank), ""), texts[0]):
         return True
     if kind is Kind.counted and (
-        _starts_late(lines, run[0], labels[run[0]]) or _counts_on(lines, labels, run)
+        _starts_late(lines, run[0], labels[run[0]]) or _changes_form(lines, labels, run)
     ):
         return True
     if _skips_letters(texts, prompt) or (kind is Kind.named and _mixes_letters(texts, prompt)):
@@ -69,7 +69,7 @@ def _starts_late(lines: list[Line], first: int, label: Label) -> bool:
     return late and not (letters and all(line.blank for line in lines[:first]))
 
 
-def _counts_on(lines: list[Line], labels: dict[int, Label], run: list[int]) -> bool:
+def _changes_form(lines: list[Line], labels: dict[int, Label], run: list[int]) -> bool:
     """Whether the next item is counted in another form, as "3)" after "2." or 最后 after 第三; from
     the start again it is a list of its own."""
     for a, b in pairwise([*run, len(lines)]):

@@ -18,8 +18,9 @@ from pbranch.format.tree import make_trace, plain_text
 from pbranch.rates import measure_rates
 from pinfer import Engine, Generation, SamplingParams
 
-PARALLEL_TASKS = ("records", "sums", "cases")
-TASKS = (*PARALLEL_TASKS, "chain")
+PARALLEL_TASKS = ("records", "sums", "cases", "resume")
+TASKS = ("records", "sums", "cases", "chain")
+NATURAL_TASKS = (*TASKS, "resume")  # told in natural English
 LONG = 6  # steps from which on a prompt counts as long
 
 
@@ -61,11 +62,19 @@ class Answer:
         return self.generation.stats.passes
 
 
-def held_out(n: int, seed: int = 90_001) -> list[Record]:
-    """`n` prompts of all tasks in turn, of 2 to 12 steps, that share no name or record with the
-    training split."""
-    levels = [2 + 5 * i % 11 for i in range(11)]  # all of them, short and long in turn
-    return [make_record(TASKS[i % 4], seed, i, levels[i // 4 % 11], "heldout") for i in range(n)]
+def held_out(
+    n: int, seed: int = 90_001, wording: str = "plain", most_steps: int = 12
+) -> list[Record]:
+    """`n` prompts of all tasks in turn, of 2 to `most_steps` steps, that share no name or record
+    with the training split, nor, in `natural` wording, any wording."""
+    tasks = TASKS if wording == "plain" else NATURAL_TASKS
+    every = [2 + 5 * i % 11 for i in range(11)]  # short and long in turn
+    levels = [level for level in every if level <= most_steps]
+    turns = [divmod(i, len(tasks)) for i in range(n)]
+    return [
+        make_record(tasks[task], seed, i, levels[turn % len(levels)], "heldout", wording)
+        for i, (turn, task) in enumerate(turns)
+    ]
 
 
 def decode(
@@ -107,7 +116,7 @@ def ratios(
     pairs = [
         (a, b)
         for a, b in zip(linear, parallel, strict=True)
-        if a.record.meta["task"] in PARALLEL_TASKS and a.record.meta["steps"] >= least
+        if a.to_fork and a.record.meta["steps"] >= least
     ]
     ideals = [(ideal_passes or reference_passes)(a.record, engine) for a, _ in pairs]
     found = sum(a.passes for a, _ in pairs) / sum(b.passes for _, b in pairs)

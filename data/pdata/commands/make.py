@@ -11,15 +11,27 @@ from pbranch import console
 
 
 class Split(StrEnum):
-    """Held-out problems share no name and no numbers of an item with training ones."""
+    """Held-out problems share no names with training ones, nor numbers of an item (plain wording)
+    or wordings (natural)."""
 
     train = "train"
     heldout = "heldout"
 
 
+class Wording(StrEnum):
+    """plain: few words, for a base trained on them. natural: English. easy: natural and short."""
+
+    plain = "plain"
+    natural = "natural"
+    easy = "easy"
+
+
 def synth(
     task: Annotated[
-        str, typer.Argument(help="records, sums, cases, chain, or mix (all, for a base)")
+        str,
+        typer.Argument(
+            help="records, sums, cases, chain; plain: mix (all, for a base); natural: resume"
+        ),
     ],
     n: Annotated[int, typer.Option("--n", min=0, help="Number of records.")],
     seed: Annotated[int, typer.Option(help="Same seed, same file.")],
@@ -31,11 +43,14 @@ def synth(
         Split, typer.Option(help="Which names and numbers to draw from.")
     ] = Split.train,
     workers: Annotated[int, typer.Option(min=1, help="Processes; the result is the same.")] = 1,
+    wording: Annotated[
+        Wording, typer.Option(help="natural: English of many wordings; easy: to begin with.")
+    ] = Wording.plain,
 ) -> None:
     """Write linear traces of a synthetic TASK, with answers."""
     from pdata.synthetic.generator import synthesise
 
-    synthesise(task, n, seed, out, level=level, split=split.value, workers=workers)
+    synthesise(task, n, seed, out, level, split.value, workers, wording.value)
 
 
 def convert(

@@ -3,7 +3,7 @@
 A base model is trained on mixtures: traces of all tasks, single steps asked for on their own,
 traces in a stated order, conclusions from given steps, lists of labels, and exercises. `mix` is for
 the beginning: a quarter copies, and its sums leave much to chance; `recall` has more traces, and
-such as mark their steps because the prompt asks for it.
+such as mark their steps because the prompt asks for it. Plain wording is for such a base.
 """
 
 import random
@@ -16,6 +16,7 @@ from pbranch.errors import DataError, did_you_mean
 from pdata.record import Record, dump_line, open_writer
 from pdata.synthetic.drills import drill_copies, drill_sums
 from pdata.synthetic.marked_answers import INSTRUCTIONS, count_begun, write_marked, write_outline
+from pdata.synthetic.natural.tasks import NATURAL_TASKS, draw_level
 from pdata.synthetic.problem import Problem
 from pdata.synthetic.tasks import LEVELS, TASKS
 from pdata.synthetic.wording import SPLITS
@@ -56,15 +57,20 @@ GIVEN = (
 )
 LABELS = ("List them in order.", "Only name them.", "Name each one and nothing else.")
 BREAKS = ("\n", "\n\n")  # before what asks for marks
+WORDINGS = ("plain", "natural", "easy")  # easy: natural, to begin a curriculum with
 CHUNK = 500  # records a worker makes at a time
 
 
-def make_record(task: str, seed: int, index: int, level: int | None, split: str) -> Record:
+def make_record(
+    task: str, seed: int, index: int, level: int | None, split: str, wording: str = "plain"
+) -> Record:
     """Record `index` of a run: a pure function of its arguments. `level` None draws 2 to 12.
 
-    Raises DataError on an unknown task, split or level.
+    Raises DataError on an unknown task, split, level or wording.
     """
-    _check(task, level, split)
+    _check(task, level, split, wording)
+    if wording != "plain":
+        return _make_natural(task, seed, index, level, split, wording)
     rng = random.Random(f"{task}/{seed}/{index}/{level}/{split}")
     kind, name = "trace", task
     if task in MIXES:
@@ -99,6 +105,34 @@ def make_record(task: str, seed: int, index: int, level: int | None, split: str)
         answer=problem.answer if concludes else None,
         answer_ok=True if concludes else None,
         source=f"synth:{task}",
+        meta=meta,
+    )
+
+
+def _make_natural(
+    task: str, seed: int, index: int, level: int | None, split: str, wording: str
+) -> Record:
+    easy = wording == "easy"
+    rng = random.Random(f"{wording}/{task}/{seed}/{index}/{level}/{split}")
+    steps = level if level is not None else draw_level(rng, easy)
+    problem = NATURAL_TASKS[task](rng, steps, split, easy)
+    meta = {
+        "task": task,
+        "wording": wording,
+        "steps": steps,
+        "level": steps,
+        "split": split,
+        "topics": problem.topics,
+        "question": problem.question,
+        "kind": "trace",
+    }
+    return Record(
+        id=f"{task}-{wording}-s{seed}-{index:06d}",
+        messages=({"role": "user", "content": problem.prompt},),
+        completion=problem.completion,
+        answer=problem.answer,
+        answer_ok=True,
+        source=f"synth:{task}-{wording}",
         meta=meta,
     )
 
@@ -157,11 +191,14 @@ def _ask_for_marks(rng: random.Random, problem: Problem, kind: str) -> tuple[str
     return prompt, write_marked(problem, start), topics[start:]
 
 
-def _check(task: str, level: int | None, split: str) -> None:
-    names = (*TASKS, *MIXES)
+def _check(task: str, level: int | None, split: str, wording: str) -> None:
+    if wording not in WORDINGS:
+        hint = did_you_mean(wording, WORDINGS)
+        raise DataError(f"unknown wording {wording!r}; wordings: {', '.join(WORDINGS)}{hint}")
+    names = (*TASKS, *MIXES) if wording == "plain" else tuple(NATURAL_TASKS)
     if task not in names:
         hint = did_you_mean(task, names)
-        raise DataError(f"unknown task {task!r}; tasks: {', '.join(names)}{hint}")
+        raise DataError(f"unknown task {task!r}; {wording} tasks: {', '.join(names)}{hint}")
     if level is not None and level not in LEVELS:
         raise DataError(f"level {level}: expected {LEVELS[0]} to {LEVELS[-1]} steps")
     if split not in SPLITS:
@@ -176,16 +213,17 @@ def synthesise(
     level: int | None = None,
     split: str = "train",
     workers: int = 1,
+    wording: str = "plain",
 ) -> None:
     """Write `n` records to `out` (JSON lines; gzip when it ends in .gz; `-` is stdout)."""
-    _check(task, level, split)
+    _check(task, level, split, wording)
     if n < 0 or workers < 1:
         raise DataError(f"n {n}, workers {workers}: expected n >= 0 and workers >= 1")
     from rich.console import Console
     from rich.progress import Progress
 
     jobs = [
-        (task, seed, range(start, min(start + CHUNK, n)), level, split)
+        (task, seed, range(start, min(start + CHUNK, n)), level, split, wording)
         for start in range(0, n, CHUNK)
     ]
     with open_writer(out) as file, Progress(console=Console(stderr=True)) as progress:
@@ -195,7 +233,7 @@ def synthesise(
             progress.advance(bar, len(job[2]))
 
 
-Job = tuple[str, int, range, int | None, str]
+Job = tuple[str, int, range, int | None, str, str]
 
 
 def _run(jobs: list[Job], workers: int) -> Iterator[str]:
@@ -211,5 +249,5 @@ def _run(jobs: list[Job], workers: int) -> Iterator[str]:
 
 
 def _make_lines(job: Job) -> str:
-    task, seed, indices, level, split = job
-    return "".join(dump_line(make_record(task, seed, i, level, split)) for i in indices)
+    task, seed, indices, level, split, wording = job
+    return "".join(dump_line(make_record(task, seed, i, level, split, wording)) for i in indices)

@@ -32,11 +32,12 @@ class Problem:
     tail: str
     answer: str
     question: str  # kind of question, for statistics
+    gap: str = "\n"  # between its lines
 
     @property
     def completion(self) -> str:
         lines = [self.lead, *(step.text for step in self.steps), self.tail]
-        return "\n".join(line for line in lines if line)
+        return self.gap.join(line for line in lines if line)
 
     @property
     def topics(self) -> list[str]:

@@ -1,0 +1,194 @@
+"""Solutions of questions about one number of each item: what `records`, `resume` and `sums` share.
+
+A step gets at the number of its own item, sets it beside what is asked, and says why before it
+says what follows. Its wording follows from the lead, which all steps see, and no step another's.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pdata.synthetic.natural.comparison import REASONS, Reason, explain, side, spell
+from pdata.synthetic.natural.phrasing import LEADS, article, choose, decimal
+from pdata.synthetic.natural.questions import Asked
+from pdata.synthetic.problem import Problem, Step
+
+# how a step begins: it says what is asked and reads its own number
+OPENINGS = (
+    "{t}: asked is {np}, here it is {v}.",
+    "{t} has {aq} of {v}; wanted is {np}.",
+    "{t}: the {q} is {v}, and we look for {np}.",
+    "{t}: it takes {np}, and the {q} is {v}.",
+    "{t} is listed with {v}, and we need {np}.",
+    "{t}: we want {np} and read {v}.",
+    "{t}: {q} {v}, to be held against {np}.",
+    "{t} shows {aq} of {v}; asked is {np}.",
+    "{t}: {q} {v}, wanted is {np}.",
+    "{t}: searching for {np}, I find {v}.",
+)
+COMPARES = (
+    "{a} against {b}: {why}, so it is {s}.",
+    "{a} beside {b}: {why}, so {s}.",
+    "Take {a} and {b}: {why}, hence {s}.",
+    "{a} next to {b}: {why}, thus {s}.",
+    "Set {a} against {b}; {why}; that is {s}.",
+    "From {a} and {b}: {why}, which is {s}.",
+    "Comparing {a} with {b}, {why}: {s}.",
+    "{a} and {b}: {why}, which puts it {s}.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A name and its number, in units of the last place; `parts`, if any, add up to it."""
+
+    name: str
+    value: int
+    parts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a step ends with: a yes right before its name, by which it is found later, or a no."""
+
+    yes: str
+    no: str
+    tails: tuple[str, ...]
+
+
+VERDICTS = (
+    Verdict("That fits: {t}.", "That does not fit.",
+            ("The only one that fits: {t}.", "One of them fits, and that fits: {t}.")),
+    Verdict("A match: {t}.", "No match.",
+            ("There is one match: {t}.", "All others are no match. A match: {t}.")),
+    Verdict("So yes for {t}.", "So no.",
+            ("The only yes is for {t}.", "So there is one yes for {t}.")),
+    Verdict("This is what we look for: {t}.", "This is not what we look for.",
+            ("So this is what we look for: {t}.", "Of all of them, what we look for is {t}.")),
+    Verdict("The condition holds for {t}.", "The condition fails.",
+            ("The condition holds for {t} alone.", "It fails for all others and holds for {t}.")),
+    Verdict("This keeps {t}.", "This one drops out.",
+            ("All others drop out; this keeps {t}.", "The one that we keep is {t}.")),
+    Verdict("Result: {t} qualifies.", "Result: out.",
+            ("The one that qualifies is {t}.", "So one of them qualifies, namely {t}.")),
+    Verdict("Yes, this is right: {t}.", "No, this is not right.",
+            ("The only yes: {t}.", "Every other one is a no, so this is right: {t}.")),
+)  # fmt: skip
+READINGS = (
+    "{t}: only the {q} counts here, and it is {v}. Place by place that is {x}.",
+    "{t} has {aq} of {v}, the one number that we need. In digits it is {x}.",
+    "{t}: of all that is said, we need the {q}. It is {v}, which means {x}.",
+    "{t}: asked is the {m} {q}, and the value to compare is {v}, made of {x}.",
+    "{t} brings {aq} of {v}. To compare it, I write it as {x}.",
+    "{t}: looking for the {m} {q}, I find {v} here. Its digits are {x}.",
+)
+# the same where the number is worked out first, {w}
+WORKED_OPENINGS = (
+    "{t}: {w}, so the {q} is {v}. Asked is {np}.",
+    "{t}: {w}. That gives {aq} of {v}, and we look for {np}.",
+    "{t}: this is {w}, in all {v}; it takes {np} to fit.",
+    "{t}: adding the parts, {w}. The {q} is {v}, to be held against {np}.",
+    "{t}: {w}, which makes {v}. The question wants {np}.",
+    "{t}: first {w}. With {aq} of {v} we turn to what is asked, {np}.",
+)
+WORKED_READINGS = (
+    "{t}: {w}, so the {q} is {v}. Place by place that is {x}.",
+    "{t}: {w}. That gives {aq} of {v}, or {x}.",
+    "{t}: this is {w}, in all {v}, which means {x}.",
+    "{t}: adding the parts, {w}. The {q} is {v}, made of {x}.",
+)
+# without a sign of equality: that is the form of a derivation, in which lines build on one another
+TERMS = (
+    "{a} plus {b} is {c}", "{a} + {b} is {c}", "{a} + {b} gives {c}", "{a} and {b} make {c}",
+    "{a} + {b} makes {c}", "{a} and {b} is {c}", "{a} plus {b} makes {c}",
+    "{b} more than {a} is {c}",
+)  # fmt: skip
+# the first number, one that takes the lead, one that does not, the end
+MAXIMA = (
+    ("So we start with {t} at {v}", "{t} has {v}, which is {r}, and takes over",
+     "{t} has {v}, which is {r}", "So the {m} is {v}, that of {t}."),
+    ("At first {t} leads with {v}", "{t} with {v} is {r} and leads now", "{t} with {v} is {r}",
+     "At the end {t} leads with {v}, the {m} of all."),
+    ("First {t}: {v}", "{t}: {v} is {r}, so keep {t}", "{t}: {v} is {r}, so keep {k}",
+     "We are left with {t}, and {v} is the {m}."),
+    ("The first is {t} with {v}", "{v} of {t} is {r}, now it is {t}",
+     "{v} of {t} is {r}, still {k}", "That makes {t} the answer, since {v} is the {m}."),
+)  # fmt: skip
+CLOSINGS = (" {k}: {a}", "\n{k}: {a}", "\n\n{k}: {a}")
+GAPS = ("\n", "\n", "\n\n")  # between the lines of a completion
+
+
+def solve(
+    rng: random.Random, asked: Asked, items: Sequence[Item], prompt: str, key: str, split: str
+) -> Problem:
+    """The problem with its steps, conclusion and closing form `key`: name or answer."""
+    lead = choose(rng, LEADS, split)
+    style = random.Random(f"{lead}/{asked.kind}")
+    worked = bool(items[0].parts)
+    kinds = (READINGS, WORKED_READINGS) if asked.extreme else (OPENINGS, WORKED_OPENINGS)
+    opening, term = choose(style, kinds[worked], split), choose(style, TERMS, split)
+    texts = [_open(opening, term, asked, item) for item in items]
+    if asked.extreme:
+        end = _run_through(choose(style, MAXIMA, split), items, asked)
+    else:
+        compare, reason = choose(style, COMPARES, split), choose(style, REASONS, split)
+        verdict = choose(style, VERDICTS, split)
+        for i, item in enumerate(items):
+            lines = [_compare(compare, reason, item.value, b, asked) for b in asked.bounds]
+            said = verdict.yes if asked.finds(item.value) else verdict.no
+            texts[i] = " ".join([texts[i], *lines, said.format(t=item.name)])
+        end = choose(style, verdict.tails, split)
+    (answer,) = [item.name for item in items if asked.finds(item.value)]
+    tail = end.format(t=answer) + close(rng, key, answer)
+    steps = tuple(Step(item.name, text) for item, text in zip(items, texts, strict=True))
+    return Problem(prompt, lead, steps, tail, answer, asked.kind, rng.choice(GAPS))
+
+
+def add_up(term: str, numbers: Sequence[int]) -> str:
+    """The running sum of `numbers`, each addition in the wording `term`."""
+    lines, total = [], numbers[0]
+    for number in numbers[1:]:
+        lines.append(term.format(a=total, b=number, c=total + number))
+        total += number
+    return ", then ".join(lines)
+
+
+def close(rng: random.Random, key: str, answer: str) -> str:
+    """The closing form, behind a conclusion."""
+    return rng.choice(CLOSINGS).format(k=key, a=answer)
+
+
+def _open(template: str, term: str, asked: Asked, item: Item) -> str:
+    """How a step begins, up to the number of its item."""
+    quantity = asked.quantity
+    return template.format(
+        t=item.name, np=asked.np, q=quantity.name, aq=article(quantity.name), m=asked.most,
+        v=quantity.read(item.value), x=spell(item.value, quantity.places),
+        w=add_up(term, item.parts) if item.parts else "",
+    )  # fmt: skip
+
+
+def _compare(template: str, reason: Reason, value: int, bound: int, asked: Asked) -> str:
+    """A value set beside a bound; the reason comes before what follows."""
+    places = asked.quantity.places
+    return template.format(
+        a=decimal(value, places), b=decimal(bound, places),
+        why=explain(reason, value, bound, places), s=side(value, bound),
+    )  # fmt: skip
+
+
+def _run_through(parts: tuple[str, str, str, str], items: Sequence[Item], asked: Asked) -> str:
+    """The conclusion that keeps the largest or smallest value so far."""
+    start, leads, stays, end = parts
+    places = asked.quantity.places
+    best = items[0]
+    lines = [start.format(t=best.name, v=decimal(best.value, places))]
+    for item in items[1:]:
+        more, template = item.value > best.value, stays
+        if more == (asked.kind == "largest"):
+            best, template = item, leads
+        shown = decimal(item.value, places)
+        word = "more" if more else "less"
+        lines.append(template.format(t=item.name, v=shown, k=best.name, r=word))
+    shown = decimal(best.value, places)
+    return f"{'; '.join(lines)}. {end.format(t=best.name, v=shown, m=asked.most)}"

@@ -81,7 +81,8 @@ def decode(
     engine: Engine, records: Sequence[Record], mode: str, **options: Any
 ) -> tuple[list[Answer], float]:
     """Answers in order, and the seconds that the batch took; `options`: of SamplingParams."""
-    params = SamplingParams(max_new_tokens=1024, mode=mode, **options)  # type: ignore[arg-type]
+    options = {"max_new_tokens": 1024, "mode": mode} | options
+    params = SamplingParams(**options)
     began = time.monotonic()
     print(f"decoding {len(records)} prompts, {mode} …", file=sys.stderr, flush=True)
     generations = engine.generate([r.messages for r in records], params)

@@ -172,10 +172,12 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=160)
     parser.add_argument("--longest", type=int, default=1000, help="tokens of prompt and trace")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--dtype", default="float32", help="bfloat16 scores larger models sooner")
     args = parser.parse_args()
     labels = [json.loads(x) for path in args.labels for x in path.read_text().splitlines()]
     blocks = find_blocks(args.folder, labels, args.seed, args.blocks)
     judge = Judge(args.model)
+    judge.model.to(getattr(torch, args.dtype))
     start = time.perf_counter()
     rows = list(measure(judge, blocks, args.longest))
     print(format_table(rows, time.perf_counter() - start))

@@ -1,0 +1,39 @@
+"""benchmarks/real.py from end to end on the shipped tiny model: its report is whole."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.repository import ROOT
+
+
+@pytest.mark.slow
+def test_the_report_is_whole(tmp_path):
+    out, adapter = tmp_path / "report.json", ROOT / "data" / "tiny" / "adapter"
+    done = subprocess.run(
+        [
+            *(sys.executable, ROOT / "benchmarks" / "real.py", "--out", out, "--model", "tiny"),
+            *("--adapter", adapter, "--twin", adapter, "--prompts", "10", "--timed", "8"),
+            *("--max-new-tokens", "120"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    report = json.loads(out.read_text())
+    found = report["eval"]
+    assert (report["model"], report["threads"], found["n"]) == ("tiny", 1, 10)
+    for mode in ("linear", "serial", "parallel"):
+        assert {"accuracy", "passes", "seconds", "cpu_seconds", "interval"} <= set(found[mode])
+    assert {"format_rate", "fork_rate", "no_fork_rate"} <= set(found["parallel"])
+    assert {"passes_ratio", "ideal_ratio", "efficiency", "long"} <= set(found)
+    assert set(found["by_task"]) == {"records", "sums", "cases", "chain", "resume"}
+    for timed in ("one_at_a_time", "batches_of_8"):
+        took = found[timed]
+        assert took["prompts"] == 8 and took["cpu_ratio"] > 0
+        assert took["linear_cpu_seconds"] > 0 < took["parallel_cpu_seconds"]
+    assert "10 held-out prompts" in done.stdout and "format kept" in done.stdout

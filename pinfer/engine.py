@@ -14,6 +14,8 @@ from pinfer.cost.store import cost_key, find_cost
 from pinfer.dialects.instruction import instruct
 from pinfer.dialects.paper_controller import PaperTrunk
 from pinfer.dialects.paper_marks import PaperMarks, barred_tokens
+from pinfer.drafting.draft import DraftSource
+from pinfer.drafting.sources import make_source
 from pinfer.models.build import build_core
 from pinfer.models.load import Loaded, load
 from pinfer.output.event_stream import EventStream
@@ -54,16 +56,19 @@ class Engine:
         limits: EngineLimits | None = None,
         path: str = "auto",
         owned: bool = False,
+        draft: str | DraftSource | None = None,
     ) -> None:
         """path, owned: see `choose_path`; the fast path may not see later changes of the weights.
+        draft: where guesses of the next tokens come from, by name or in person.
         Raises ModelError where the probe finds that the model would decode wrongly."""
         self.tokenizer, self.branch_config = loaded.tokenizer, loaded.branch_config
         self.codec = SegmentCodec(loaded.tokenizer)
         self.spec = loaded.spec
         self._vocabulary: int = loaded.model.get_output_embeddings().weight.shape[0]
         self.core = build_core(
-            loaded.model, loaded.spec, len(loaded.tokenizer), attention, limits, path, owned
-        )
+            loaded.model, loaded.spec, len(loaded.tokenizer), attention, limits, path, owned,
+            make_source(draft),
+        )  # fmt: skip
         config = getattr(loaded.model, "generation_config", None)
         self._model_instruction: str | None = getattr(config, "paper_instruction", None)
         self._marks: PaperMarks | None = None  # made by the first request in the dialect
@@ -81,6 +86,7 @@ class Engine:
         limits: EngineLimits | None = None,
         path: str = "auto",
         stored_cost: bool = False,
+        draft: str | DraftSource = "none",
         trust_remote_code: bool = False,
     ) -> "Engine":
         """Load a base and an adapter, by folder or Hub id; the base by GGUF file or name too.
@@ -96,6 +102,7 @@ class Engine:
             path: `auto`, `fast` or `general`, see `choose_path`.
             stored_cost: Take as limits.cost what `pinfer bench --break-even` has measured of this
                 model here, if it has.
+            draft: `none`, or where guesses of next tokens come from: `ngram`, or a source.
             trust_remote_code: Whether Python code that comes with the model may run.
 
         Returns:
@@ -106,11 +113,12 @@ class Engine:
             AdapterError: The adapter does not belong to the base.
             RequestError: An option is none of those named.
         """
+        source = make_source(draft)
         loaded = load(model, adapter, dtype, device, trust_remote_code)
         if stored_cost:
             key = cost_key(loaded.model, attention=attention, path=path)
             limits = replace(limits or EngineLimits(), cost=find_cost(key))
-        return cls(loaded, attention, limits, path, owned=True)
+        return cls(loaded, attention, limits, path, owned=True, draft=source)
 
     def add(self, prompt: Prompt, params: SamplingParams, **rendering: Any) -> Request:
         """Queue a prompt: text, messages, {"messages": […], "tools": […]} with what the answer may

@@ -20,7 +20,8 @@ STATS = (
     "mode prompt_tokens generated_tokens injected_tokens discarded_tokens grammar_interventions "
     "passes "
     "critical_path_tokens rows blocks blocks_in_order branches max_width max_depth kv_rows "
-    "prefix_rows prefill_seconds decode_seconds tokens_per_second"
+    "prefix_rows drafted accepted accepted_by_position prefill_seconds decode_seconds "
+    "tokens_per_second"
 )
 
 

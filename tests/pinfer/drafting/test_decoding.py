@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from pbranch.format.layout import LayoutOptions
 from pinfer.drafting.ngram import NgramSource
 from pinfer.params import EngineLimits
+from pinfer.request import transitions
 from pinfer.request.state import Status
+from pinfer.scheduling import scheduler
 from pinfer.scheduling.batch import Choice
 from pinfer.scheduling.drafts import share
 from pinfer.scheduling.kv_bound import keep_all
@@ -107,9 +109,11 @@ LONG = {
 
 @pytest.mark.parametrize("kind", ["qwen2", "gemma2"])
 @pytest.mark.parametrize("beyond", [(), (9, 9, 9)], ids=["right", "beyond the end"])
-def test_drafts_are_seen_by_nothing_that_stays(kind, beyond):
+@pytest.mark.parametrize("first", [min, max])
+def test_drafts_are_seen_by_nothing_that_stays(kind, beyond, first, monkeypatch):
     """The logits of all that was sampled are those of a run without drafts, whatever was drafted
-    in the same pass: for the lane, its siblings, or a branch that then ended."""
+    in the same pass: for the lane, its siblings, or a branch that then ended; and whichever branch
+    comes first in the pass."""
     model, table = toy_model(kind, 11), {}
     choose = scripted(LONG)
 
@@ -136,7 +140,14 @@ def test_drafts_are_seen_by_nothing_that_stays(kind, beyond):
             assert all(guess.lane is token.lane for guess in guesses)
             assert [g.draft for g in guesses] == list(range(1, len(guesses) + 1))
 
+    def admit(request, spec, others):
+        while request.waiting:
+            lane = first(request.waiting, key=lambda x: x.path)
+            request.waiting.remove(lane)
+            transitions.start(lane, spec)
+
     Toy(model, choose=note, on_step=plain).run([[5, 4, 3]], greedy())
+    monkeypatch.setattr(scheduler, "admit", admit)
     source = Guessing(guess)
     (request,) = Toy(model, choose=look_up, on_step=look, source=source).run([[5, 4, 3]], greedy())
     assert request.stats.drafted > request.stats.accepted.total() > 5 and not stale
@@ -162,6 +173,21 @@ def test_an_accepted_draft_is_cut_where_the_answer_ends(stop):
         assert written([found]) == written([plain])
         assert found.finish_reason == plain.finish_reason
         assert found.stats.passes <= 1
+
+
+def test_log_probabilities_are_those_without_drafts():
+    model, prompts = toy_model("qwen3", 3), some_prompts(3, 1)
+    params = greedy(logprobs=2, prompt_logprobs=1)
+    plain = Toy(model).run(prompts, params)
+    found = Toy(model, source=recalling(plain, 0.3)).run(prompts, params)
+    others = {(lane.request.number, lane.path): lane for r in plain for lane in r.lanes}
+    for lane in (lane for r in found for lane in r.lanes):
+        other = others.pop((lane.request.number, lane.path))
+        assert lane.logprobs.keys() == other.logprobs.keys()
+        for at, score in lane.logprobs.items():
+            assert score.logprob == pytest.approx(other.logprobs[at].logprob, abs=1e-9)
+            assert [t for t, _ in score.top] == [t for t, _ in other.logprobs[at].top]
+    assert not others
 
 
 def test_a_request_turns_drafts_off():

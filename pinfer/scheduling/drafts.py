@@ -27,9 +27,9 @@ def draft_tokens(
     tokens: Sequence[QueuedToken], source: DraftSource, rows: int, spec: ModelSpec
 ) -> dict[QueuedToken, Guesses]:
     """Guesses behind those of a pass's tokens that are sampled; `rows`: what they may fill."""
-    if rows < 1:
-        return {}
     asked = [(token, room) for token in tokens if (room := _room(token, spec)) > 0]
+    if rows < 1 or not asked:
+        return {}
     drafts = source.propose([Wish(token.lane, min(room, rows)) for token, room in asked])
     lengths = [
         min(room, _count_plain(token, draft, spec))

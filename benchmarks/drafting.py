@@ -13,8 +13,8 @@ from statistics import median
 from typing import Any
 
 import torch
+from evaluate import held_out
 
-from benchmarks.evaluate import held_out
 from pinfer import Engine, EngineLimits, Generation, SamplingParams
 from pinfer.drafting.sources import make_source
 

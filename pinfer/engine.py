@@ -59,16 +59,16 @@ class Engine:
         draft: str | DraftSource | None = None,
     ) -> None:
         """path, owned: see `choose_path`; the fast path may not see later changes of the weights.
-        draft: where guesses of the next tokens come from, by name or in person.
+        draft: where guesses of the next tokens come from, by name, or a source.
         Raises ModelError where the probe finds that the model would decode wrongly."""
         self.tokenizer, self.branch_config = loaded.tokenizer, loaded.branch_config
         self.codec = SegmentCodec(loaded.tokenizer)
         self.spec = loaded.spec
         self._vocabulary: int = loaded.model.get_output_embeddings().weight.shape[0]
+        known, source = len(loaded.tokenizer), make_source(draft)
         self.core = build_core(
-            loaded.model, loaded.spec, len(loaded.tokenizer), attention, limits, path, owned,
-            make_source(draft),
-        )  # fmt: skip
+            loaded.model, loaded.spec, known, attention, limits, path, owned, source
+        )
         config = getattr(loaded.model, "generation_config", None)
         self._model_instruction: str | None = getattr(config, "paper_instruction", None)
         self._marks: PaperMarks | None = None  # made by the first request in the dialect
@@ -86,7 +86,7 @@ class Engine:
         limits: EngineLimits | None = None,
         path: str = "auto",
         stored_cost: bool = False,
-        draft: str | DraftSource = "none",
+        draft: str | DraftSource | None = "none",
         trust_remote_code: bool = False,
     ) -> "Engine":
         """Load a base and an adapter, by folder or Hub id; the base by GGUF file or name too.
@@ -113,12 +113,11 @@ class Engine:
             AdapterError: The adapter does not belong to the base.
             RequestError: An option is none of those named.
         """
-        source = make_source(draft)
         loaded = load(model, adapter, dtype, device, trust_remote_code)
         if stored_cost:
             key = cost_key(loaded.model, attention=attention, path=path)
             limits = replace(limits or EngineLimits(), cost=find_cost(key))
-        return cls(loaded, attention, limits, path, owned=True, draft=source)
+        return cls(loaded, attention, limits, path, owned=True, draft=draft)
 
     def add(self, prompt: Prompt, params: SamplingParams, **rendering: Any) -> Request:
         """Queue a prompt: text, messages, {"messages": […], "tools": […]} with what the answer may

@@ -138,10 +138,11 @@ def generate(
         for p in seeds
     ]
     done = count_done(Path(output), jobs) if resume and output else 0
+    from pinfer.drafting.sources import make_source
     from pinfer.engine import Engine
 
     how: Any = {"dtype": dtype, "device": device, "attention": attention, "path": path}
-    how |= {"draft": draft, "trust_remote_code": trust_remote_code}
+    how |= {"draft": make_source(draft), "trust_remote_code": trust_remote_code}
     engine = Engine.from_pretrained(
         model, adapter, limits=limits, stored_cost=fork == "auto", **how
     )

@@ -1,10 +1,10 @@
 """Prompt lookup: what followed the last few tokens where they stood before, in the request's text.
 
 All of a request's text is looked up: the prompt, the lane, and its siblings, whom the lane does not
-see. A guess from there may be wrong more often, it changes no token. No tensors.
+see: a guess changes no token, wherever it comes from. No tensors.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from pinfer.drafting.draft import Draft, Wish
 from pinfer.request.state import Lane, Request, Status
@@ -65,18 +65,19 @@ class NgramIndex:
         """Up to `most` tokens that may follow, each looked up behind those before it."""
         tail, guessed = list(self._tails[lane]), list[int]()
         while len(guessed) < most:
-            token = next(self._lookup(tail), None)
+            token = self._look_up(tail)
             if token is None:
                 break
             guessed.append(token)
             tail = [*tail, token][-self.longest :]
         return guessed
 
-    def _lookup(self, tail: list[int]) -> Iterator[int]:
-        """What followed the longest n-gram that the tail ends with, then shorter ones."""
+    def _look_up(self, tail: list[int]) -> int | None:
+        """What followed the longest n-gram that the tail ends with."""
         for n in self.lengths:
             if n <= len(tail) and (token := self.following.get(tuple(tail[-n:]))) is not None:
-                yield token
+                return token
+        return None
 
     def _push(self, lane: Lane, token: int) -> None:
         tail = self._tails[lane]

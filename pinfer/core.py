@@ -11,13 +11,13 @@ from typing import Protocol
 from torch import Tensor
 
 from pinfer.attention.view import Backend, KVPolicy
+from pinfer.drafting.draft import DraftSource
 from pinfer.execution.forward import Forward
 from pinfer.execution.runner import Runner
 from pinfer.model_spec import ModelSpec
 from pinfer.params import EngineLimits
 from pinfer.request.state import Request
 from pinfer.scheduling.batch import Batch, Choice, SampleSite
-from pinfer.scheduling.drafts import Drafter
 from pinfer.scheduling.kv_bound import KVBound, keep_all
 from pinfer.scheduling.scheduler import Scheduler
 from pinfer.scheduling.token_cache import TokenCache
@@ -55,13 +55,13 @@ class Core:
         *,
         bound: KVBound = keep_all,
         policy: KVPolicy | None = None,
-        drafter: Drafter | None = None,
+        source: DraftSource | None = None,
     ) -> "Core":
-        """Over a model. policy, bound: what hides cached tokens, and how many it keeps; drafter:
-        guesses tokens, which changes no answer."""
+        """Over a model. policy, bound: what hides cached tokens, and how many it keeps; source:
+        guesses what lanes say next."""
         limits = limits or EngineLimits()
         runner = Runner(model, backend, limits.max_kv_rows, policy)
-        scheduler = Scheduler(spec, limits, runner.cache, bound, drafter)
+        scheduler = Scheduler(spec, limits, runner.cache, bound, source)
         return cls(scheduler, runner, sampler)
 
     def over(

@@ -14,6 +14,8 @@ from pinfer.cost.store import cost_key, find_cost
 from pinfer.dialects.instruction import instruct
 from pinfer.dialects.paper_controller import PaperTrunk
 from pinfer.dialects.paper_marks import PaperMarks, barred_tokens
+from pinfer.drafting.draft import DraftSource
+from pinfer.drafting.sources import make_source
 from pinfer.models.build import build_core
 from pinfer.models.load import Loaded, load
 from pinfer.output.event_stream import EventStream
@@ -54,15 +56,18 @@ class Engine:
         limits: EngineLimits | None = None,
         path: str = "auto",
         owned: bool = False,
+        draft: str | DraftSource | None = None,
     ) -> None:
         """path, owned: see `choose_path`; the fast path may not see later changes of the weights.
+        draft: where guesses of the next tokens come from, by name, or a source.
         Raises ModelError where the probe finds that the model would decode wrongly."""
         self.tokenizer, self.branch_config = loaded.tokenizer, loaded.branch_config
         self.codec = SegmentCodec(loaded.tokenizer)
         self.spec = loaded.spec
         self._vocabulary: int = loaded.model.get_output_embeddings().weight.shape[0]
+        known, source = len(loaded.tokenizer), make_source(draft)
         self.core = build_core(
-            loaded.model, loaded.spec, len(loaded.tokenizer), attention, limits, path, owned
+            loaded.model, loaded.spec, known, attention, limits, path, owned, source
         )
         config = getattr(loaded.model, "generation_config", None)
         self._model_instruction: str | None = getattr(config, "paper_instruction", None)
@@ -81,6 +86,7 @@ class Engine:
         limits: EngineLimits | None = None,
         path: str = "auto",
         stored_cost: bool = False,
+        draft: str | DraftSource | None = "none",
         trust_remote_code: bool = False,
     ) -> "Engine":
         """Load a base and an adapter, by folder or Hub id; the base by GGUF file or name too.
@@ -96,6 +102,7 @@ class Engine:
             path: `auto`, `fast` or `general`, see `choose_path`.
             stored_cost: Take as limits.cost what `pinfer bench --break-even` has measured of this
                 model here, if it has.
+            draft: `none`, or where guesses of next tokens come from: `ngram`, or a source.
             trust_remote_code: Whether Python code that comes with the model may run.
 
         Returns:
@@ -110,7 +117,7 @@ class Engine:
         if stored_cost:
             key = cost_key(loaded.model, attention=attention, path=path)
             limits = replace(limits or EngineLimits(), cost=find_cost(key))
-        return cls(loaded, attention, limits, path, owned=True)
+        return cls(loaded, attention, limits, path, owned=True, draft=draft)
 
     def add(self, prompt: Prompt, params: SamplingParams, **rendering: Any) -> Request:
         """Queue a prompt: text, messages, {"messages": […], "tools": […]} with what the answer may

@@ -25,6 +25,7 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "min_branch_tokens": (lambda x: x >= 0, "0 or more"),
     "logprobs": (lambda x: x is None or 0 <= x <= 100, "0 to 100"),
     "prompt_logprobs": (lambda x: x is None or 0 <= x <= 100, "0 to 100"),
+    "draft_tokens": (lambda x: x >= 0, "0 (none) or more"),
 }
 
 
@@ -47,6 +48,8 @@ class SamplingParams:
     dialect: `native`, the markers of an adapter; `paper`, the marks that an instruct model writes
     when the prompt asks for them (arXiv 2503.20533), where branches see the titles of `all` or
     their `own` (outline).
+    draft_tokens: that are guessed for a lane in a pass, at most, where the engine has a source of
+    drafts; 0: none.
     """
 
     max_new_tokens: int = 512
@@ -73,6 +76,7 @@ class SamplingParams:
     timeout_s: float | None = None
     dialect: Dialect = "native"
     outline: Outline = "own"
+    draft_tokens: int = 8
 
     def __post_init__(self) -> None:
         if self.mode not in ("parallel", "serial", "linear"):
@@ -123,14 +127,16 @@ def samples(params: SamplingParams, n: int) -> list[SamplingParams]:
 class EngineLimits:
     """What an engine holds at once. max_rows: tokens fed in one pass; max_requests: decoded
     together; max_kv_rows: cached tokens of all requests; max_memory: the same in GiB, None for most
-    of what is free; max_prefix_rows: of them, prompts kept for later requests; cost: of the model's
-    passes here, by which requests with fork `auto` choose how many branches they decode at once."""
+    of what is free; max_prefix_rows: of them, prompts kept for later requests; max_draft_rows:
+    drafted tokens in one pass, shared by its lanes; cost: of the model's passes here, by which
+    requests with fork `auto` choose how many branches they decode at once."""
 
     max_rows: int = 512
     max_requests: int = 64
     max_kv_rows: int | None = None
     max_memory: float | None = None
     max_prefix_rows: int = 4096
+    max_draft_rows: int = 16
     cost: PassCost | None = None
 
     def __post_init__(self) -> None:

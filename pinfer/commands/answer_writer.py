@@ -176,11 +176,12 @@ def _refusal(job: Job, reason: str) -> str:
 def _note(generation: Generation) -> None:
     stats = generation.stats
     limits = f", limits: {', '.join(generation.limits)}" if generation.limits else ""
+    drafts = f", {stats.accepted} of {stats.drafted} guesses right" if stats.drafted else ""
     if generation.fallback is not None:
         limits += f", not side by side: {generation.fallback}"
     print(
         f"[{generation.finish_reason}{limits}] {stats.generated_tokens} tokens in {stats.passes} "
-        f"passes, {stats.branches} branches, {stats.decode_seconds:.2f} s",
+        f"passes{drafts}, {stats.branches} branches, {stats.decode_seconds:.2f} s",
         file=sys.stderr,
     )
 

@@ -58,6 +58,11 @@ def generate(
     min_branch_tokens: Annotated[
         int, typer.Option(help="fork auto: shorter branches are decoded in order")
     ] = 4,
+    draft: Annotated[
+        str, typer.Option(help="guess tokens to save passes: none, or ngram (text looked up)")
+    ] = "none",
+    draft_tokens: Annotated[int, typer.Option(help="guesses a lane and pass; 0: none")] = 8,
+    draft_rows: Annotated[int, typer.Option(help="guesses of all lanes in one pass")] = 16,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda")] = None,
     max_memory: Annotated[float | None, typer.Option(help="GiB for cached tokens")] = None,
@@ -118,8 +123,10 @@ def generate(
         timeout_s=timeout,
         dialect=dialect,  # type: ignore[arg-type]
         outline=outline,  # type: ignore[arg-type]
+        draft_tokens=draft_tokens,
     )
-    seeds, limits = samples(params, n), EngineLimits(max_rows=max_rows, max_memory=max_memory)
+    seeds = samples(params, n)
+    limits = EngineLimits(max_rows=max_rows, max_memory=max_memory, max_draft_rows=draft_rows)
     if output is not None and not Path(output).parent.is_dir():
         raise RequestError(f"--output {output}: no such folder")
     console.quiet_libraries()
@@ -131,10 +138,11 @@ def generate(
         for p in seeds
     ]
     done = count_done(Path(output), jobs) if resume and output else 0
+    from pinfer.drafting.sources import make_source
     from pinfer.engine import Engine
 
     how: Any = {"dtype": dtype, "device": device, "attention": attention, "path": path}
-    how["trust_remote_code"] = trust_remote_code
+    how |= {"draft": make_source(draft), "trust_remote_code": trust_remote_code}
     engine = Engine.from_pretrained(
         model, adapter, limits=limits, stored_cost=fork == "auto", **how
     )

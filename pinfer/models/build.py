@@ -8,6 +8,7 @@ import torch
 from pbranch.format.grammar import legal_table
 from pinfer.attention.backend import get_backend
 from pinfer.core import Core
+from pinfer.drafting.draft import DraftSource
 from pinfer.kv_cache.budget import cached_rows
 from pinfer.model_spec import ModelSpec
 from pinfer.models.cuda_graphs import with_cuda_graphs
@@ -24,9 +25,11 @@ def build_core(
     limits: EngineLimits | None = None,
     path: str = "auto",
     owned: bool = False,
+    source: DraftSource | None = None,
 ) -> Core:
     """Over a causal LM. known: ids that have text; attention: see `get_backend`; path, owned: see
-    `choose_path`. ModelError where the probe finds that the model would decode wrongly."""
+    `choose_path`; source: of drafts. ModelError where the probe finds that the model would decode
+    wrongly."""
     backend = get_backend(attention, model.device, model.dtype)
     size = model.get_output_embeddings().weight.shape[0]
     forward, token_bytes = choose_path(model, backend, path, owned)
@@ -34,4 +37,5 @@ def build_core(
     limits = replace(limits, max_kv_rows=cached_rows(limits, token_bytes, forward.device))
     table = legal_table(spec.markers, spec.end_of_text, size, min(size, known))
     sampler = Sampler(torch.from_numpy(table).to(forward.device))
-    return Core.build(with_cuda_graphs(forward, backend), backend, spec, sampler, limits)
+    forward = with_cuda_graphs(forward, backend)
+    return Core.build(forward, backend, spec, sampler, limits, source=source)

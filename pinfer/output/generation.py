@@ -22,7 +22,8 @@ class Stats:
     blocks_in_order: those decoded one branch at a time, as not worth doing in parallel;
     kv_rows: cached tokens at the end; prefix_rows: prompt tokens whose keys and values an earlier
     request had left; discarded_tokens: sampled, but no part of the text, as a dialect's outlines
-    are; seconds are wall."""
+    are; drafted: guessed tokens that passes were fed with, accepted: those that became text, and by
+    place, the first after a sampled token, the second …; seconds are wall."""
 
     mode: str
     prompt_tokens: int
@@ -40,6 +41,9 @@ class Stats:
     max_depth: int
     kv_rows: int
     prefix_rows: int
+    drafted: int
+    accepted: int
+    accepted_by_position: list[int]
     prefill_seconds: float
     decode_seconds: float
     tokens_per_second: float
@@ -165,6 +169,7 @@ def header_text(lane: Lane, decode: Callable[[Sequence[int]], str]) -> str:
 def _stats(request: Request, sampled: int, total: int) -> Stats:
     forks = [fork for lane in request.lanes for fork in lane.forks]
     counted, prefix = request.stats, request.prefix
+    accepted = counted.accepted
     first = counted.first_token or counted.finished
     decode_seconds = max(counted.finished - first, 0.0)
     return Stats(
@@ -184,6 +189,9 @@ def _stats(request: Request, sampled: int, total: int) -> Stats:
         max_depth=max(len(lane.path) for lane in request.lanes),
         kv_rows=len(request.prompt) + counted.fed - counted.dropped,
         prefix_rows=prefix.shared,
+        drafted=counted.drafted,
+        accepted=accepted.total(),
+        accepted_by_position=[accepted[i] for i in range(1, max(accepted, default=0) + 1)],
         prefill_seconds=first - counted.started,
         decode_seconds=decode_seconds,
         tokens_per_second=sampled / decode_seconds if decode_seconds else 0.0,

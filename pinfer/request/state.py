@@ -3,7 +3,7 @@
 A lane is the trunk or one branch. Plain state: what happens to it is in transitions.py. No tensors.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -48,7 +48,8 @@ class QueuedToken:
     hidden outline. `sampled`: the model's logits at it give the lane's next token; `given` asks for
     the logprob of what is known to follow it.
 
-    A draft is a guess: it is part of the text once the model has sampled the same. A scratch token
+    A draft is a guess, the first, second … after what was sampled last (0: no draft); it is part of
+    the text once the model has sampled the same. A scratch token
     is dropped from the cache after its pass; it sees the lane up to its `anchor`, and the scratch
     tokens of the same anchor before it. Nothing else sees it.
     """
@@ -60,7 +61,7 @@ class QueuedToken:
     sampled: bool = True
     joins: bool = False  # from it on, the lane sees the tokens that its newest fork hid from it
     given: "Given | None" = None
-    draft: bool = False
+    draft: int = 0
     anchor: "QueuedToken | None" = None
 
     @property
@@ -218,12 +219,15 @@ class PromptPrefix:
 @dataclass(slots=True)
 class RequestStats:
     """Counts and times (seconds of the monotonic clock) of a request. `fed`: tokens of its decode
-    passes, `dropped`: cached ones that were truncated; `widest`: most lanes live at once."""
+    passes, `dropped`: cached ones that were truncated; `widest`: most lanes live at once;
+    `drafted`: guesses that were fed, `accepted`: those confirmed, by place in their draft."""
 
     passes: int = 0
     fed: int = 0
     dropped: int = 0
     widest: int = 0
+    drafted: int = 0
+    accepted: Counter[int] = field(default_factory=Counter)
     interventions: int = 0
     started: float = 0.0
     first_token: float = 0.0

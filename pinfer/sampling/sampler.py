@@ -1,7 +1,8 @@
 """Samples tokens from logits under the grammar.
 
 A sample is keyed by (seed, path, position), so it depends neither on what else is in the batch nor
-on scheduling; sample i of a prompt has the seed plus i. Knows sites, no lanes.
+on scheduling; sample i of a prompt has the seed plus i. Of guesses, only those with a distribution
+of their own change samples (not how these are distributed). Knows sites, no lanes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pbranch.format.grammar import LaneState
+from pinfer.drafting.verification import verify
 from pinfer.request.state import Logprob
 from pinfer.sampling.noise import gumbel
 from pinfer.sampling.processors import process
@@ -113,9 +115,22 @@ def sample(logits: Tensor, sites: Sequence[SampleSite]) -> Tensor:
         mine = [sites[i] for i in rows]
         processed = process(logits[rows], mine)
         if mine[0].params.temperature > 0:
-            processed = processed + gumbel(mine, processed)
+            processed = given_drafts(processed, mine) + gumbel(mine, processed)
         tokens[rows] = processed.argmax(-1)
     return tokens
+
+
+def given_drafts(logits: Tensor, sites: Sequence[SampleSite]) -> Tensor:
+    """Processed logits (sites, vocabulary), those of sites for which a token was drawn and drafted
+    changed by it, see `verify`."""
+    drafted = [(i, site.proposal) for i, site in enumerate(sites) if site.proposal is not None]
+    if not drafted:
+        return logits
+    rows = torch.tensor([i for i, _ in drafted], device=logits.device)
+    tokens = torch.tensor([p.token for _, p in drafted], device=logits.device)
+    proposal = torch.stack([p.distribution for _, p in drafted]).to(logits)
+    target = logits[rows].softmax(-1)
+    return logits.index_copy(0, rows, verify(target, proposal, tokens).log())
 
 
 def logprob_at(logits: Tensor, site: SampleSite, token: int) -> Logprob | None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 from pbranch.format.grammar import LaneState
+from pinfer.drafting.draft import Proposal
 from pinfer.params import SamplingParams
 from pinfer.request.state import Logprob, Path, QueuedToken, Request
 
@@ -18,7 +19,7 @@ class SampleSite:
     """A token at which the model is asked for the next one, with all that the answer depends on:
     the sampler knows no lanes. `position`: of the next token; `seen`: what a repetition penalty
     looks at, empty where there is none; `given`: a token that is known to follow, of which only the
-    logprob is asked."""
+    logprob is asked; `proposal`: a token that was drafted for it, where that was drawn."""
 
     request: int
     params: SamplingParams
@@ -27,6 +28,7 @@ class SampleSite:
     state: LaneState
     seen: frozenset[int] = frozenset()
     given: int | None = None
+    proposal: Proposal | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

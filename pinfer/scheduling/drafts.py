@@ -1,58 +1,108 @@
-"""Guesses of a lane's next tokens, fed in the same pass as its newest one and confirmed there."""
+"""Guesses of lanes' next tokens, fed in the same pass as their newest ones and confirmed there."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from dataclasses import dataclass
 
 from pbranch.format.grammar import LaneState, next_state
+from pinfer.drafting.draft import Draft, DraftSource, Proposal, Wish
 from pinfer.model_spec import ModelSpec
 from pinfer.request.fork_policy import may_fork
-from pinfer.request.state import Lane, QueuedToken, Status
+from pinfer.request.state import QueuedToken, Status
 from pinfer.scheduling.batch import SampleSite
 
 
-class Drafter(Protocol):
-    """Guesses what a lane says next."""
+@dataclass(frozen=True, slots=True)
+class Guesses:
+    """A draft, and how many of its tokens the pass feeds. The first one that is not fed still
+    counts where the token before it is sampled, see `Draft`."""
 
-    def __call__(self, lane: Lane, most: int) -> Sequence[int]:
-        """At most `most` tokens that may follow the lane's newest one."""
+    draft: Draft
+    fed: int
+
+
+NO_GUESSES = Guesses(Draft(), 0)
 
 
 def draft_tokens(
-    token: QueuedToken, drafter: Drafter, room: int, spec: ModelSpec
-) -> Iterator[tuple[QueuedToken, SampleSite]]:
-    """Guesses after a lane's newest token, with the sites that confirm what follows each. They stop
-    before a marker, the end of a text, and what the lane may not reach."""
-    lane = token.lane
+    tokens: Sequence[QueuedToken], source: DraftSource, rows: int, spec: ModelSpec
+) -> dict[QueuedToken, Guesses]:
+    """Guesses behind those of a pass's tokens that are sampled; `rows`: what they may fill."""
+    asked = [(token, room) for token in tokens if (room := _room(token, spec)) > 0]
+    if rows < 1 or not asked:
+        return {}
+    drafts = source.propose([Wish(token.lane, min(room, rows)) for token, room in asked])
+    lengths = [
+        min(room, _count_plain(token, draft, spec))
+        for (token, room), draft in zip(asked, drafts, strict=True)
+    ]
+    return {
+        token: Guesses(draft, fed)
+        for (token, _), draft, fed in zip(asked, drafts, share(lengths, rows), strict=True)
+    }
+
+
+def share(wanted: Sequence[int], rows: int) -> list[int]:
+    """How many of its wanted rows each gets: all alike, but what one does not want goes to the
+    others. So the fewer lanes are live, the longer their drafts."""
+    shares, left = [0] * len(wanted), rows
+    for done, i in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
+        shares[i] = min(wanted[i], left // (len(wanted) - done))
+        left -= shares[i]
+    return shares
+
+
+def add_guesses(
+    token: QueuedToken, guesses: Guesses, spec: ModelSpec
+) -> Iterator[tuple[QueuedToken, SampleSite | None]]:
+    """A token and the guesses behind it, each with the site at which what follows is sampled."""
+    lane, draft = token.lane, guesses.draft
     state = lane.state.grammar
-    usable = lane.controller.drafts and lane.status is Status.LIVE and state is not LaneState.OPEN
-    most = min(
-        room,
-        lane.budget.tokens - 1,
-        lane.budget.last_position - lane.in_branch - token.position,
-    )
-    if not usable or most < 1 or token is not lane.newest:
-        return
-    barred = spec.end_of_text | set(lane.request.params.stop_token_ids)
+    needed = token.sampled or token.given is not None
+    yield token, site_after(token, state, proposal=draft.proposal(0)) if needed else None
     guessed: set[int] = set()
-    for ahead, token_id in enumerate(list(drafter(lane, most))[:most], 1):
-        if spec.role(token_id) is not None or token_id in barred:
-            return
-        position = token.position + ahead
+    for ahead, token_id in enumerate(draft.tokens[: guesses.fed], 1):
+        guessed.add(token_id)
         forkable = may_fork(lane, spec, ahead)
         state = next_state(state, None, in_branch=lane.in_branch, may_fork=forkable)
-        guessed.add(token_id)
-        draft = QueuedToken(lane, token.home, token_id, position, draft=True)
-        yield draft, site_after(draft, state, frozenset(guessed))
+        guess = QueuedToken(lane, token.home, token_id, token.position + ahead, draft=ahead)
+        yield guess, site_after(guess, state, frozenset(guessed), draft.proposal(ahead))
 
 
 def site_after(
-    token: QueuedToken, state: LaneState, guessed: frozenset[int] = frozenset()
+    token: QueuedToken,
+    state: LaneState,
+    guessed: frozenset[int] = frozenset(),
+    proposal: Proposal | None = None,
 ) -> SampleSite:
-    """Where the token after `token` is sampled; guessed: what stands between, seen by penalties."""
+    """Where the token after `token` is sampled; guessed: what stands between, seen by penalties;
+    proposal: what was drafted for it."""
     lane, params = token.lane, token.lane.request.params
     seen: frozenset[int] = frozenset()
     if params.repetition_penalty != 1:
         seen = guessed | lane.visible_tokens()
     given = None if token.given is None else token.given.token
     number = lane.request.number
-    return SampleSite(number, params, lane.path, token.position + 1, state, seen, given)
+    return SampleSite(number, params, lane.path, token.position + 1, state, seen, given, proposal)
+
+
+def _room(token: QueuedToken, spec: ModelSpec) -> int:
+    """How many guesses may follow a token: none behind a marker, nor beyond what the lane may
+    still sample."""
+    lane = token.lane
+    usable = token.sampled and lane.controller.drafts and lane.status is Status.LIVE
+    if not usable or token is not lane.newest or spec.role(token.token_id) is not None:
+        return 0
+    return min(
+        lane.request.params.draft_tokens,
+        lane.budget.tokens - 1,
+        lane.budget.last_position - lane.in_branch - token.position,
+    )
+
+
+def _count_plain(token: QueuedToken, draft: Draft, spec: ModelSpec) -> int:
+    """How many guesses stand before a marker, the end of a text and what a request stops at."""
+    ends = spec.end_of_text | set(token.lane.request.params.stop_token_ids)
+    for count, token_id in enumerate(draft.tokens):
+        if spec.role(token_id) is not None or token_id in ends:
+            return count
+    return len(draft.tokens)

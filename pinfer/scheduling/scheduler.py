@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from pbranch.errors import RequestError
+from pinfer.drafting.draft import DraftSource
 from pinfer.model_spec import ModelSpec
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.request.controller import LaneController
@@ -23,7 +24,7 @@ from pinfer.request.stop_strings import StopMatcher
 from pinfer.request.transitions import accept, close, finish, open_request, stop
 from pinfer.scheduling.admission import admit
 from pinfer.scheduling.batch import Batch, Choice
-from pinfer.scheduling.drafts import Drafter, draft_tokens, site_after
+from pinfer.scheduling.drafts import NO_GUESSES, Guesses, add_guesses, draft_tokens
 from pinfer.scheduling.kv_bound import KVBound, keep_all
 from pinfer.scheduling.prefix_cache import PrefixCache, shareable
 from pinfer.scheduling.token_cache import NoCache, TokenCache
@@ -34,7 +35,7 @@ log = logging.getLogger("pinfer")
 
 class Scheduler:
     """Queues of one engine. cache: where tokens are kept; bound: what a request may need of it;
-    drafter: guesses what lanes say next, which changes passes, never tokens."""
+    source: guesses what lanes say next."""
 
     def __init__(
         self,
@@ -42,11 +43,11 @@ class Scheduler:
         limits: EngineLimits,
         cache: TokenCache | None = None,
         bound: KVBound = keep_all,
-        drafter: Drafter | None = None,
+        source: DraftSource | None = None,
     ) -> None:
         self.spec, self.limits = replace(spec, cost=limits.cost), limits
         self.cache: TokenCache = cache or NoCache()
-        self.bound, self.drafter = bound, drafter
+        self.bound, self.source = bound, source
         self.queued: deque[Request] = deque()
         self.running: list[Request] = []
         self.prefixes = PrefixCache(limits.max_prefix_rows, self.cache)
@@ -120,11 +121,11 @@ class Scheduler:
         """
         self._stop_late()
         self._start_queued()
-        batch = Batch()
+        taken: list[tuple[Request, list[QueuedToken]]] = []
+        room = self.limits.max_rows
         unserved: list[Request] = []
         cut: list[Request] = []
         for request in self.running:
-            room = self.limits.max_rows - len(batch.tokens)
             if not request.queue or request.finish_reason is not None:
                 continue
             if not room:
@@ -132,37 +133,44 @@ class Scheduler:
                 continue
             if not request.prefix.cached and not self.prefixes.begin(request):
                 continue
-            fed, guesses = self._take(request, batch, room)
-            request.stats.widest = max(request.stats.widest, request.live)
-            request.stats.fed += guesses
-            if request.prefix.cached < len(request.prompt):
-                batch.prefill.append((request, fed))
-                continue
-            request.stats.passes += 1
-            request.stats.fed += fed
-            if request.queue:
+            tokens = [request.queue.popleft() for _ in range(min(len(request.queue), room))]
+            room -= len(tokens)
+            taken.append((request, tokens))
+            if request.queue and request.prefix.cached >= len(request.prompt):
                 cut.append(request)
         if first := [*unserved, *cut]:
             self.running = [*first, *(r for r in self.running if r not in first)]
+        return self._assemble(taken, min(room, self.limits.max_draft_rows))
+
+    def _assemble(self, taken: list[tuple[Request, list[QueuedToken]]], rows: int) -> Batch:
+        """A pass of tokens, and of guesses behind them in what `rows` are left."""
+        batch, guesses = Batch(), self._guess([t for _, tokens in taken for t in tokens], rows)
+        for request, tokens in taken:
+            stats, begin = request.stats, len(batch.tokens)
+            for token in tokens:
+                for fed, site in add_guesses(token, guesses.get(token, NO_GUESSES), self.spec):
+                    batch.add(fed, site)
+            stats.widest = max(stats.widest, request.live)
+            stats.drafted += (drafted := len(batch.tokens) - begin - len(tokens))
+            stats.fed += drafted
+            if request.prefix.cached < len(request.prompt):
+                batch.prefill.append((request, len(tokens)))
+            else:
+                stats.passes += 1
+                stats.fed += len(tokens)
         return batch
 
-    def _take(self, request: Request, batch: Batch, room: int) -> tuple[int, int]:
-        """Move a request's next tokens into a batch, with guesses after those that are sampled;
-        returns how many there are of both."""
-        begin = len(batch.tokens)
-        taken = [request.queue.popleft() for _ in range(min(len(request.queue), room))]
-        room -= len(taken)
-        joining = {token.home for token in taken if token.joins}
-        for token in taken:
-            needed = token.sampled or token.given is not None
-            state = token.lane.state.grammar
-            batch.add(token, site_after(token, state) if needed else None)
-            # the tokens that a join brings are stored after the pass, behind any guesses
-            if token.sampled and self.drafter is not None and token.home not in joining:
-                for draft, site in draft_tokens(token, self.drafter, room, self.spec):
-                    batch.add(draft, site)
-                    room -= 1
-        return len(taken), len(batch.tokens) - begin - len(taken)
+    def _guess(self, tokens: list[QueuedToken], rows: int) -> dict[QueuedToken, Guesses]:
+        """What the source guesses behind tokens; where it fails, those that asked end."""
+        if self.source is None:
+            return {}
+        try:
+            return draft_tokens(tokens, self.source, rows, self.spec)
+        except Exception as error:
+            for request in dict.fromkeys(token.lane.request for token in tokens):
+                if request.params.draft_tokens:
+                    self.fail(request, error)
+            return {}
 
     def commit(self, batch: Batch, choices: Sequence[Choice | Exception]) -> None:
         """Hand tokens to their lanes. An exception in the place of a choice ends its request."""
@@ -245,6 +253,8 @@ class Scheduler:
         request.effects.clear()
         request.stats.finished = time.monotonic()
         self.prefixes.release(request)
+        if self.source is not None:
+            self.source.forget(request)
 
     def _evict(self) -> None:
         """Give back kept prompts whose room those that run or wait need."""

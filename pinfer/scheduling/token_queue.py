@@ -40,6 +40,7 @@ def _append(token: QueuedToken, cache: TokenCache, drafts: deque[QueuedToken] | 
         lane.newest.sampled = False
     if drafts and _confirms(token, drafts[0]):
         lane.newest = drafts.popleft()
+        lane.request.stats.accepted[lane.newest.draft] += 1
         return
     drop_drafts(lane.request, cache, drafts)
     lane.newest = token

@@ -1,5 +1,6 @@
 """All features of decoding at once, at random: one branch at a time, side by side, alone, in a
-batch, in any cut of passes, the tokens are the same, and nothing is left behind."""
+batch, in any cut of passes, with and without drafts, the tokens are the same, and nothing is left
+behind."""
 
 import random
 from dataclasses import replace
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pbranch.format.layout import LayoutOptions
+from pinfer.drafting.ngram import NgramSource
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.scheduling.prefix_cache import SMALLEST
 from tests.conftest import MODEL_KINDS
@@ -36,6 +38,7 @@ PARAMS = st.builds(
     max_width=st.sampled_from([None, 2]),
     fork=st.sampled_from(["auto", "always", "never"]),
     min_branch_tokens=st.sampled_from([1, 9]),  # of branches that took 5 in training, say
+    draft_tokens=st.sampled_from([0, 1, 4]),
 )
 CASES = st.fixed_dictionaries(
     {
@@ -69,10 +72,12 @@ def check(case):
     head = [i % 16 for i in range(case["shared"])]
     prompts = [head + prompt for prompt in case["prompts"][: len(params)]]
     limits = EngineLimits(max_rows=case["rows"], max_requests=case["requests"])
-    toy = Toy(model, case["options"], limits)
+    source = NgramSource(longest=2, shortest=1)
+    toy = Toy(model, case["options"], limits, source=source)
     batch = answers(toy, prompts, params)
     serial = [replace(p, mode="serial") for p in params]
     assert strip(answers(toy, prompts, serial)) == strip(batch)
+    assert not source._texts
     for prompt, param, found in zip(prompts, params, batch, strict=True):
         assert strip(answers(Toy(model, case["options"]), [prompt], [param])) == strip([found])
 

@@ -18,6 +18,7 @@ from pbranch.hf.additive_mask import additive_masks
 from pinfer.attention import sdpa
 from pinfer.attention.backend import get_backend
 from pinfer.core import Core
+from pinfer.drafting.draft import DraftSource
 from pinfer.execution.runner import Runner
 from pinfer.kv_cache.lanes import LaneCache
 from pinfer.model_spec import ModelSpec
@@ -30,7 +31,6 @@ from pinfer.request.state import Lane, LiveFork, Path, Request
 from pinfer.request.stop_strings import StopMatcher
 from pinfer.sampling.sampler import Sampler
 from pinfer.scheduling.batch import Batch, Choice, SampleSite
-from pinfer.scheduling.drafts import Drafter
 from pinfer.scheduling.scheduler import Scheduler
 from tests.conftest import build_model
 
@@ -147,7 +147,7 @@ class Toy:
     context: int | None = None
     on_step: Callable[[Batch, torch.Tensor], None] | None = None
     choose: Callable[[torch.Tensor, list[SampleSite]], list[Choice]] | None = None  # else a sampler
-    drafter: Drafter | None = None
+    source: DraftSource | None = None
     most_rows: int = 0  # that the arena held
 
     def core(self) -> Core:
@@ -161,7 +161,7 @@ class Toy:
         table = torch.from_numpy(legal_table(MARKERS, [END_OF_TEXT], SIZE, KNOWN))
         sampler = self.choose or Sampler(table.to(forward.device))
         limits = self.limits or EngineLimits()
-        scheduler = Scheduler(self.spec, limits, runner.cache, drafter=self.drafter)
+        scheduler = Scheduler(self.spec, limits, runner.cache, source=self.source)
         return Core(scheduler, runner, sampler)
 
     def run(self, prompts: Sequence[Sequence[int]], params: Any) -> list[Request]:

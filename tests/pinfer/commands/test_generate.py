@@ -20,7 +20,8 @@ STATS = (
     "mode prompt_tokens generated_tokens injected_tokens discarded_tokens grammar_interventions "
     "passes "
     "critical_path_tokens rows blocks blocks_in_order branches max_width max_depth kv_rows "
-    "prefix_rows prefill_seconds decode_seconds tokens_per_second"
+    "prefix_rows drafted accepted accepted_by_position prefill_seconds decode_seconds "
+    "tokens_per_second"
 )
 
 
@@ -219,3 +220,19 @@ def test_an_answer_that_breaks_off_says_why(pinfer, monkeypatch, how):
     if how:
         row = json.loads(out)
         assert (row["finish_reason"], row["error"]) == ("error", "ValueError: this went wrong")
+
+
+def test_drafts_change_passes_and_no_token(pinfer):
+    options = short("--json", "--max-new-tokens", 60)
+    _, plain, _ = pinfer("Check each record.", *options)
+    code, out, err = pinfer("Check each record.", *options, "--draft", "ngram", "--draft-tokens", 3)
+    found, wanted = json.loads(out), json.loads(plain)
+    assert code == 0 and found["token_ids"] == wanted["token_ids"]
+    stats = found["stats"]
+    assert sum(stats["accepted_by_position"]) == stats["accepted"] <= stats["drafted"]
+    assert len(stats["accepted_by_position"]) <= 3 and stats["drafted"] > 0
+    assert stats["passes"] <= wanted["stats"]["passes"]
+    code, _, err = pinfer("Check each record.", *options, "--draft", "gram")
+    assert code == 1 and "draft 'gram': expected none or ngram" in err
+    code, _, err = pinfer("Check each record.", *options, "--draft-tokens", "-1")
+    assert code == 1 and "draft_tokens -1: expected 0 (none) or more" in err

@@ -7,45 +7,22 @@ import torch
 
 from pbranch.format.layout import LayoutOptions
 from pinfer.params import EngineLimits
-from pinfer.request.state import LiveFork
 from tests.conftest import MODEL_KINDS
+from tests.support.draft_sources import Guessing, recalling
 from tests.support.toy_engine import MARKERS, Toy, greedy, reference_tokens, toy_model
 
 torch.set_num_threads(1)
 OPTIONS = [LayoutOptions(), LayoutOptions("flat", "own"), LayoutOptions("max", "all", "reencode")]
 
 
-def sampled_tokens(request):
-    """What was sampled in each lane of a finished request, in order."""
-    return {
-        lane.path: [i[0] for i in lane.items if not isinstance(i, LiveFork) and not i[1]]
-        for lane in request.lanes
-    }
-
-
-class MixedDrafter:
-    """Guesses four tokens: those that an earlier run has sampled, or now and then another one."""
-
-    def __init__(self, requests, wrong, seed=0):
-        self.known = {r.number: sampled_tokens(r) for r in requests}
-        self.wrong, self.rng = wrong, random.Random(seed)
-        self.asked = 0
-
-    def __call__(self, lane, most):
-        self.asked += 1
-        at = lane.budget.sampled
-        guess = self.known[lane.request.number].get(lane.path, [])[at : at + 4]
-        return [self.rng.randrange(16) if self.rng.random() < self.wrong else t for t in guess]
-
-
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("kind", MODEL_KINDS)
 def test_tokens_are_those_of_the_reference(kind, options):
-    """Nested and repeated forks, guesses right, wrong and mixed: five sampled tokens in a pass,
-    then truncated by as many as were wrong."""
+    """Nested and repeated forks, guesses right, wrong, mixed: up to five sampled tokens of a lane
+    in a pass, then truncated by as many as were wrong."""
     model, rng = toy_model(kind, 7), random.Random(kind)
     prompts = [[rng.randrange(16) for _ in range(rng.randint(1, 6))] for _ in range(4)]
-    params = greedy(max_new_tokens=45)
+    params = greedy(max_new_tokens=45, draft_tokens=4)
     wanted = [reference_tokens(model, prompt, params, options) for prompt in prompts]
     plain = Toy(model, options).run(prompts, params)
     most, in_branch, dropped = [], [], 0
@@ -56,8 +33,8 @@ def test_tokens_are_those_of_the_reference(kind, options):
             in_branch.extend(d.lane.path for d in drafts if d.lane.in_branch)
 
     for wrong in (0.0, 0.3, 1.0):
-        drafter = MixedDrafter(plain, wrong)
-        found = Toy(model, options, drafter=drafter, on_step=look).run(prompts, params)
+        source = recalling(plain, wrong)
+        found = Toy(model, options, source=source, on_step=look).run(prompts, params)
         assert [[t for t, _, _ in r.trunk.tokens()] for r in found] == wanted
         assert [set(r.limits) for r in found] == [set(r.limits) for r in plain]
         dropped += sum(r.stats.dropped for r in found) if wrong else 0
@@ -79,11 +56,12 @@ def test_widths_rows_and_noise_change_nothing(changes):
     plain = Toy(model).run(prompts, params)
     wanted = [[t for t, _, _ in r.trunk.tokens()] for r in plain]
     assert sum(MARKERS.join in tokens for tokens in wanted) > 2
-    for limits in (EngineLimits(), EngineLimits(max_rows=3), EngineLimits(max_requests=2)):
-        drafter = MixedDrafter(plain, 0.2, seed=limits.max_rows)
-        found = Toy(model, limits=limits, drafter=drafter).run(prompts, params)
+    two = EngineLimits(max_rows=4, max_requests=2)  # guesses take the rows that tokens leave
+    for limits in (EngineLimits(), two, EngineLimits(max_requests=2)):
+        source = recalling(plain, 0.2, seed=limits.max_rows)
+        found = Toy(model, limits=limits, source=source).run(prompts, params)
         assert [[t for t, _, _ in r.trunk.tokens()] for r in found] == wanted
-        assert drafter.asked > 10
+        assert source.asked > 10
 
 
 def test_guesses_stop_before_markers_and_ends():
@@ -94,6 +72,7 @@ def test_guesses_stop_before_markers_and_ends():
     def look(batch, _):
         fed.extend(token.token_id for token in batch.tokens if token.draft)
 
-    toy = Toy(model, drafter=lambda lane, most: [1, MARKERS.fork, 2, 22], on_step=look)
+    source = Guessing(lambda lane, most: [1, MARKERS.fork, 2, 22])
+    toy = Toy(model, source=source, on_step=look)
     toy.run([[1, 2, 3]], greedy(max_new_tokens=30))
     assert fed and not barred & set(fed)

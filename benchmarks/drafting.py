@@ -1,0 +1,101 @@
+"""Passes and CPU seconds with and without drafts, by source, length and live branches, on held-out
+prompts of the shipped model or on a folder's own.
+
+python benchmarks/drafting.py [--model DIR --adapter none --prompts FILE.jsonl] [--n 16]
+"""
+
+import argparse
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from evaluate import held_out
+
+from pinfer import Engine, EngineLimits, Generation, SamplingParams
+from pinfer.drafting.sources import make_source
+
+
+@dataclass
+class Arm:
+    """A source with a length and a width, and what its rounds took."""
+
+    source: str
+    length: int
+    mode: str
+    width: int | None
+    seconds: list[float] = field(default_factory=list)
+    answers: list[Generation] = field(default_factory=list)
+
+    def run(self, engine: Engine, prompts: list[Any], tokens: int) -> None:
+        """One round, a prompt at a time."""
+        engine.reset()
+        engine.core.scheduler.source = make_source(self.source)
+        params = SamplingParams(
+            max_new_tokens=tokens, mode=self.mode, max_width=self.width, draft_tokens=self.length  # type: ignore[arg-type]
+        )  # fmt: skip
+        begin = time.process_time()
+        self.answers = [engine.generate([prompt], params)[0] for prompt in prompts]
+        self.seconds.append(time.process_time() - begin)
+
+    def row(self) -> str:
+        """Of the table."""
+        stats = [a.stats for a in self.answers]
+        passes, drafted = sum(s.passes for s in stats), sum(s.drafted for s in stats)
+        accepted = sum(s.accepted for s in stats)
+        tokens, rate = sum(s.generated_tokens for s in stats), accepted / max(1, drafted)
+        width = "any" if self.width is None else str(self.width)
+        return (
+            f"| {self.mode} | {width} | {self.source} | {self.length} | {passes} | "
+            f"{tokens / passes:.2f} | {drafted} | {rate:.2f} | {median(self.seconds):.2f} |"
+        )
+
+
+def main() -> None:
+    """All arms, interleaved; the answers of an arm are compared with those without drafts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model")
+    parser.add_argument("--adapter")
+    parser.add_argument("--prompts", help="JSONL of prompts; default: held-out ones")
+    parser.add_argument("--n", type=int, default=16)
+    parser.add_argument("--tokens", type=int, default=1024)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--modes", default="linear,parallel")
+    parser.add_argument("--widths", default="0,2,4", help="branches at once; 0: all")
+    parser.add_argument("--lengths", default="2,4,8")
+    parser.add_argument("--rows", type=int, default=16)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    limits = EngineLimits(max_draft_rows=args.rows)
+    engine = Engine.from_pretrained(args.model, args.adapter, limits=limits)
+    if args.prompts:
+        lines = Path(args.prompts).read_text(encoding="utf-8").splitlines()
+        prompts: list[Any] = [json.loads(line)["prompt"] for line in lines][: args.n]
+    else:
+        prompts = [record.messages for record in held_out(args.n)]
+    arms = []
+    for mode in args.modes.split(","):
+        widths = [int(w) or None for w in args.widths.split(",")] if mode == "parallel" else [None]
+        for width in widths:
+            arms.append(Arm("none", 0, mode, width))
+            arms += [Arm("ngram", int(n), mode, width) for n in args.lengths.split(",")]
+    for _ in range(args.rounds):
+        for arm in arms:
+            arm.run(engine, prompts, args.tokens)
+    print(
+        "| mode | live branches | source | L | passes | tokens a pass | drafted | right | CPU s |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    for arm in arms:
+        plain = next(
+            a for a in arms if (a.mode, a.width, a.source) == (arm.mode, arm.width, "none")
+        )
+        same = [a.token_ids for a in arm.answers] == [a.token_ids for a in plain.answers]
+        print(arm.row() + ("" if same else " other answers (rounding)"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The contract of drafting: what a source is asked for before a pass, and what it answers.
+
+A source decides how many passes an answer takes, never what it says: see `verification.verify`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from pinfer.request.state import Lane, Request
+
+
+class Proposal(NamedTuple):
+    """A drafted token, and the probabilities (vocabulary,) that it was drawn from."""
+
+    token: int
+    distribution: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draft:
+    """Guesses of what follows a lane's newest token, in order.
+
+    distributions: (n, vocabulary) probabilities that each token was really drawn from, after
+    temperature, top-k and all else, with noise of its own. None: nothing was drawn; the tokens are
+    a function of what was known. There is no third case: an argmax is not a draw.
+
+    A source that stops at a token because of what it is (a marker, one that it doubts) leaves that
+    token in its draft. If it took it out, the others would no longer be distributed as they say.
+    """
+
+    tokens: Sequence[int] = ()
+    distributions: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        q, n = self.distributions, len(self.tokens)
+        if q is None:
+            return
+        if q.ndim != 2 or len(q) != n:
+            raise ValueError(f"a draft of {n} tokens: distributions {tuple(q.shape)}, not ({n}, V)")
+        for i, token in enumerate(self.tokens):
+            if not q[i, token] > 0:
+                raise ValueError(f"a draft of token {token}, which its distribution never draws")
+
+    def proposal(self, i: int) -> Proposal | None:
+        """Guess `i` with its distribution; None where it has none, or there is no such guess."""
+        if self.distributions is None or i >= len(self.tokens):
+            return None
+        return Proposal(self.tokens[i], self.distributions[i])
+
+
+class Wish(NamedTuple):
+    """A lane whose next tokens may be guessed, up to `most` of them."""
+
+    lane: Lane
+    most: int
+
+
+class DraftSource(Protocol):
+    """Guesses what lanes say next."""
+
+    def propose(self, wishes: Sequence[Wish]) -> Sequence[Draft]:
+        """A draft for each wish, in order; asked once before each pass."""
+
+    def forget(self, request: Request) -> None:
+        """A request has ended; what is known of its lanes may go."""

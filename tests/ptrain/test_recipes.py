@@ -25,6 +25,7 @@ RECIPES = [path for path in PAGES if path not in LAUNCHES]
 SCHEMAS = {"ptrain.recipe": Recipe, "ptrain.pretrain": PretrainRecipe}
 # architecture, and whether the head is tied, as in the models' own config.json
 REAL = {
+    "smollm2": (LlamaConfig, {"tie_word_embeddings": True}),
     "Qwen/Qwen3-0.6B": (Qwen3Config, {"tie_word_embeddings": True}),
     "Qwen/Qwen3-32B": (Qwen3Config, {"tie_word_embeddings": False}),
     "Qwen/Qwen2.5-7B-Instruct": (Qwen2Config, {"tie_word_embeddings": False}),

@@ -6,6 +6,8 @@ from pdata.rules.prompt import Prompt
 
 from tests.support.forks import assert_forks, assert_linear
 
+pytestmark = pytest.mark.usefixtures("any_length")
+
 PROOF = "Show that the gate is shut."
 EXAM = "The curve K is given. (1) Find its curvature. (2) Where does it meet the axis?"
 EXAM_CN = "已知曲线K.\n(1) 求K的曲率;\n(2) 若K与轴相交, 求交点."
@@ -193,11 +195,6 @@ INDEPENDENT = {
     "came-to": ("Why do we drink tea?", "Here is how people came to love it:\n\n"
         "1. Old China: a leaf fell into the cup of a king.\n2. Sea trade: ships sold it in ports."),
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def any_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pdata.rules.rewriter.saves_passes", lambda block: True)
 
 
 @pytest.mark.parametrize("kind", DEPENDENT)

@@ -5,11 +5,7 @@ from pdata.rules.rewriter import rewrite
 
 from tests.support.forks import list_of
 
-
-@pytest.fixture(autouse=True)
-def any_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short texts tell as much of dependence as long ones, though a fork saves nothing there."""
-    monkeypatch.setattr("pdata.rules.rewriter.saves_passes", lambda block: True)
+pytestmark = pytest.mark.usefixtures("any_length")
 
 
 DEPENDENT = {

@@ -4,6 +4,8 @@ import pytest
 
 from tests.support.forks import by_kind, trunk_forks
 
+pytestmark = pytest.mark.usefixtures("any_length")
+
 LINEAR = {
     "result in LaTeX": [
         ("Find the probability that both balls are red.",
@@ -45,12 +47,6 @@ LINEAR = {
          "（2）设点P在抛物线$y=x^2-2x-3$上，由面积相等，可以求出点P的坐标为$(2,-3)$。"),
     ],
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def any_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short texts tell as much of dependence as long ones, though a fork saves nothing there."""
-    monkeypatch.setattr("pdata.rules.rewriter.saves_passes", lambda block: True)
 
 
 @pytest.mark.parametrize(("prompt", "text"), by_kind(LINEAR))

@@ -5,6 +5,8 @@ import pytest
 
 from tests.support.forks import by_kind, trunk_forks
 
+pytestmark = pytest.mark.usefixtures("any_length")
+
 LINEAR = {
     "lines that lead on": [
         ("Find the slope of the tangent.",
@@ -206,12 +208,6 @@ FORKS = {
          "- 'a': a vowel of many words.\n- 'b': no vowel at all.\n- 'e': the commonest vowel."),
     ],
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def any_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short texts tell as much of dependence as long ones, though a fork saves nothing there."""
-    monkeypatch.setattr("pdata.rules.rewriter.saves_passes", lambda block: True)
 
 
 @pytest.mark.parametrize(("prompt", "text"), by_kind(LINEAR))

@@ -5,6 +5,8 @@ import pytest
 
 from tests.support.forks import by_kind, trunk_forks
 
+pytestmark = pytest.mark.usefixtures("any_length")
+
 LINEAR = {
     "the number of a step": [
         ("Ada says Ben lies. Ben says Cleo tells the truth. Cleo lies. Does Ada tell the truth?",
@@ -169,12 +171,6 @@ FORKS = {
         ("介绍两个地方。", "- 山上有一座塔，游客都喜欢这座塔。\n- 河边有一个码头，这个码头很旧。"),
     ],
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def any_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short texts tell as much of dependence as long ones, though a fork saves nothing there."""
-    monkeypatch.setattr("pdata.rules.rewriter.saves_passes", lambda block: True)
 
 
 @pytest.mark.parametrize(("prompt", "text"), by_kind(LINEAR))

@@ -6,6 +6,8 @@ from pdata.rules.dependence.number_trace import all_numbers, worked_out
 
 from tests.support.forks import assert_forks, assert_linear
 
+pytestmark = pytest.mark.usefixtures("any_length")
+
 ARGUMENT = "How many ways are there?"
 LOOP = "What does f return?\n\n[CODE]\ndef f(a): ...\n[/CODE]"
 TRIP = "Plan a day in Iceland."
@@ -223,11 +225,6 @@ INDEPENDENT = {
     "ages": ("What do people read?", "- 0-10 years: they still read tales\n"
         "- 10-20 years: novels of school\n- 20-30 years: the news"),
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def any_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pdata.rules.rewriter.saves_passes", lambda block: True)
 
 
 @pytest.mark.parametrize("kind", DEPENDENT)

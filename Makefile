@@ -5,16 +5,22 @@ JOBS ?= 2
 PIP := $(VENV)/bin/python -m pip install --quiet -c constraints.txt
 RUN := $(VENV)/bin
 
-.PHONY: demo test test-slow check bench smollm2 clean
+.PHONY: demo demo-real test test-slow test-real check bench smollm2 clean
 
 demo: $(VENV)/.installed  ## data, training and parallel decoding on what the repository ships
 	$(RUN)/python benchmarks/demo.py
+
+demo-real: smollm2  ## a real small model with the shipped adapter beside its linear twin
+	$(RUN)/python benchmarks/real.py
 
 test: $(VENV)/.installed-dev  ## the fast suite
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-slow: $(VENV)/.installed-dev  ## the rest: kill and resume, two processes, long sweeps
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n $(JOBS) --dist loadfile -m "slow and not gpu"
+
+test-real: $(VENV)/.installed-dev smollm2  ## on real weights; REAL_MODELS names more, see tests/real
+	OMP_NUM_THREADS=$(JOBS) $(RUN)/python -m pytest -m real
 
 check: $(VENV)/.installed-dev  ## format, lint and types
 	$(RUN)/ruff format --check .

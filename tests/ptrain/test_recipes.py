@@ -28,6 +28,7 @@ REAL = {
     "smollm2": (LlamaConfig, {"tie_word_embeddings": True}),
     "Qwen/Qwen3-0.6B": (Qwen3Config, {"tie_word_embeddings": True}),
     "Qwen/Qwen3-32B": (Qwen3Config, {"tie_word_embeddings": False}),
+    "Qwen/Qwen2.5-Coder-0.5B-Instruct": (Qwen2Config, {"tie_word_embeddings": True}),
     "Qwen/Qwen2.5-7B-Instruct": (Qwen2Config, {"tie_word_embeddings": False}),
     "meta-llama/Llama-3.1-8B-Instruct": (
         LlamaConfig,

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pbranch.format.grammar import LaneState, next_state
-from pinfer.drafting.draft import Draft, DraftSource, Proposal, Wish
+from pinfer.drafting.draft import Draft, DraftSource, Follower, Proposal, Wish
 from pinfer.model_spec import ModelSpec
+from pinfer.params import EngineLimits
 from pinfer.request.fork_policy import may_fork
-from pinfer.request.state import QueuedToken, Status
+from pinfer.request.state import QueuedToken, Request, Status
 from pinfer.scheduling.batch import SampleSite
 
 
@@ -23,22 +24,48 @@ class Guesses:
 NO_GUESSES = Guesses(Draft(), 0)
 
 
-def draft_tokens(
-    tokens: Sequence[QueuedToken], source: DraftSource, rows: int, spec: ModelSpec
-) -> dict[QueuedToken, Guesses]:
-    """Guesses behind those of a pass's tokens that are sampled; `rows`: what they may fill."""
-    asked = [(token, room) for token in tokens if (room := _room(token, spec)) > 0]
-    if rows < 1 or not asked:
-        return {}
-    drafts = source.propose([Wish(token.lane, min(room, rows)) for token, room in asked])
-    lengths = [
-        min(room, _count_plain(token, draft, spec))
-        for (token, room), draft in zip(asked, drafts, strict=True)
-    ]
-    return {
-        token: Guesses(draft, fed)
-        for (token, _), draft, fed in zip(asked, drafts, share(lengths, rows), strict=True)
-    }
+class Drafter:
+    """Asks a source before each pass, and tells it what it follows; without one, no guesses."""
+
+    def __init__(self, source: DraftSource | None, spec: ModelSpec, limits: EngineLimits) -> None:
+        self.source, self.spec = source, spec
+        self.followers: list[Follower] = []
+        if isinstance(source, Follower):
+            self.followers = source.followers()
+        for follower in self.followers:
+            follower.begin(spec, limits)
+
+    def guess(self, tokens: Sequence[QueuedToken], rows: int) -> dict[QueuedToken, Guesses]:
+        """Guesses behind those of a pass's tokens that are sampled; `rows`: what they may fill."""
+        for follower in self.followers:
+            follower.coming(tokens, rows)
+        asked = [(token, room) for token in tokens if (room := _room(token, self.spec)) > 0]
+        if self.source is None or rows < 1 or not asked:
+            return {}
+        drafts = self.source.propose([Wish(token.lane, min(room, rows)) for token, room in asked])
+        lengths = [
+            min(room, _count_plain(token, draft, self.spec))
+            for (token, room), draft in zip(asked, drafts, strict=True)
+        ]
+        return {
+            token: Guesses(draft, fed)
+            for (token, _), draft, fed in zip(asked, drafts, share(lengths, rows), strict=True)
+        }
+
+    def feed(self, tokens: Sequence[QueuedToken]) -> None:
+        """A pass is about to feed these, guesses included."""
+        for follower in self.followers:
+            follower.feeding(tokens)
+
+    def note(self, rows: int, seconds: float) -> None:
+        """It did, and took so long."""
+        for follower in self.followers:
+            follower.passed(rows, seconds)
+
+    def forget(self, request: Request) -> None:
+        """A request has ended."""
+        if self.source is not None:
+            self.source.forget(request)
 
 
 def share(wanted: Sequence[int], rows: int) -> list[int]:

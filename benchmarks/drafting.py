@@ -16,7 +16,15 @@ import torch
 from evaluate import held_out
 
 from pinfer import Engine, EngineLimits, Generation, SamplingParams
-from pinfer.drafting.sources import make_source
+from pinfer.drafting.auto import AutoSource
+from pinfer.drafting.ngram import NgramSource
+from pinfer.scheduling.drafts import Drafter
+
+SOURCES: dict[str, Any] = {
+    "none": lambda: None,
+    "ngram": NgramSource,
+    "auto": lambda: AutoSource(NgramSource()),
+}
 
 
 @dataclass
@@ -33,7 +41,8 @@ class Arm:
     def run(self, engine: Engine, prompts: list[Any], tokens: int) -> None:
         """One round, a prompt at a time."""
         engine.reset()
-        engine.core.scheduler.source = make_source(self.source)
+        scheduler = engine.core.scheduler
+        scheduler.drafter = Drafter(SOURCES[self.source](), scheduler.spec, scheduler.limits)
         params = SamplingParams(
             max_new_tokens=tokens, mode=self.mode, max_width=self.width, draft_tokens=self.length  # type: ignore[arg-type]
         )  # fmt: skip
@@ -66,6 +75,7 @@ def main() -> None:
     parser.add_argument("--modes", default="linear,parallel")
     parser.add_argument("--widths", default="0,2,4", help="branches at once; 0: all")
     parser.add_argument("--lengths", default="2,4,8")
+    parser.add_argument("--sources", default="ngram,auto")
     parser.add_argument("--rows", type=int, default=16)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -81,7 +91,11 @@ def main() -> None:
         widths = [int(w) or None for w in args.widths.split(",")] if mode == "parallel" else [None]
         for width in widths:
             arms.append(Arm("none", 0, mode, width))
-            arms += [Arm("ngram", int(n), mode, width) for n in args.lengths.split(",")]
+            arms += [
+                Arm(source, int(n), mode, width)
+                for source in args.sources.split(",")
+                for n in args.lengths.split(",")
+            ]
     for _ in range(args.rounds):
         for arm in arms:
             arm.run(engine, prompts, args.tokens)

@@ -8,7 +8,7 @@ import torch
 from pbranch.format.grammar import legal_table
 from pinfer.attention.backend import get_backend
 from pinfer.core import Core
-from pinfer.drafting.draft import DraftSource
+from pinfer.drafting.draft import DraftSource, Follower
 from pinfer.kv_cache.budget import cached_rows
 from pinfer.model_spec import ModelSpec
 from pinfer.models.cuda_graphs import with_cuda_graphs
@@ -34,6 +34,8 @@ def build_core(
     size = model.get_output_embeddings().weight.shape[0]
     forward, token_bytes = choose_path(model, backend, path, owned)
     limits = limits or EngineLimits()
+    if isinstance(source, Follower):
+        token_bytes += sum(follower.token_bytes for follower in source.followers())
     limits = replace(limits, max_kv_rows=cached_rows(limits, token_bytes, forward.device))
     table = legal_table(spec.markers, spec.end_of_text, size, min(size, known))
     sampler = Sampler(torch.from_numpy(table).to(forward.device))

@@ -62,7 +62,7 @@ def generate(
         str,
         typer.Option(
             help="guess tokens to save passes: none, ngram (text looked up), model:NAME (a small "
-            "model), auto or auto:model:NAME (what pays)"
+            "model), lookahead:FOLDER, or auto, auto:model:NAME, auto:lookahead:FOLDER (what pays)"
         ),
     ] = "none",
     draft_tokens: Annotated[int, typer.Option(help="guesses a lane and pass; 0: none")] = 8,
@@ -146,7 +146,6 @@ def generate(
     from pinfer.engine import Engine
 
     check_source(draft)
-
     how: Any = {"dtype": dtype, "device": device, "attention": attention, "path": path}
     how |= {"draft": draft, "trust_remote_code": trust_remote_code}
     engine = Engine.from_pretrained(

@@ -3,6 +3,7 @@
 As many guesses are fed as make an expected token cheapest; none, where that is no guess at all.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,8 @@ from dataclasses import dataclass, replace
 from pinfer.cost.pass_cost import PassCost
 from pinfer.cost.pass_times import PassTimes
 from pinfer.drafting.draft import Draft, DraftSource, Follower, Wish
+from pinfer.drafting.lookahead import LookaheadSource
+from pinfer.drafting.reach import price_ahead
 from pinfer.drafting.rival import Rival
 from pinfer.model_spec import ModelSpec
 from pinfer.params import EngineLimits
@@ -48,6 +51,11 @@ class Account:
         """What may be lost in the next pass."""
         return LOSS * self.plain - self.debt
 
+    @property
+    def room_to_probe(self) -> float:
+        """What a probe may take in it."""
+        return min(self.room, PROBES * self.plain - self.probed)
+
     def book(self, plain: float, spent: float, saved: float) -> None:
         """A pass."""
         self.plain += plain
@@ -60,7 +68,8 @@ class AutoSource(Follower):
 
     What a pass costs is `EngineLimits.cost`, or is learned from the passes. A source that is as
     good as free is asked before each pass, and its drafts are compared with the text even if they
-    are not fed; another is asked where it pays, and else in probes.
+    are not fed; another is asked where it pays, and else in probes. Look-ahead rows are added where
+    they will pay in the passes to come, and else in probes; what they have said is asked for.
     """
 
     def __init__(
@@ -85,6 +94,9 @@ class AutoSource(Follower):
         self._cost = self._known or self.times.cost
         self._rows, self._spare = len(tokens), rows
         self._tokens = sum(t.sampled and t is t.lane.newest for t in tokens)
+        for rival in self.rivals:
+            if rival.lookahead is not None:
+                rival.lookahead.reach = 0
 
     def passed(self, rows: int, seconds: float) -> None:
         """As `Follower`."""
@@ -100,15 +112,22 @@ class AutoSource(Follower):
         cost = self._cost
         if cost is None:
             return [Draft()] * len(wishes)
-        best = Plan(None, cost(self._tokens) / self._tokens, [0] * len(wishes))
+        plans = [Plan(None, cost(self._tokens) / self._tokens, [0] * len(wishes))]
         probe = None
         for rival in self.rivals:
             rival.settle()
             plan = self._plan(rival, wishes, cost)
-            best = min(best, plan, key=lambda x: x.price)  # the first of equals
+            plans.append(plan)
             if plan.drafts is None and not any(plan.lengths):
                 probe = probe or self._probe(rival, wishes, cost)
-        return self._carry_out(probe or best, wishes)
+        chosen = probe or min(plans, key=lambda x: x.price)  # the first of equals
+        drafts = self._carry_out(chosen, wishes)
+        for rival in self.rivals:
+            if rival.lookahead is not None:
+                price = min(plan.price for plan in plans if plan.rival is not rival)
+                room = self.account.room - chosen.extra
+                rival.lookahead.reach = self._choose_reach(rival, wishes, drafts, price, room)
+        return drafts
 
     def forget(self, request: Request) -> None:
         """As `DraftSource`."""
@@ -121,10 +140,11 @@ class AutoSource(Follower):
         return [self, *(follower for source in inner for follower in source.followers())]
 
     def _plan(self, rival: Rival, wishes: Sequence[Wish], cost: PassCost) -> Plan:
-        """What to do with a source. One that is free is asked first."""
+        """What to do with a source. One that is free is asked first, and so are look-ahead rows."""
         drafts = None
-        most = [wish.most for wish in wishes]
-        if not rival.drawn and rival.step * max(most) <= _FREE * cost(1):
+        most = [rival.most(wish) for wish in wishes]
+        free = rival.lookahead is not None or rival.step * max(most) <= _FREE * cost(1)
+        if not rival.drawn and free and any(most):
             drafts, seconds = rival.ask(wishes)
             self._spent += seconds
             most = [0 if rival.drawn else len(draft.tokens) for draft in drafts]  # not to be cut
@@ -157,11 +177,11 @@ class AutoSource(Follower):
 
     def _probe(self, rival: Rival, wishes: Sequence[Wish], cost: PassCost) -> Plan | None:
         """A few guesses of a source that is not thought to pay, where there is time for them."""
-        lengths = [min(wish.most, _PROBE) for wish in wishes]
+        lengths = [min(rival.most(wish), _PROBE) for wish in wishes]
         more = min(sum(lengths), self._spare)
         extra = cost(self._rows + more) - cost(self._rows) + rival.step * max(lengths)
         account = self.account
-        if extra > min(account.room, PROBES * account.plain - account.probed):
+        if not more or extra > account.room_to_probe:
             return None
         account.probed += extra
         return Plan(rival, 0.0, lengths, extra)
@@ -180,6 +200,36 @@ class AutoSource(Follower):
         found = iter(drafts)
         return [next(found) if n else Draft() for n in plan.lengths]
 
+    def _choose_reach(
+        self,
+        rival: Rival,
+        wishes: Sequence[Wish],
+        drafts: Sequence[Draft],
+        price: float,
+        room: float,
+    ) -> int:
+        """How many look-ahead rows stand behind each anchor of the pass: as many as make a token
+        cheapest, all in a probe, or none. price: of a token without them; room: seconds that they
+        may take."""
+        source, cost = rival.lookahead, self._cost
+        assert source is not None and cost is not None, "there are look-ahead rows, and a price"
+        lanes, guesses = len(wishes), [len(draft.tokens) for draft in drafts]
+        fed = self._rows + sum(guesses)
+        rates = [rival.chances(wish.lane, source.length) for wish in wishes]
+        chances = [sum(places) / lanes for places in zip(*rates, strict=True)]
+        extra, prices = [0.0], [price]
+        for reach in range(1, source.length + 1):
+            rows = sum(source.count_rows(n, reach) for n in guesses)
+            extra.append(cost(fed + rows) - cost(fed))
+            fits = lanes * (reach + source.count_rows(reach, reach)) <= self._spare
+            allowed = fits and extra[reach] <= room
+            prices.append(price_ahead(source, reach, chances, lanes, cost) if allowed else math.inf)
+        best = prices.index(min(prices))
+        if not best and extra[-1] <= min(room, self.account.room_to_probe):
+            self.account.probed += extra[-1]
+            return source.length
+        return best
+
     def _book(self) -> None:
         """What the guesses of the last pass took and saved. A token is worth what it costs in a
         pass without guesses."""
@@ -190,3 +240,11 @@ class AutoSource(Follower):
         spent = self._spent + cost(self._fed) - cost(rows)
         self.account.book(cost(rows), spent, accepted * cost(tokens) / tokens)
         self._asked, self._spent, self._fed = [], 0.0, 0
+
+
+def find_lookahead(source: DraftSource | None) -> LookaheadSource | None:
+    """The source whose look-ahead rows passes are to have: itself, or one that it chooses from."""
+    if isinstance(source, LookaheadSource):
+        return source
+    rivals = source.rivals if isinstance(source, AutoSource) else []
+    return next((r.lookahead for r in rivals if r.lookahead is not None), None)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from pinfer.drafting.acceptance import Acceptance
 from pinfer.drafting.draft import Draft, DraftSource, Wish
+from pinfer.drafting.lookahead import LookaheadSource
 from pinfer.request.state import Lane, Request, Status
 
 _NEWEST = 8  # times of asking that are remembered
@@ -26,6 +27,17 @@ class Rival:
     def step(self) -> float:
         """Seconds that a guess of each lane takes, 0 as long as that is not known."""
         return min(self._steps, default=0.0)
+
+    @property
+    def lookahead(self) -> LookaheadSource | None:
+        """The source, if its guesses are what rows of the last pass have said."""
+        return self.source if isinstance(self.source, LookaheadSource) else None
+
+    def most(self, wish: Wish) -> int:
+        """How many guesses it may give."""
+        if self.lookahead is not None:
+            return min(wish.most, len(self.lookahead.held(wish.lane)))
+        return wish.most
 
     def ask(self, wishes: Sequence[Wish]) -> tuple[list[Draft], float]:
         """Its drafts, and the seconds that they took; 0 where it reads a prompt for the first time,

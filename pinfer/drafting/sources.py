@@ -1,33 +1,52 @@
-"""Sources of drafts by name."""
+"""Sources of drafts by name: which there are, and how a name is read."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from pbranch.errors import RequestError
-from pinfer.drafting.auto import AutoSource
+from pbranch.hf.lookahead_file import read_config
 from pinfer.drafting.draft import DraftSource
-from pinfer.drafting.ngram import NgramSource
+from pinfer.drafting.lookahead import MODES, Mode
 
-SOURCES = "none, ngram, auto, model:NAME or auto:model:NAME"
-LoadModel = Callable[[str], DraftSource]
-
-
-def check_source(draft: str | DraftSource | None) -> str | None:
-    """The model that a source is to be, if any. RequestError where no source is called so."""
-    if not isinstance(draft, str) or draft in ("none", "ngram", "auto"):
-        return None
-    kind, _, name = draft.removeprefix("auto:").partition(":")
-    if kind != "model" or not name:
-        raise RequestError(f"draft {draft!r}: expected {SOURCES}")
-    return name
+KINDS = "none, ngram, model:NAME, lookahead:[MODE:]FOLDER, auto, auto:model:NAME, auto:lookahead:…"
 
 
-def make_source(draft: str | DraftSource | None, load_model: LoadModel) -> DraftSource | None:
-    """A new source of a name, None for `none`; what is no name is a source already. load_model:
-    makes one of a model's name. RequestError where no source is called so."""
-    name = check_source(draft)
-    if not isinstance(draft, str):
-        return draft
+@dataclass(frozen=True, slots=True)
+class SourceName:
+    """A source's name, read. kind: none, ngram, model or lookahead; place: the model, or the folder
+    of look-ahead files; mode: of look-ahead rows; auto: drafts where it pays, as prompt lookup
+    does."""
+
+    kind: str
+    place: str = ""
+    mode: Mode = "tail"
+    auto: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Of look-ahead files."""
+        return Path(self.place).expanduser()
+
+
+def read_name(draft: str) -> SourceName:
+    """RequestError where no source is called so."""
     if draft in ("none", "ngram"):
-        return NgramSource() if draft == "ngram" else None
-    models = [] if name is None else [load_model(name)]
-    return AutoSource(NgramSource(), *models) if draft.startswith("auto") else models[0]
+        return SourceName(draft)
+    if draft == "auto":
+        return SourceName("ngram", auto=True)
+    kind, _, place = draft.removeprefix("auto:").partition(":")
+    mode: Mode = "tail"
+    if kind == "lookahead":
+        for known in MODES:
+            if place.startswith(f"{known}:"):
+                mode, place = known, place.removeprefix(f"{known}:")
+    if kind not in ("model", "lookahead") or not place:
+        raise RequestError(f"draft {draft!r}: expected {KINDS}")
+    return SourceName(kind, place, mode, draft.startswith("auto:"))
+
+
+def check_source(draft: str | DraftSource | None) -> None:
+    """Before a model is loaded: RequestError where no source is called so, AdapterError where a
+    folder holds no look-ahead."""
+    if isinstance(draft, str) and (name := read_name(draft)).kind == "lookahead":
+        read_config(name.folder)

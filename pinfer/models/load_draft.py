@@ -1,12 +1,16 @@
-"""Loads a small model that drafts for a large one, where both have the same tokenizer."""
+"""Opens a source of drafts by its name; loads a small model that drafts for a large one, where both
+have the same tokenizer."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from pbranch.errors import ModelError
 from pinfer.attention.backend import get_backend
+from pinfer.drafting.auto import AutoSource
 from pinfer.drafting.draft import DraftSource
-from pinfer.drafting.sources import make_source
+from pinfer.drafting.lookahead import load_lookahead
+from pinfer.drafting.ngram import NgramSource
+from pinfer.drafting.sources import read_name
 from pinfer.execution.runner import Runner
 from pinfer.models.cuda_graphs import with_cuda_graphs
 from pinfer.models.draft_model import ModelSource, OtherVocabulary
@@ -15,8 +19,21 @@ from pinfer.models.probe import choose_path
 
 
 def open_source(draft: str | DraftSource | None, target: Loaded, *how: Any) -> DraftSource | None:
-    """A source of drafts for `target` by name, see `make_source`; how: see `load_draft_model`."""
-    return make_source(draft, lambda name: load_draft_model(name, target, *how))
+    """A new source of drafts for `target` by name, None for `none`; what is no name is a source
+    already. how: see `load_draft_model`. Raises RequestError where no source is called so,
+    ModelError or AdapterError where it does not belong to the target."""
+    if not isinstance(draft, str):
+        return draft
+    name = read_name(draft)
+    source: DraftSource | None = None
+    if name.kind == "model":
+        source = load_draft_model(name.place, target, *how)
+    elif name.kind == "lookahead":
+        source = load_lookahead(name.folder, target.model, target.adapter, name.mode)
+    ngram = NgramSource() if name.auto or name.kind == "ngram" else None
+    if name.auto and ngram:
+        return AutoSource(ngram, *([source] if source else []))
+    return source or ngram
 
 
 def load_draft_model(

@@ -4,12 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pbranch.format.grammar import LaneState, next_state
+from pinfer.drafting.auto import find_lookahead
 from pinfer.drafting.draft import Draft, DraftSource, Follower, Proposal, Wish
+from pinfer.drafting.lookahead import LookaheadSource
 from pinfer.model_spec import ModelSpec
 from pinfer.params import EngineLimits
 from pinfer.request.fork_policy import may_fork
 from pinfer.request.state import QueuedToken, Request, Status
-from pinfer.scheduling.batch import SampleSite
+from pinfer.scheduling.batch import Batch, SampleSite
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Drafter:
 
     def __init__(self, source: DraftSource | None, spec: ModelSpec, limits: EngineLimits) -> None:
         self.source, self.spec = source, spec
+        self.lookahead = find_lookahead(source)
         self.followers: list[Follower] = []
         if isinstance(source, Follower):
             self.followers = source.followers()
@@ -52,10 +55,14 @@ class Drafter:
             for (token, _), draft, fed in zip(asked, drafts, share(lengths, rows), strict=True)
         }
 
-    def feed(self, tokens: Sequence[QueuedToken]) -> None:
-        """A pass is about to feed these, guesses included."""
+    def complete(self, batch: Batch, rows: int) -> Batch:
+        """A pass as it will be fed: with look-ahead rows, in what guesses have left of `rows`."""
+        if self.lookahead is not None:
+            self.lookahead.clear()
+            batch = add_lookahead(batch, self.lookahead, rows, self.spec)
         for follower in self.followers:
-            follower.feeding(tokens)
+            follower.feeding(batch.tokens)
+        return batch
 
     def note(self, rows: int, seconds: float) -> None:
         """It did, and took so long."""
@@ -112,17 +119,49 @@ def site_after(
     return SampleSite(number, params, lane.path, token.position + 1, state, seen, given, proposal)
 
 
-def _room(token: QueuedToken, spec: ModelSpec) -> int:
-    """How many guesses may follow a token: none behind a marker, nor beyond what the lane may
-    still sample."""
+def add_lookahead(batch: Batch, source: LookaheadSource, rows: int, spec: ModelSpec) -> Batch:
+    """A pass with the look-ahead rows of its lanes, those of a request behind its other tokens.
+    rows: what guesses and look-ahead rows may fill together."""
+    rows -= sum(token.draft > 0 for token in batch.tokens)
+    lanes = [[token, *drafts] for token, drafts, _ in batch.by_lane(batch.sites)]
+    wanted = [_look_ahead(fed, source, spec) for fed in lanes]
+    added: dict[Request, list[QueuedToken]] = {}
+    for tokens, most in zip(wanted, share(list(map(len, wanted)), max(0, rows)), strict=True):
+        for token in tokens[:most]:
+            added.setdefault(token.lane.request, []).append(token)
+    for request, tokens in added.items():
+        request.stats.fed += len(tokens)
+        request.stats.dropped += len(tokens)
+    return batch.with_scratch(added, source) if added else batch
+
+
+def _look_ahead(
+    fed: Sequence[QueuedToken], source: LookaheadSource, spec: ModelSpec
+) -> list[QueuedToken]:
+    """All look-ahead rows that a lane could use, the most wanted first. fed: its newest token, and
+    the guesses behind it. With these they are no more than it may still sample: so many slots are
+    set aside for it."""
+    newest, found = fed[0], list[QueuedToken]()
+    for anchor in source.choose_anchors(fed):
+        length = min(source.reach, _room(newest, spec, ahead=anchor.draft + 1))
+        for i in range(length):
+            place = anchor.position + 1 + i
+            row = QueuedToken(anchor.lane, anchor.home, i, place, sampled=False, anchor=anchor)
+            found.append(row)
+    return found[: max(0, newest.lane.budget.tokens - len(fed))]
+
+
+def _room(token: QueuedToken, spec: ModelSpec, ahead: int = 0) -> int:
+    """How many guesses may follow a token, once `ahead` more were sampled: none behind a marker,
+    nor beyond what the lane may still sample."""
     lane = token.lane
     usable = token.sampled and lane.controller.drafts and lane.status is Status.LIVE
     if not usable or token is not lane.newest or spec.role(token.token_id) is not None:
         return 0
     return min(
         lane.request.params.draft_tokens,
-        lane.budget.tokens - 1,
-        lane.budget.last_position - lane.in_branch - token.position,
+        lane.budget.tokens - 1 - ahead,
+        lane.budget.last_position - lane.in_branch - token.position - ahead,
     )
 
 

@@ -158,7 +158,7 @@ class Scheduler:
             else:
                 stats.passes += 1
                 stats.fed += len(tokens)
-        self.drafter.feed(batch.tokens)
+        batch = self.drafter.complete(batch, rows)
         self._scheduled = time.monotonic()
         return batch
 

@@ -255,6 +255,6 @@ def test_drafts_change_passes_and_no_token(pinfer):
     assert len(stats["accepted_by_position"]) <= 3 and stats["drafted"] > 0
     assert stats["passes"] <= wanted["stats"]["passes"]
     code, _, err = pinfer("Check each record.", *options, "--draft", "gram")
-    assert code == 1 and "draft 'gram': expected none, ngram, auto" in err
+    assert code == 1 and "draft 'gram': expected none, ngram, model:NAME, lookahead" in err
     code, _, err = pinfer("Check each record.", *options, "--draft-tokens", "-1")
     assert code == 1 and "draft_tokens -1: expected 0 (none) or more" in err

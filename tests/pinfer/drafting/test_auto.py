@@ -1,5 +1,5 @@
-"""`auto`: drafts where guesses come true and rows are cheap, and else costs next to nothing. Passes
-cost what a table says, and time is what a clock of the test says."""
+"""`auto`: drafts and looks ahead where guesses come true and rows are cheap, and else costs next to
+nothing. Passes cost what a table says, and time is what a clock of the test says."""
 
 import random
 
@@ -11,12 +11,17 @@ from pinfer.cost.pass_times import PassTimes
 from pinfer.drafting.acceptance import Acceptance
 from pinfer.drafting.auto import LOSS, PROBES, AutoSource
 from pinfer.drafting.draft import Draft
+from pinfer.drafting.lookahead import MODES, LookaheadSource
+from pinfer.drafting.ngram import NgramSource
+from pinfer.drafting.reach import price_ahead
 from pinfer.model_spec import ModelSpec
 from pinfer.params import EngineLimits
 from pinfer.scheduling.batch import Choice
 from pinfer.scheduling.scheduler import Scheduler
+from tests.pinfer.drafting.test_decoding import some_prompts, written
 from tests.support.draft_sources import Guessing
-from tests.support.toy_engine import END_OF_TEXT, MARKERS, greedy
+from tests.support.lookahead import Recalling
+from tests.support.toy_engine import END_OF_TEXT, MARKERS, Toy, greedy, toy_model
 
 torch.set_num_threads(1)
 M = MARKERS
@@ -30,10 +35,11 @@ TOKENS = 200
 
 class Run:
     """A line of text, or branches of it, decoded by a scheduler without a model; what its passes
-    and its source took, and how many guesses were fed in each pass."""
+    and its source took, and how many guesses and look-ahead rows were fed in each pass."""
 
     def __init__(self, cost, make_source=None, branches=0, requests=1, tokens=TOKENS):
-        self.cost, self.seconds, self.fed, self.start = cost, 0.0, [], {}
+        self.cost, self.seconds, self.start = cost, 0.0, {}
+        self.fed, self.ahead = [], []
         outline = [M.fork, *[M.topic, 1] * branches, M.spawn] if branches else []
         self.scripts = {(): [*outline, *[2] * tokens]}
         for i in range(branches):  # the last one is the longest
@@ -47,6 +53,9 @@ class Run:
         while scheduler.busy:
             batch = scheduler.schedule()
             self.fed.append(sum(token.draft > 0 for token in batch.tokens))
+            self.ahead.append(sum(token.scratch for token in batch.tokens))
+            if batch.ahead:
+                batch.ahead.say([token for token in batch.tokens if token.scratch])
             self.seconds += cost(len(batch.tokens))
             scheduler.commit(batch, [self.choice(site) for site in batch.sites])
             scheduler.take_finished()
@@ -240,3 +249,71 @@ def test_costs_are_learned_where_they_were_not_measured():
         scheduler.commit(batch, [Choice(9, True) for _ in batch.sites])
         scheduler.take_finished()
     assert sum(map(DEAR, fed)) <= 300 * (1 + LOSS) + 16
+
+
+class Saying(LookaheadSource):
+    """Look-ahead rows of which each says what its lane will, with this probability."""
+
+    def __init__(self, rate, mode, seed=0):
+        super().__init__({"embeddings": torch.zeros(4, 1)}, mode)
+        self.rate, self.rng = rate, random.Random(seed)
+
+    def say(self, rows):
+        said = torch.zeros(len(rows), 32)
+        for row, line in zip(rows, said, strict=True):
+            right = 3 if row.lane.in_branch else 2
+            line[right if self.rng.random() < self.rate else 9] = 1.0
+        self.take(rows, said)
+
+
+def looking(rate, mode):
+    return lambda run: AutoSource(Saying(rate, mode), clock=lambda: 0.0)
+
+
+@pytest.mark.parametrize("branches", [0, 3])
+@pytest.mark.parametrize("rate", [0.0, 0.5, 0.95])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", COSTS)
+def test_looking_ahead_is_never_dearer_than_no_drafts(name, mode, rate, branches):
+    plain = Run(COSTS[name], branches=branches)
+    found = Run(COSTS[name], looking(rate, mode), branches)
+    assert found.seconds <= plain.seconds * (1 + LOSS)
+    assert found.written == plain.written
+    if name == "dear":
+        assert sum(found.ahead) <= PROBES * plain.seconds  # a row is a second: only probes
+    if name == "flat" and rate == 0.95 and not branches:
+        assert found.seconds < (0.5 if mode == "two_pass" else 0.4) * plain.seconds
+
+
+def test_what_rows_have_said_is_judged_before_it_is_fed():
+    """Rows that are always wrong: a few, in probes, and hardly a guess of theirs."""
+    plain, found = Run(HALF, tokens=1200), Run(HALF, looking(0.0, "tail"), tokens=1200)
+    assert 0 < found.source.account.probed <= PROBES * plain.seconds
+    assert 4 < sum(found.ahead) <= PROBES * plain.seconds / 0.3 and sum(found.fed) <= 4
+
+
+def test_prices_of_looking_ahead():
+    """Four lanes, all passes alike: tokens of a pass, by hand."""
+    flat, chances = PassCost((1, 1000), (1.0, 1.0)), [0.9, 0.6, 0.3]
+    prices = {m: price_ahead(Saying(1, m), 2, chances, 4, flat) for m in MODES}
+    assert prices == pytest.approx(
+        {"two_pass": 2 / (4 * 3.5), "tail": 1.4 / (4 * 2.9), "fused": 1 / (4 * 2.5)}
+    )
+    rows = PassCost((1, 1000), (1.0, 1000.0))  # a row is a second: 2 + 2 behind a token, 2 alone
+    found = price_ahead(Saying(1, "tail"), 2, chances, 4, rows)
+    assert found == pytest.approx((4 * 5 + 0.4 * 4 * 3) / (4 * 2.9))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_looking_ahead_where_it_pays_changes_no_token(mode):
+    model, prompts = toy_model("qwen3", 3), some_prompts(6, 1)
+    params = [greedy(max_new_tokens=60, draft_tokens=n) for n in (1, 2, 4, 8, 0, 5)]
+    limits = EngineLimits(cost=FLAT, max_draft_rows=100)
+    plain = Toy(model, limits=limits).run(prompts, params)
+    ahead = Recalling(model, mode, plain, 0.2)
+    auto = AutoSource(NgramSource(), ahead)
+    found = Toy(model, limits=limits, source=auto).run(prompts, params)
+    assert written(found) == written(plain)
+    assert sum(r.stats.accepted.total() for r in found) > 10
+    assert sum(r.stats.passes for r in found) < sum(r.stats.passes for r in plain)
+    assert not ahead._logits and not auto.rivals[1]._open

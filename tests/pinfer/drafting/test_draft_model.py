@@ -9,12 +9,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pbranch.errors import ModelError, RequestError
+from pbranch.errors import ModelError
 from pbranch.format.layout import LayoutOptions
 from pinfer.drafting.auto import AutoSource
 from pinfer.drafting.draft import Draft
 from pinfer.drafting.ngram import NgramSource
-from pinfer.drafting.sources import check_source
 from pinfer.execution.forward import PassInput
 from pinfer.execution.runner import Runner
 from pinfer.models.draft_model import ModelSource, OtherVocabulary, draw
@@ -359,14 +358,3 @@ def test_another_tokenizer_is_one_line():
     check_same_tokens({"a": 0, "b": 1}, {"a": 0, "b": 1, "<pad>": 2}, "small")
     with pytest.raises(ModelError, match=r"model:small.*2 ids differ, the first is 1, 'c' and not"):
         check_same_tokens(ours, {"a": 0, "c": 1, "b": 2}, "small")
-
-
-@pytest.mark.parametrize("draft", ["gram", "model", "model:", "auto:ngram", "auto:model:"])
-def test_a_name_that_is_none_is_refused(draft):
-    with pytest.raises(RequestError, match="expected none, ngram, auto, model:NAME or auto:"):
-        check_source(draft)
-
-
-def test_names_lead_to_models():
-    assert check_source("model:a:b") == check_source("auto:model:a:b") == "a:b"
-    assert check_source("none") is check_source(None) is check_source(NgramSource()) is None

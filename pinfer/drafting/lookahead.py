@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from pbranch.hf import lookahead_file
+from pbranch.hf.lookahead.files import MODULES, load_checked
 from pinfer.drafting.draft import Draft, Wish
 from pinfer.params import SamplingParams
 from pinfer.request.state import Lane, QueuedToken, Request
@@ -29,7 +29,7 @@ Pair = tuple[Tensor, Tensor]  # of a LoRA: (r, inputs) and (outputs, r)
 
 
 @dataclass(frozen=True, slots=True)
-class RowLora:
+class PassLora:
     """A `RowAdapter`: the LoRA of look-ahead rows. layers: by module; rows: those of the pass."""
 
     layers: Sequence[Mapping[str, Pair]]
@@ -46,7 +46,7 @@ class LookaheadSource:
     an anchor from now on, at most `length`."""
 
     def __init__(self, tensors: Mapping[str, Tensor], mode: Mode = "tail") -> None:
-        """tensors: see `lookahead_file.tensor_shapes`, in the model's dtype and on its device."""
+        """tensors: see `tensor_shapes`, in the model's dtype and on its device."""
         self.mode = mode
         self.embeddings = tensors["embeddings"]
         self.reach = len(self.embeddings)
@@ -55,7 +55,7 @@ class LookaheadSource:
         while f"layer{len(self.layers)}_qkv_a" in tensors:
             name = f"layer{len(self.layers)}"
             pairs = {m: (tensors[f"{name}_{m}_a"], tensors[f"{name}_{m}_b"])
-                     for m in lookahead_file.MODULES}  # fmt: skip
+                     for m in MODULES}  # fmt: skip
             self.layers.append(pairs)
         self._logits: dict[Lane, dict[int, list[Tensor]]] = {}  # of the last pass, by position
 
@@ -96,7 +96,7 @@ class LookaheadSource:
         return {
             "embeddings": self.embeddings[places],
             "embedded": at,
-            "adapter": RowLora(self.layers, own) if self.layers else None,
+            "adapter": PassLora(self.layers, own) if self.layers else None,
         }
 
     def take(self, rows: Sequence[QueuedToken], logits: Tensor) -> None:
@@ -177,8 +177,4 @@ def load_lookahead(
     Raises:
         AdapterError: The files are missing or broken, or of another model, adapter or width.
     """
-    config = lookahead_file.read_config(folder)
-    lookahead_file.check_target(config, folder, model, adapter)
-    tensors = lookahead_file.load_tensors(folder)
-    lookahead_file.check_shapes(tensors, lookahead_file.tensor_shapes(config, model), folder)
-    return LookaheadSource({k: v.to(model.device, model.dtype) for k, v in tensors.items()}, mode)
+    return LookaheadSource(load_checked(folder, model, adapter), mode)

@@ -1,10 +1,10 @@
 """Sources of drafts by name: which there are, and how a name is read."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from pbranch.errors import RequestError
-from pbranch.hf.lookahead_file import read_config
+from pbranch.hf.hub import fetch_lookahead
+from pbranch.hf.lookahead.files import read_config
 from pinfer.drafting.draft import DraftSource
 from pinfer.drafting.lookahead import MODES, Mode
 
@@ -13,19 +13,14 @@ KINDS = "none, ngram, model:NAME, lookahead:[MODE:]FOLDER, auto, auto:model:NAME
 
 @dataclass(frozen=True, slots=True)
 class SourceName:
-    """A source's name, read. kind: none, ngram, model or lookahead; place: the model, or the folder
-    of look-ahead files; mode: of look-ahead rows; auto: drafts where it pays, as prompt lookup
+    """A source's name, read. kind: none, ngram, model or lookahead; place: the model, or where the
+    look-ahead files are; mode: of look-ahead rows; auto: drafts where it pays, as prompt lookup
     does."""
 
     kind: str
     place: str = ""
     mode: Mode = "tail"
     auto: bool = False
-
-    @property
-    def folder(self) -> Path:
-        """Of look-ahead files."""
-        return Path(self.place).expanduser()
 
 
 def read_name(draft: str) -> SourceName:
@@ -46,7 +41,7 @@ def read_name(draft: str) -> SourceName:
 
 
 def check_source(draft: str | DraftSource | None) -> None:
-    """Before a model is loaded: RequestError where no source is called so, AdapterError where a
-    folder holds no look-ahead."""
+    """Before a model is loaded: RequestError where no source is called so, AdapterError where there
+    are no look-ahead files."""
     if isinstance(draft, str) and (name := read_name(draft)).kind == "lookahead":
-        read_config(name.folder)
+        read_config(fetch_lookahead(name.place))

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from pbranch.errors import ModelError
+from pbranch.hf.hub import fetch_lookahead
 from pinfer.attention.backend import get_backend
 from pinfer.drafting.auto import AutoSource
 from pinfer.drafting.draft import DraftSource
@@ -29,7 +30,8 @@ def open_source(draft: str | DraftSource | None, target: Loaded, *how: Any) -> D
     if name.kind == "model":
         source = load_draft_model(name.place, target, *how)
     elif name.kind == "lookahead":
-        source = load_lookahead(name.folder, target.model, target.adapter, name.mode)
+        folder = fetch_lookahead(name.place)
+        source = load_lookahead(folder, target.model, target.adapter, name.mode)
     ngram = NgramSource() if name.auto or name.kind == "ngram" else None
     if name.auto and ngram:
         return AutoSource(ngram, *([source] if source else []))

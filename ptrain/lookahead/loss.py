@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from pbranch.format.layout import NO_TARGET
+from pbranch.hf.lookahead.row_lora import RowLora
 from ptrain.config import LookaheadOptions
 from ptrain.lookahead.anchors import rows_ahead
 from ptrain.lookahead.row_pass import run_ahead, run_text
-from ptrain.lookahead.weights import Lookahead, RowLora
+from ptrain.lookahead.weights import Lookahead
 
 
 @dataclass(frozen=True, slots=True)

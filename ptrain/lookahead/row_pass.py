@@ -16,8 +16,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from pbranch.format.visibility import dense_mask
+from pbranch.hf.lookahead.row_lora import RowLora
 from ptrain.lookahead.anchors import rows_ahead
-from ptrain.lookahead.weights import Lookahead, RowLora
+from ptrain.lookahead.weights import Lookahead
 
 ATTENTION = "ptrain_lookahead"
 Mask = Callable[[int | None], Tensor]  # by window: bool (B, 1, queries, keys)

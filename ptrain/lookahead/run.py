@@ -13,7 +13,8 @@ from pbranch.console import say
 from pbranch.errors import RecipeError
 from pbranch.files.recipe import dump_recipe
 from pbranch.hf.load_model import context_length
-from pbranch.hf.lookahead_file import tensor_shapes
+from pbranch.hf.lookahead.files import tensor_shapes
+from pbranch.hf.lookahead.row_lora import check_layers
 from ptrain.artifacts.artifact import ADAPTER, MODEL, RECIPE
 from ptrain.artifacts.run_report import (
     count_work,
@@ -32,7 +33,7 @@ from ptrain.data.digest import digest
 from ptrain.data.encoder import make_encoder
 from ptrain.lookahead.target import Target, data_recipe, find_target
 from ptrain.lookahead.trainer import LookaheadTrainer, make_trainer
-from ptrain.lookahead.weights import Lookahead, check_layers
+from ptrain.lookahead.weights import Lookahead
 from ptrain.model.defaults import choose_dtype
 from ptrain.model.precision import name_of, overrule_launcher
 from ptrain.model.sharding import count_trained

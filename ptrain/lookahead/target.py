@@ -12,7 +12,7 @@ from pbranch.hf.base_models import locate
 from pbranch.hf.fingerprint import fingerprint
 from pbranch.hf.hub import fetch_adapter, find_branch_config
 from pbranch.hf.load_model import load_config, load_model, load_tokenizer
-from pbranch.hf.lookahead_file import LookaheadConfig, adapter_digest
+from pbranch.hf.lookahead.files import LookaheadConfig, adapter_digest
 from pbranch.hf.merge_adapter import check_markers, merge_adapter
 from ptrain.config import BranchOptions, LookaheadRecipe, Recipe
 from ptrain.lookahead.row_pass import ATTENTION, register

@@ -12,13 +12,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PrinterCallback
 
-from pbranch.hf.lookahead_file import WEIGHTS, LookaheadConfig, check_shapes, load_tensors
+from pbranch.hf.lookahead.files import WEIGHTS, LookaheadConfig, check_shapes, load_tensors
+from pbranch.hf.lookahead.row_lora import RowLora
 from ptrain.config import LookaheadOptions, LookaheadRecipe, Recipe
 from ptrain.data.batching import order_rounds
 from ptrain.data.dataset import Split
 from ptrain.lookahead.anchors import LookaheadCollator
 from ptrain.lookahead.loss import Tally, score_batch
-from ptrain.lookahead.weights import Lookahead, RowLora
+from ptrain.lookahead.weights import Lookahead
 from ptrain.trainer.guard import Guard
 from ptrain.trainer.heap import TrimHeap
 from ptrain.trainer.progress import Progress
@@ -34,7 +35,7 @@ class LookaheadTrainer(ResumableSFTTrainer):
     ) -> None:
         super().__init__(*args, **kwargs)
         self.options, self.config = options, config
-        self.lora = RowLora(self.model, self.lookahead)
+        self.lora = RowLora(self.model, self.lookahead.tensors)
         self.tally = Tally(options.tokens)
 
     @property

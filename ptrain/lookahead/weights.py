@@ -1,24 +1,17 @@
-"""The trained tensors as a module, and the low-rank maps that look-ahead rows go through.
+"""The trained tensors as a module. Knows no data."""
 
-The maps hang on a frozen model's linear layers as hooks that add nothing until they are told which
-rows are look-ahead rows: all others get the very numbers of the bare model. Knows no data.
-"""
-
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from pbranch.errors import ModelError
-from pbranch.hf.lookahead_file import MODULES, Shape
+from pbranch.hf.lookahead.files import Shape
 
 NOISE = 0.5  # of the vocabulary's own deviation: look-ahead embeddings must not start equal
 
 
 class Lookahead(nn.Module):
-    """The tensors of `pbranch.hf.lookahead_file`, by their names there, in float32."""
+    """The tensors of `pbranch.hf.lookahead.files`, by their names there, in float32."""
 
     def __init__(self, shapes: Mapping[str, Shape], vocabulary: Tensor, seed: int = 0) -> None:
         """vocabulary: the model's embeddings (V, width), around whose mean those of look-ahead rows
@@ -46,62 +39,3 @@ class Lookahead(nn.Module):
         if "markov_in" not in self.tensors:
             return 0.0
         return self.tensors["markov_in"][previous] @ self.tensors["markov_out"].T
-
-
-class RowLora:
-    """Hooks of the LoRA in `lookahead` on a model's layers. `start`: rows from there on go through
-    it; None: no row does."""
-
-    def __init__(self, model: Any, lookahead: Lookahead) -> None:
-        self.start: int | None = None
-        self.lookahead = lookahead
-        for n, layer in enumerate(model.base_model.layers):
-            for module, names in MODULES.items():
-                if f"layer{n}_{module}_a" in lookahead.tensors:
-                    self._hang(find_projections(layer, names), f"layer{n}_{module}")
-
-    @contextmanager
-    def on(self, start: int) -> Iterator[None]:
-        """Rows from `start` on are look-ahead rows, in the passes within."""
-        self.start = start
-        try:
-            yield
-        finally:
-            self.start = None
-
-    def _hang(self, projections: list[nn.Linear], name: str) -> None:
-        first = 0
-        for projection in projections:
-            outputs = slice(first, first + projection.out_features)
-            projection.register_forward_hook(self._make_hook(name, outputs))
-            first = outputs.stop
-
-    def _make_hook(self, name: str, outputs: slice) -> Any:
-        def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            if self.start is None:
-                return output
-            a, b = (self.lookahead.tensors[f"{name}_{side}"] for side in "ab")
-            rows = inputs[0][:, self.start :].to(a.dtype)
-            ahead = output[:, self.start :] + ((rows @ a.T) @ b[outputs].T).to(output.dtype)
-            return torch.cat((output[:, : self.start], ahead), 1) if self.start else ahead
-
-        return add
-
-
-def check_layers(model: Any) -> None:
-    """ModelError where a decoder layer is built otherwise than MODULES says."""
-    for layer in model.base_model.layers:
-        for names in MODULES.values():
-            find_projections(layer, names)
-
-
-def find_projections(layer: Any, names: tuple[str, ...]) -> list[nn.Linear]:
-    """The linear layers of a decoder layer that are called so. Raises ModelError."""
-    found = {name.rpartition(".")[2]: m for name, m in layer.named_modules()}
-    for name in names:
-        if not isinstance(found.get(name), nn.Linear):
-            raise ModelError(
-                f"{type(layer).__name__}: no linear layer {name}; expected layers built as in "
-                "Llama, Mistral, Qwen2 and Qwen3, or lookahead.r: 0"
-            )
-    return [found[name] for name in names]

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from pbranch.hf.lookahead_file import LookaheadConfig, tensor_shapes
+from pbranch.hf.lookahead.files import LookaheadConfig, tensor_shapes
 from pinfer.drafting.lookahead import LookaheadSource, Mode
 from pinfer.request.state import QueuedToken, Request
 from tests.support.draft_sources import sampled_tokens

@@ -2,6 +2,7 @@
 mode says."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from pbranch.errors import AdapterError
 from pbranch.format.layout import LayoutOptions
-from pbranch.hf.lookahead_file import LookaheadConfig
+from pbranch.hf.lookahead.files import LookaheadConfig
 from pinfer.drafting.lookahead import MODES, draw, load_lookahead, proposal
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.scheduling.kv_bound import keep_all
@@ -66,6 +67,31 @@ def test_few_rows_and_other_layouts(mode, options):
     assert written(toy.run(prompts, greedy(max_new_tokens=30))) == written(plain)
     assert max(len(batch.tokens) for batch in sizes) <= 9
     assert max(sum(t.scratch or t.draft > 0 for t in b.tokens) for b in sizes) == 5
+
+
+def test_what_rows_have_said_counts_in_the_next_pass_alone():
+    """Where passes have no look-ahead rows in between, nothing old is guessed."""
+    model, prompts, rng = toy_model("qwen3", 3), some_prompts(5, 1), random.Random(0)
+
+    class Resting(Recalling):
+        told = False
+        rested = 0
+
+        def take(self, rows, logits):
+            super().take(rows, logits)
+            self.told = True
+
+        def propose(self, wishes):
+            drafts = super().propose(wishes)
+            assert self.told or not any(draft.tokens for draft in drafts)
+            self.told, self.reach = False, rng.choice([0, 0, self.length])
+            self.rested += not self.reach
+            return drafts
+
+    plain = Toy(model).run(prompts, greedy(max_new_tokens=40))
+    source = Resting(model, "fused", plain, 0.5)
+    found = Toy(model, limits=ROWS, source=source).run(prompts, greedy(max_new_tokens=40))
+    assert written(found) == written(plain) and source.rested > 10
 
 
 def test_embeddings_alone_need_no_path_of_our_own():

@@ -3,7 +3,7 @@
 import pytest
 
 from pbranch.errors import AdapterError, RequestError
-from pbranch.hf.lookahead_file import LookaheadConfig
+from pbranch.hf.lookahead.files import LookaheadConfig
 from pinfer.drafting.ngram import NgramSource
 from pinfer.drafting.sources import SourceName, check_source, read_name
 

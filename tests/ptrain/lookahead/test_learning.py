@@ -4,12 +4,13 @@ import torch
 
 from pbranch.format.layout import Layout
 from pbranch.format.visibility import layout_tensor
-from pbranch.hf.lookahead_file import LookaheadConfig, tensor_shapes
+from pbranch.hf.lookahead.files import LookaheadConfig, tensor_shapes
+from pbranch.hf.lookahead.row_lora import RowLora
 from ptrain.config import LookaheadOptions
 from ptrain.lookahead.anchors import rows_ahead
 from ptrain.lookahead.loss import Tally, score_batch
 from ptrain.lookahead.row_pass import run_ahead, run_text
-from ptrain.lookahead.weights import Lookahead, RowLora
+from ptrain.lookahead.weights import Lookahead
 from tests.ptrain.lookahead.test_rows import load
 
 torch.set_num_threads(1)
@@ -51,7 +52,7 @@ def test_the_first_place_is_learned_and_the_second_stays_at_chance(bases):
     model = load(bases["qwen3"]).float()
     config = LookaheadConfig("x", "x", None, 2, 8, 4, model.config.hidden_size)
     lookahead = Lookahead(tensor_shapes(config, model), model.get_input_embeddings().weight)
-    lora, g = RowLora(model, lookahead), torch.Generator().manual_seed(0)
+    lora, g = RowLora(model, lookahead.tensors), torch.Generator().manual_seed(0)
     optimizer, steps = torch.optim.Adam(lookahead.parameters(), lr=1e-2), 400
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.02, steps)
     for _ in range(steps):
@@ -72,7 +73,7 @@ def test_an_evaluation_counts_by_place(bases):
     lookahead = Lookahead(tensor_shapes(config, model), model.get_input_embeddings().weight)
     batch = make_batch(torch.Generator().manual_seed(0))
     batch["labels"][0, -1] = -100
-    scores = score_batch(model, RowLora(model, lookahead), lookahead, batch, OPTIONS)
+    scores = score_batch(model, RowLora(model, lookahead.tensors), lookahead, batch, OPTIONS)
     assert scores.labelled.sum() == batch["labels"].numel() - 1
     for values in (scores.losses, scores.accepted, scores.agrees):
         assert values[0, -1] == 0

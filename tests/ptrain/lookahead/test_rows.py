@@ -10,11 +10,12 @@ from torch.nn.functional import cross_entropy
 from pbranch.format.layout import NO_TARGET, LayoutOptions, build_layout
 from pbranch.format.visibility import dense_mask
 from pbranch.hf.load_model import load_model
-from pbranch.hf.lookahead_file import LookaheadConfig, tensor_shapes
+from pbranch.hf.lookahead.files import LookaheadConfig, tensor_shapes
+from pbranch.hf.lookahead.row_lora import RowLora
 from ptrain.data.dataset import Example
 from ptrain.lookahead.anchors import LookaheadCollator, count_ahead, rows_ahead
 from ptrain.lookahead.row_pass import ATTENTION, RowPass, ahead_mask, register, run_ahead, run_text
-from ptrain.lookahead.weights import Lookahead, RowLora
+from ptrain.lookahead.weights import Lookahead
 from ptrain.model.base import load_base
 from tests.ptrain.conftest import random_trace
 
@@ -111,7 +112,7 @@ def test_two_passes_give_the_gradients_of_one(bases, family):
     base = load_base(str(bases[family]))
     model = load(bases[family])
     lookahead = lookahead_for(model)
-    lora, batch = RowLora(model, lookahead), batch_of(layouts(base))
+    lora, batch = RowLora(model, lookahead.tensors), batch_of(layouts(base))
     labelled = batch["labels"] != NO_TARGET
     rows, positions = rows_ahead(batch, TOKENS)
     before = batch["input_ids"].gather(1, rows)
@@ -159,7 +160,7 @@ def test_the_bare_model_is_untouched_and_weights_are_counted(bases, family):
     batch = batch_of(layouts(base))
     plain, _ = run_text(model, batch)
     lookahead = lookahead_for(model)
-    lora = RowLora(model, lookahead)
+    lora = RowLora(model, lookahead.tensors)
     loss = run_ahead(model, lora, lookahead, batch, run_text(model, batch)[1]).square().sum()
     loss.backward()
     again, _ = run_text(model, batch)

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, Phi3Config
 
 from pbranch.errors import AdapterError, ModelError, RecipeError
 from pbranch.files.recipe import load_recipe
-from pbranch.hf.lookahead_file import adapter_digest, read_config
+from pbranch.hf.lookahead.files import adapter_digest, read_config
 from pinfer import Engine, SamplingParams
 from ptrain.config import LookaheadOptions, LookaheadRecipe, LoraOptions, Recipe, TrainOptions
 from ptrain.lookahead.run import train_lookahead

@@ -144,3 +144,13 @@ def check_target(config: LookaheadConfig, folder: Path, model: Any, adapter: Pat
         expected = f"the one of hash {config.adapter}" if config.adapter else "none"
         raise AdapterError(f"{folder}: look-ahead for adapter {expected}, found {found}")
     check_base(model, config, folder, load_config(model.name_or_path))
+
+
+def load_checked(folder: Path, model: Any, adapter: Path | None = None) -> dict[str, Any]:
+    """The tensors in `folder`, for `model` in its dtype and on its device; AdapterError where they
+    are broken, or of another model, adapter or width. adapter: see `check_target`."""
+    config = read_config(folder)
+    check_target(config, folder, model, adapter)
+    tensors = load_tensors(folder)
+    check_shapes(tensors, tensor_shapes(config, model), folder)
+    return {name: values.to(model.device, model.dtype) for name, values in tensors.items()}

@@ -2,12 +2,14 @@
 prompts of the shipped model or on a folder's own.
 
 python benchmarks/drafting.py [--model DIR --adapter none --prompts FILE.jsonl] [--n 16]
+    [--sources ngram,lookahead:FOLDER]
 """
 
 import argparse
 import json
 import time
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,7 +18,10 @@ import torch
 from evaluate import held_out
 
 from pinfer import Engine, EngineLimits, Generation, SamplingParams
-from pinfer.drafting.sources import make_source
+from pinfer.drafting.draft import DraftSource
+from pinfer.models.load import load
+from pinfer.models.load_draft import open_source
+from pinfer.scheduling.drafts import Drafter
 
 
 @dataclass
@@ -30,10 +35,13 @@ class Arm:
     seconds: list[float] = field(default_factory=list)
     answers: list[Generation] = field(default_factory=list)
 
-    def run(self, engine: Engine, prompts: list[Any], tokens: int) -> None:
+    def run(
+        self, engine: Engine, source: DraftSource | None, prompts: list[Any], tokens: int
+    ) -> None:
         """One round, a prompt at a time."""
         engine.reset()
-        engine.core.scheduler.source = make_source(self.source)
+        scheduler = engine.core.scheduler
+        scheduler.drafter = Drafter(source, scheduler.spec, scheduler.limits)
         params = SamplingParams(
             max_new_tokens=tokens, mode=self.mode, max_width=self.width, draft_tokens=self.length  # type: ignore[arg-type]
         )  # fmt: skip
@@ -48,9 +56,13 @@ class Arm:
         accepted = sum(s.accepted for s in stats)
         tokens, rate = sum(s.generated_tokens for s in stats), accepted / max(1, drafted)
         width = "any" if self.width is None else str(self.width)
+        places = [
+            sum(at) for at in zip_longest(*(s.accepted_by_position for s in stats), fillvalue=0)
+        ]
         return (
             f"| {self.mode} | {width} | {self.source} | {self.length} | {passes} | "
-            f"{tokens / passes:.2f} | {drafted} | {rate:.2f} | {median(self.seconds):.2f} |"
+            f"{tokens / passes:.2f} | {drafted} | {rate:.2f} | "
+            f"{' '.join(map(str, places))} | {median(self.seconds):.2f} |"
         )
 
 
@@ -67,10 +79,12 @@ def main() -> None:
     parser.add_argument("--widths", default="0,2,4", help="branches at once; 0: all")
     parser.add_argument("--lengths", default="2,4,8")
     parser.add_argument("--rows", type=int, default=16)
+    parser.add_argument("--sources", default="ngram,auto", help="as --draft of pinfer takes them")
     args = parser.parse_args()
     torch.set_num_threads(1)
     limits = EngineLimits(max_draft_rows=args.rows)
-    engine = Engine.from_pretrained(args.model, args.adapter, limits=limits)
+    loaded, names = load(args.model, args.adapter), args.sources.split(",")
+    engine = Engine(loaded, limits=limits, owned=True)
     if args.prompts:
         lines = Path(args.prompts).read_text(encoding="utf-8").splitlines()
         prompts: list[Any] = [json.loads(line)["prompt"] for line in lines][: args.n]
@@ -81,14 +95,16 @@ def main() -> None:
         widths = [int(w) or None for w in args.widths.split(",")] if mode == "parallel" else [None]
         for width in widths:
             arms.append(Arm("none", 0, mode, width))
-            arms += [Arm("ngram", int(n), mode, width) for n in args.lengths.split(",")]
+            lengths = list(map(int, args.lengths.split(",")))
+            arms += [Arm(name, n, mode, width) for name in names for n in lengths]
     for _ in range(args.rounds):
         for arm in arms:
-            arm.run(engine, prompts, args.tokens)
+            arm.run(engine, open_source(arm.source, loaded), prompts, args.tokens)
     print(
-        "| mode | live branches | source | L | passes | tokens a pass | drafted | right | CPU s |"
+        "| mode | live branches | source | L | passes | tokens a pass | drafted | right | "
+        "by place | CPU s |"
     )
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for arm in arms:
         plain = next(
             a for a in arms if (a.mode, a.width, a.source) == (arm.mode, arm.width, "none")

@@ -15,9 +15,9 @@ from pinfer.dialects.instruction import instruct
 from pinfer.dialects.paper_controller import PaperTrunk
 from pinfer.dialects.paper_marks import PaperMarks, barred_tokens
 from pinfer.drafting.draft import DraftSource
-from pinfer.drafting.sources import make_source
 from pinfer.models.build import build_core
 from pinfer.models.load import Loaded, load
+from pinfer.models.load_draft import open_source
 from pinfer.output.event_stream import EventStream
 from pinfer.output.events import Event, Finished
 from pinfer.output.generation import Generation, make_generation
@@ -65,7 +65,7 @@ class Engine:
         self.codec = SegmentCodec(loaded.tokenizer)
         self.spec = loaded.spec
         self._vocabulary: int = loaded.model.get_output_embeddings().weight.shape[0]
-        known, source = len(loaded.tokenizer), make_source(draft)
+        known, source = len(loaded.tokenizer), open_source(draft, loaded, attention, path)
         self.core = build_core(
             loaded.model, loaded.spec, known, attention, limits, path, owned, source
         )
@@ -100,9 +100,8 @@ class Engine:
             attention: `auto`, or a backend by name, see `get_backend`.
             limits: What the engine may hold at once.
             path: `auto`, `fast` or `general`, see `choose_path`.
-            stored_cost: Take as limits.cost what `pinfer bench --break-even` has measured of this
-                model here, if it has.
-            draft: `none`, or where guesses of next tokens come from: `ngram`, or a source.
+            stored_cost: Take as limits.cost what `pinfer bench --break-even` has stored here.
+            draft: `none`, `ngram`, `auto`, `model:NAME`, `auto:model:NAME`, or a source of guesses.
             trust_remote_code: Whether Python code that comes with the model may run.
 
         Returns:
@@ -117,7 +116,8 @@ class Engine:
         if stored_cost:
             key = cost_key(loaded.model, attention=attention, path=path)
             limits = replace(limits or EngineLimits(), cost=find_cost(key))
-        return cls(loaded, attention, limits, path, owned=True, draft=draft)
+        source = open_source(draft, loaded, attention, path, trust_remote_code)
+        return cls(loaded, attention, limits, path, owned=True, draft=source)
 
     def add(self, prompt: Prompt, params: SamplingParams, **rendering: Any) -> Request:
         """Queue a prompt: text, messages, {"messages": […], "tools": […]} with what the answer may

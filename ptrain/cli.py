@@ -32,6 +32,14 @@ def sft(recipe: RecipeFile, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def lookahead(recipe: RecipeFile, overrides: Overrides = None) -> None:
+    """Train a model's look-ahead rows by RECIPE, on its own answers: drafts for pinfer."""
+    from ptrain.recipe import run_lookahead
+
+    run_lookahead(recipe, overrides or [])
+
+
+@app.command()
 def check(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Validate RECIPE and its data; show one example with targets, positions and mask."""
     from pbranch.files.recipe import load_recipe

@@ -170,6 +170,60 @@ class Recipe:
         _check_curriculum(self.curriculum)
 
 
+@dataclass(frozen=True, slots=True)
+class LookaheadOptions:
+    """What is trained beside the frozen model; all zero but `tokens`: PaSS as published."""
+
+    tokens: int = 4  # look-ahead embeddings: so many tokens are drafted in a pass
+    r: int = 32  # of the LoRA that look-ahead rows go through; 0: none
+    markov_rank: int = 32  # of the bias by the token before; 0: none
+    anchors: int = 32  # rows of a sequence that are drawn to look ahead from, each time anew
+    ce_weight: float = 0.1  # of the cross-entropy with the text
+    tv_weight: float = 0.9  # of the total variation from the model's own distribution
+
+    def __post_init__(self) -> None:
+        for key, least in (("tokens", 1), ("r", 0), ("markov_rank", 0), ("anchors", 1)):
+            _at_least(f"lookahead.{key}", getattr(self, key), least)
+        for key in ("ce_weight", "tv_weight"):
+            if getattr(self, key) < 0:
+                found = getattr(self, key)
+                raise RecipeError(f"lookahead.{key}: found {found}, expected 0 or more")
+        if not self.ce_weight + self.tv_weight:
+            raise RecipeError("lookahead: ce_weight and tv_weight are 0, expected one above")
+
+
+# keys of `train` that only `ptrain sft` knows
+SFT_ONLY = ("marker_lr", "fork_weight", "packing", "attention", "gradient_checkpointing")
+
+
+@dataclass(frozen=True, slots=True)
+class LookaheadRecipe:
+    """One run of `ptrain lookahead`. The data are texts of the very model that is to be sped up,
+    with `adapter` where one is given: how they are laid out, the adapter says."""
+
+    data: list[str] | str
+    model: str = "tiny"
+    adapter: str | None = None
+    trust_remote_code: bool = False
+    data_keep_wrong: bool = True  # a wrong answer is the model's own text, too
+    eval_data: list[str] | str = field(default_factory=list)
+    eval_share: float = 0.02
+    out: str = "runs/lookahead"
+    resume: Literal["auto", "never"] = "auto"
+    seed: int = 0
+    lookahead: LookaheadOptions = field(default_factory=LookaheadOptions)
+    train: TrainOptions = field(default_factory=TrainOptions)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eval_share < 1:
+            raise RecipeError(f"eval_share: found {self.eval_share}, expected a share in [0, 1)")
+        if not self.data:
+            raise RecipeError("data: found none, expected files or globs")
+        for key in SFT_ONLY:
+            if getattr(self.train, key) != getattr(TrainOptions(), key):
+                raise RecipeError(f"train.{key}: has no meaning for look-ahead rows")
+
+
 def _check_curriculum(points: list[list[float]]) -> None:
     for i, point in enumerate(points):
         if len(point) != 2 or not all(0 <= share <= 1 for share in point):

@@ -8,7 +8,7 @@ from pathlib import Path
 from pbranch import console
 from pbranch.errors import BranchError, TrainingError
 from pbranch.files.recipe import load_recipe
-from ptrain.config import Recipe
+from ptrain.config import LookaheadRecipe, Recipe
 
 
 def main(path: str, overrides: Sequence[str] | None = None) -> None:
@@ -39,6 +39,22 @@ def run(path: str | Path, overrides: Sequence[str]) -> None:
         if os.environ.get("RANK", "0") != "0":  # all processes read the same and fail alike
             sys.exit(130 if isinstance(e, KeyboardInterrupt) else 1)
         raise
+
+
+def main_lookahead(path: str, overrides: Sequence[str] | None = None) -> None:
+    """As `main`, for a recipe of `ptrain lookahead`."""
+    console.run(lambda: run_lookahead(path, sys.argv[1:] if overrides is None else overrides))
+
+
+def run_lookahead(path: str | Path, overrides: Sequence[str]) -> None:
+    """Train look-ahead rows by a recipe, or raise a BranchError."""
+    recipe = load_recipe(LookaheadRecipe, path, overrides)
+    from ptrain.lookahead.run import train_lookahead
+    from ptrain.lookahead.trainer import what_to_lower
+    from ptrain.trainer.guard import oom_as_training_error
+
+    with oom_as_training_error(what_to_lower(recipe), "outside a forward pass"):
+        train_lookahead(recipe, home_of(path))
 
 
 def home_of(path: str | Path) -> Path:

@@ -29,7 +29,7 @@ from ptrain.checkpoints.resume import (
     plan_rounds,
 )
 from ptrain.checkpoints.storage import read_state, replacing
-from ptrain.config import Recipe
+from ptrain.config import LookaheadRecipe, Recipe
 from ptrain.data.batching import count_steps
 from ptrain.data.dataset import Split, load_split, mean_branch_tokens
 from ptrain.data.digest import digest
@@ -81,7 +81,7 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
     run = prepare(recipe, home)
     if run.trainer.is_world_process_zero():
         announce(run)
-    metrics = optimise(run)
+    metrics = optimise(run.trainer, run.checkpoint, recipe)
     save(run, metrics)
     return Path(recipe.out)
 
@@ -209,14 +209,15 @@ def announce(run: Run) -> None:
         )
 
 
-def optimise(run: Run) -> dict[str, float]:
+def optimise(
+    trainer: Any, checkpoint: Path | None, recipe: Recipe | LookaheadRecipe
+) -> dict[str, float]:
     """All steps; returns trl's metrics. KeyboardInterrupt where a signal has stopped them."""
-    trainer, checkpoint = run.trainer, run.checkpoint
-    with disk_errors(Path(run.recipe.out)), stop_signals() as trainer.guard.asked:
+    with disk_errors(Path(recipe.out)), stop_signals() as trainer.guard.asked:
         done = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.state.global_step < trainer.args.max_steps:
         trainer.accelerator.end_training()
-        raise KeyboardInterrupt(how_to_resume(run.recipe.out, run.recipe.resume, trainer.state))
+        raise KeyboardInterrupt(how_to_resume(recipe.out, recipe.resume, trainer.state))
     return done.metrics
 
 

@@ -36,7 +36,7 @@ LAYERS = {
     """.split(),
     "ptrain": """
         __init__.py config.py compat.py data model start.py checkpoints artifacts trainer pretrain
-        check.py train.py recipe.py __main__.py cli.py
+        check.py train.py lookahead recipe.py __main__.py cli.py
     """.split(),
 }
 
@@ -215,7 +215,7 @@ print(*sorted(set({heavy!r}) & set(sys.modules)))
 """
 COMMANDS = {
     "pinfer.cli": ["generate", "bench", "env"],
-    "ptrain.cli": ["sft", "check", "merge", "publish"],
+    "ptrain.cli": ["sft", "lookahead", "check", "merge", "publish"],
     "pdata.cli": ["synth", "build", "check", "stats", "convert", "distill"],
     "pbranch.__main__": ["show", "fetch"],
 }

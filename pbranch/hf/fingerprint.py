@@ -10,16 +10,27 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pbranch.errors import AdapterError, ModelError
-from pbranch.format.branch_config import BranchConfig
 
 # in the order in which transformers looks for them
 SINGLE = ("model.safetensors", "pytorch_model.bin")
 INDEX = ".index.json"
 FORM = re.compile(r"2-(\d+)-[0-9a-f]{16}")
 log = logging.getLogger(__name__)
+
+
+class OfBase(Protocol):
+    """What is trained for one base: a `BranchConfig`, or a look-ahead's config."""
+
+    @property
+    def base_model(self) -> str:
+        """Its name."""
+
+    @property
+    def base_fingerprint(self) -> str:
+        """As `fingerprint` gave it."""
 
 
 def fingerprint(path: str, config: Any, rows: int | None = None) -> str:
@@ -51,7 +62,7 @@ def fingerprint(path: str, config: Any, rows: int | None = None) -> str:
     return f"2-{rows}-{hashlib.sha256(repr((shape, sorted(parts))).encode()).hexdigest()[:16]}"
 
 
-def check_base(base: Any, config: BranchConfig, folder: Path, stored_as: Any = None) -> None:
+def check_base(base: Any, config: OfBase, folder: Path, stored_as: Any = None) -> None:
     """Raise AdapterError unless `base`, as `load_model` gives it, is the one that the adapter in
     `folder` was made for. Rows that its vocabulary has grown by do not count. stored_as: the
     configuration in the base's files, where that of `base` has changed since."""

@@ -1,5 +1,5 @@
-"""Fetches adapters and their small files from the Hugging Face Hub, and says in one line why the
-Hub refuses.
+"""Fetches adapters, look-ahead files and small files from the Hugging Face Hub, and says in one
+line why the Hub refuses.
 
 Shared by training and decoding. huggingface_hub is imported when it is needed; where it looks, and
 with which token, is its own business (HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE).
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pbranch.errors import AdapterError, HubError, ModelError
 from pbranch.format.branch_config import FILE_NAME, BranchConfig, load_branch_config
+from pbranch.hf.lookahead.files import CONFIG, WEIGHTS
 
 LOG_IN = "log in by `hf auth login`, or set HF_TOKEN"
 # of an adapter's repository, what decoding and merging read: no other weights, no folders
@@ -19,14 +20,23 @@ READ = ["*.json", "*.jinja", "*.txt", "*.model", "*.yaml", "adapter_model.safete
 def fetch_adapter(name: str) -> Path:
     """The folder of adapter `name`, downloaded first where it is a Hub id; AdapterError says why
     it cannot be had."""
-    if Path(name).is_dir():
-        return Path(name)
+    return _fetch(name, "adapter", READ)
+
+
+def fetch_lookahead(name: str) -> Path:
+    """The folder of look-ahead files called `name`, as `fetch_adapter` finds an adapter's."""
+    return _fetch(name, "lookahead", [CONFIG, WEIGHTS])
+
+
+def _fetch(name: str, what: str, files: list[str]) -> Path:
+    if Path(name).expanduser().is_dir():
+        return Path(name).expanduser()
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=READ, ignore_patterns=["*/*"]))
+        return Path(snapshot_download(name, allow_patterns=files, ignore_patterns=["*/*"]))
     except Exception as e:  # of the hub, of its client, of the connection
-        raise AdapterError(f"adapter {name}: no such folder, nor on the Hub: {explain(e)}") from e
+        raise AdapterError(f"{what} {name}: no such folder, nor on the Hub: {explain(e)}") from e
 
 
 def find_file(repo_id: str, name: str) -> Path | None:

@@ -59,7 +59,11 @@ def generate(
         int, typer.Option(help="fork auto: shorter branches are decoded in order")
     ] = 4,
     draft: Annotated[
-        str, typer.Option(help="guess tokens to save passes: none, or ngram (text looked up)")
+        str,
+        typer.Option(
+            help="guess tokens to save passes: none, ngram (text looked up), model:NAME (a small "
+            "model), lookahead:FOLDER, or auto, auto:model:NAME, auto:lookahead:FOLDER (what pays)"
+        ),
     ] = "none",
     draft_tokens: Annotated[int, typer.Option(help="guesses a lane and pass; 0: none")] = 8,
     draft_rows: Annotated[int, typer.Option(help="guesses of all lanes in one pass")] = 16,
@@ -138,13 +142,14 @@ def generate(
         for p in seeds
     ]
     done = count_done(Path(output), jobs) if resume and output else 0
-    from pinfer.drafting.sources import make_source
+    from pinfer.drafting.sources import check_source
     from pinfer.engine import Engine
 
+    check_source(draft)
     how: Any = {"dtype": dtype, "device": device, "attention": attention, "path": path}
-    how |= {"draft": make_source(draft), "trust_remote_code": trust_remote_code}
+    how |= {"draft": draft, "trust_remote_code": trust_remote_code}
     engine = Engine.from_pretrained(
-        model, adapter, limits=limits, stored_cost=fork == "auto", **how
+        model, adapter, limits=limits, stored_cost=fork == "auto" or draft.startswith("auto"), **how
     )
     if join is not None:
         check_join(join, engine.spec.layout.join, dialect)

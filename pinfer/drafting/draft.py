@@ -9,7 +9,9 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from pinfer.request.state import Lane, Request
+from pinfer.model_spec import ModelSpec
+from pinfer.params import EngineLimits
+from pinfer.request.state import Lane, QueuedToken, Request
 
 
 class Proposal(NamedTuple):
@@ -66,3 +68,38 @@ class DraftSource(Protocol):
 
     def forget(self, request: Request) -> None:
         """A request has ended; what is known of its lanes may go."""
+
+
+class Follower:
+    """What a source may hear of besides: passes, and what becomes of the tokens that they feed. A
+    source that wants to know derives from this class; a method that is not overridden does nothing.
+
+    token_bytes: that it caches for each token of a request."""
+
+    token_bytes = 0
+
+    def begin(self, spec: ModelSpec, limits: EngineLimits) -> None:
+        """An engine of this model and these limits asks from now on."""
+
+    def coming(self, tokens: Sequence[QueuedToken], rows: int) -> None:
+        """What the next pass feeds, and how many guesses it has rows for; before `propose`."""
+
+    def feeding(self, tokens: Sequence[QueuedToken]) -> None:
+        """All that the pass feeds, guesses included; after `propose`."""
+
+    def passed(self, rows: int, seconds: float) -> None:
+        """The pass fed so many tokens, guesses included, and took so long, sampling included;
+        before anything sampled is handed to its lane."""
+
+    def shared(self, lane: Lane, tokens: int) -> None:
+        """The first tokens of its prompt are cached for a trunk already; no pass feeds them."""
+
+    def truncated(self, lane: Lane, tokens: int) -> None:
+        """The last tokens fed for a lane, or a hidden outline, have left."""
+
+    def discarded(self, lane: Lane) -> None:
+        """All tokens fed for a lane, or a hidden outline, have left."""
+
+    def followers(self) -> list["Follower"]:
+        """Itself, and those that it stands for."""
+        return [self]

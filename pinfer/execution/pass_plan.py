@@ -13,7 +13,7 @@ import torch
 from pinfer.attention.view import Backend, Group, KVPolicy, Part, View
 from pinfer.kv_cache.lanes import LaneCache, Placement, Span
 from pinfer.request.lane_visibility import sees
-from pinfer.request.state import Lane, QueuedToken
+from pinfer.request.state import Lane, LiveFork, QueuedToken
 
 
 def plan_pass(
@@ -30,11 +30,11 @@ def plan_pass(
     groups: list[Group] = []
     for begin, end in _requests(tokens):
         alone = _see_only_themselves(tokens[begin:end])
-        joined: set[Lane] = set()
+        joined: dict[Lane, LiveFork] = {}
         for i in range(begin, end):
             token = tokens[i]
-            if token.joins:
-                joined.add(token.home)
+            if token.joins is not None:
+                joined[token.home] = token.joins
             own = cache.segment(token.home)
             for number, span in visible_spans(token.home, joined, cache):
                 length = before.get(number, arena.segments[number].length) if span is None else span
@@ -53,18 +53,18 @@ def plan_pass(
     return View(arena, slots, positions, parts, groups, backend, policy)
 
 
-def visible_spans(lane: Lane, joined: set[Lane], cache: LaneCache) -> list[Span]:
+def visible_spans(lane: Lane, joined: dict[Lane, LiveFork], cache: LaneCache) -> list[Span]:
     """What a lane's tokens see: its context, its own segment, and those of branches whose join
     token stands in this pass and which are therefore not yet part of its own."""
     return [*cache.context(lane), *own_spans(lane, joined, cache)]
 
 
-def own_spans(lane: Lane, joined: set[Lane], cache: LaneCache) -> list[Span]:
+def own_spans(lane: Lane, joined: dict[Lane, LiveFork], cache: LaneCache) -> list[Span]:
     """A lane's own segment, and those of the branches that it joins in this pass."""
     number = cache.segment(lane)
     spans: list[Span] = [] if number is None else [(number, None)]
     if lane in joined:
-        for child in lane.fork.hidden:
+        for child in joined[lane].hidden:
             spans += own_spans(child, joined, cache)
     return spans
 

@@ -1,6 +1,8 @@
 """Runs one pass: tokens in, logits out. Knows no policy: which tokens a pass has is the
 scheduler's matter."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -33,16 +35,25 @@ class Runner:
 
     @torch.inference_mode()
     def run(self, batch: Batch) -> Tensor:
-        """Feed the batch's tokens; returns logits (sites, vocabulary)."""
-        tokens = batch.tokens
+        """Feed the batch's tokens; returns logits (sites, vocabulary). Those of look-ahead rows go
+        to the source whose they are."""
+        tokens, source = batch.tokens, batch.ahead
+        ahead = [i for i, t in enumerate(tokens) if t.scratch] if source else []
+        wanted = [*batch.logits_indices, *ahead]
         placement = self.cache.append(tokens)
         view = plan_pass(tokens, placement, self.cache, self.backend, self.policy)
         given = PassInput(
             token_ids=torch.tensor([t.token_id for t in tokens], device=self.device),
             positions=view.positions.to(self.device),
             view=view,
-            logits_indices=torch.tensor(batch.logits_indices, dtype=torch.long, device=self.device),
+            logits_indices=torch.tensor(wanted, dtype=torch.long, device=self.device),
         )
+        if source is not None:
+            given = replace(given, **source.inputs(tokens, ahead))
         logits = self.model(given)
         self.cache.finish_pass(tokens)
-        return logits
+        if source is None:
+            return logits
+        sites = len(batch.logits_indices)
+        source.take([tokens[i] for i in ahead], logits[sites:])
+        return logits[:sites]

@@ -112,8 +112,8 @@ class LaneCache:
         """After the forward: forks are joined where their join token was fed, and scratch tokens
         dropped."""
         for token in tokens:
-            if token.joins:
-                self.join(token.home, token.lane.fork.hidden)
+            if token.joins is not None:
+                self.join(token.home, token.joins.hidden)
         scratch: dict[Lane, int] = {}
         for token in tokens:
             if token.scratch:

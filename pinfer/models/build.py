@@ -5,13 +5,17 @@ from typing import Any
 
 import torch
 
+from pbranch.errors import ModelError
 from pbranch.format.grammar import legal_table
 from pinfer.attention.backend import get_backend
 from pinfer.core import Core
-from pinfer.drafting.draft import DraftSource
+from pinfer.drafting.auto import find_lookahead
+from pinfer.drafting.draft import DraftSource, Follower
 from pinfer.kv_cache.budget import cached_rows
 from pinfer.model_spec import ModelSpec
 from pinfer.models.cuda_graphs import with_cuda_graphs
+from pinfer.models.fast import FAMILY
+from pinfer.models.general import GeneralModel
 from pinfer.models.probe import choose_path
 from pinfer.params import EngineLimits
 from pinfer.sampling.sampler import Sampler
@@ -33,7 +37,15 @@ def build_core(
     backend = get_backend(attention, model.device, model.dtype)
     size = model.get_output_embeddings().weight.shape[0]
     forward, token_bytes = choose_path(model, backend, path, owned)
+    lookahead = find_lookahead(source)
+    if lookahead and lookahead.layers and type(forward) is GeneralModel:
+        raise ModelError(
+            f"draft lookahead: its LoRA needs the fast path, which serves {', '.join(FAMILY)}; "
+            "expected one of these, or a look-ahead trained with lookahead.r: 0"
+        )
     limits = limits or EngineLimits()
+    if isinstance(source, Follower):
+        token_bytes += sum(follower.token_bytes for follower in source.followers())
     limits = replace(limits, max_kv_rows=cached_rows(limits, token_bytes, forward.device))
     table = legal_table(spec.markers, spec.end_of_text, size, min(size, known))
     sampler = Sampler(torch.from_numpy(table).to(forward.device))

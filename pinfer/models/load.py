@@ -34,6 +34,7 @@ class Loaded:
     tokenizer: Any
     spec: ModelSpec
     branch_config: BranchConfig | None = None
+    adapter: Path | None = None  # the folder of what was merged into the model
 
 
 def load(
@@ -81,7 +82,8 @@ def load(
         base = merge_adapter(base, tokenizer, folder, config, weights)
     elif config is not None:
         check_markers(tokenizer, config, model)
-    return Loaded(base.to(device).eval(), tokenizer, make_spec(base, tokenizer, config), config)
+    spec = make_spec(base, tokenizer, config)
+    return Loaded(base.to(device).eval(), tokenizer, spec, config, folder)
 
 
 def load_rounded(model: str, dtype: Any, kind: str, device: str, trust_remote_code: bool) -> Any:

@@ -98,7 +98,8 @@ def push(lane: Lane, token: int, injected: bool, spec: ModelSpec) -> None:
     if role is Role.FORK and spec.layout.outline == "own":
         state.outline = _hidden_outline(lane)
     queued = append(lane, token, sampled=role not in (Role.SPAWN, Role.END))
-    queued.joins = role is Role.JOIN and not lane.fork.reencoded
+    if role is Role.JOIN and not lane.fork.reencoded:
+        queued.joins = lane.fork
     _note_text(lane, token, role, injected)
     forkable = may_fork(lane, spec)
     state.grammar = next_state(state.grammar, role, in_branch=lane.in_branch, may_fork=forkable)

@@ -59,7 +59,7 @@ class QueuedToken:
     token_id: int
     position: int
     sampled: bool = True
-    joins: bool = False  # from it on, the lane sees the tokens that its newest fork hid from it
+    joins: "LiveFork | None" = None  # from it on, the lane sees the tokens that this fork hid
     given: "Given | None" = None
     draft: int = 0
     anchor: "QueuedToken | None" = None

@@ -228,7 +228,7 @@ def _reencode(lane: Lane, fork: LiveFork) -> None:
         rewind(lane, fork.start)
     tokens = [*fork.lead, *(token for token, _, _ in fork.tokens())]
     for number, token in enumerate(tokens):
-        append(lane, token).joins = number == 0
+        append(lane, token).joins = fork if number == 0 else None
 
 
 def check_room(lane: Lane, spec: ModelSpec) -> None:

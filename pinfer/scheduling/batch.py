@@ -1,13 +1,14 @@
 """What a pass feeds, and what is sampled from it."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TypeVar
 
 from pbranch.format.grammar import LaneState
 from pinfer.drafting.draft import Proposal
+from pinfer.drafting.lookahead import LookaheadSource
 from pinfer.params import SamplingParams
 from pinfer.request.state import Logprob, Path, QueuedToken, Request
 
@@ -45,12 +46,14 @@ class Choice:
 @dataclass(slots=True)
 class Batch:
     """One pass: tokens grouped by request, each after all that it sees. `logits_indices` are those
-    whose logits are needed, one site each; `prefill`: how many are of whose prompt."""
+    whose logits are needed, one site each; `prefill`: how many are of whose prompt; `ahead`: whose
+    the scratch tokens are, if there are any, and who gets their logits."""
 
     tokens: list[QueuedToken] = field(default_factory=list)
     logits_indices: list[int] = field(default_factory=list)
     sites: list[SampleSite] = field(default_factory=list)
     prefill: list[tuple[Request, int]] = field(default_factory=list)
+    ahead: LookaheadSource | None = None
 
     def add(self, token: QueuedToken, site: SampleSite | None) -> None:
         """One more token; site: where its logits are needed."""
@@ -58,6 +61,20 @@ class Batch:
             self.logits_indices.append(len(self.tokens))
             self.sites.append(site)
         self.tokens.append(token)
+
+    def with_scratch(
+        self, added: Mapping[Request, Sequence[QueuedToken]], source: LookaheadSource
+    ) -> "Batch":
+        """The same pass with scratch tokens of a source behind the tokens of each request."""
+        tokens: list[QueuedToken] = []
+        moved: list[int] = []  # where each of the former tokens stands now
+        for request, own in groupby(self.tokens, key=lambda token: token.home.request):
+            for token in own:
+                moved.append(len(tokens))
+                tokens.append(token)
+            tokens += added.get(request, ())
+        indices = [moved[i] for i in self.logits_indices]
+        return Batch(tokens, indices, self.sites, self.prefill, source)
 
     @property
     def sampled(self) -> list[QueuedToken]:

@@ -4,11 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pbranch.format.grammar import LaneState, next_state
-from pinfer.drafting.draft import Draft, DraftSource, Proposal, Wish
+from pinfer.drafting.auto import find_lookahead
+from pinfer.drafting.draft import Draft, DraftSource, Follower, Proposal, Wish
+from pinfer.drafting.lookahead import LookaheadSource
 from pinfer.model_spec import ModelSpec
+from pinfer.params import EngineLimits
 from pinfer.request.fork_policy import may_fork
-from pinfer.request.state import QueuedToken, Status
-from pinfer.scheduling.batch import SampleSite
+from pinfer.request.state import QueuedToken, Request, Status
+from pinfer.scheduling.batch import Batch, SampleSite
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +26,53 @@ class Guesses:
 NO_GUESSES = Guesses(Draft(), 0)
 
 
-def draft_tokens(
-    tokens: Sequence[QueuedToken], source: DraftSource, rows: int, spec: ModelSpec
-) -> dict[QueuedToken, Guesses]:
-    """Guesses behind those of a pass's tokens that are sampled; `rows`: what they may fill."""
-    asked = [(token, room) for token in tokens if (room := _room(token, spec)) > 0]
-    if rows < 1 or not asked:
-        return {}
-    drafts = source.propose([Wish(token.lane, min(room, rows)) for token, room in asked])
-    lengths = [
-        min(room, _count_plain(token, draft, spec))
-        for (token, room), draft in zip(asked, drafts, strict=True)
-    ]
-    return {
-        token: Guesses(draft, fed)
-        for (token, _), draft, fed in zip(asked, drafts, share(lengths, rows), strict=True)
-    }
+class Drafter:
+    """Asks a source before each pass, and tells it what it follows; without one, no guesses."""
+
+    def __init__(self, source: DraftSource | None, spec: ModelSpec, limits: EngineLimits) -> None:
+        self.source, self.spec = source, spec
+        self.lookahead = find_lookahead(source)
+        self.followers: list[Follower] = []
+        if isinstance(source, Follower):
+            self.followers = source.followers()
+        for follower in self.followers:
+            follower.begin(spec, limits)
+
+    def guess(self, tokens: Sequence[QueuedToken], rows: int) -> dict[QueuedToken, Guesses]:
+        """Guesses behind those of a pass's tokens that are sampled; `rows`: what they may fill."""
+        for follower in self.followers:
+            follower.coming(tokens, rows)
+        asked = [(token, room) for token in tokens if (room := _room(token, self.spec)) > 0]
+        if self.source is None or rows < 1 or not asked:
+            return {}
+        drafts = self.source.propose([Wish(token.lane, min(room, rows)) for token, room in asked])
+        lengths = [
+            min(room, _count_plain(token, draft, self.spec))
+            for (token, room), draft in zip(asked, drafts, strict=True)
+        ]
+        return {
+            token: Guesses(draft, fed)
+            for (token, _), draft, fed in zip(asked, drafts, share(lengths, rows), strict=True)
+        }
+
+    def complete(self, batch: Batch, rows: int) -> Batch:
+        """A pass as it will be fed: with look-ahead rows, in what guesses have left of `rows`."""
+        if self.lookahead is not None:
+            self.lookahead.clear()
+            batch = add_lookahead(batch, self.lookahead, rows, self.spec)
+        for follower in self.followers:
+            follower.feeding(batch.tokens)
+        return batch
+
+    def note(self, rows: int, seconds: float) -> None:
+        """It did, and took so long."""
+        for follower in self.followers:
+            follower.passed(rows, seconds)
+
+    def forget(self, request: Request) -> None:
+        """A request has ended."""
+        if self.source is not None:
+            self.source.forget(request)
 
 
 def share(wanted: Sequence[int], rows: int) -> list[int]:
@@ -85,17 +119,49 @@ def site_after(
     return SampleSite(number, params, lane.path, token.position + 1, state, seen, given, proposal)
 
 
-def _room(token: QueuedToken, spec: ModelSpec) -> int:
-    """How many guesses may follow a token: none behind a marker, nor beyond what the lane may
-    still sample."""
+def add_lookahead(batch: Batch, source: LookaheadSource, rows: int, spec: ModelSpec) -> Batch:
+    """A pass with the look-ahead rows of its lanes, those of a request behind its other tokens.
+    rows: what guesses and look-ahead rows may fill together."""
+    rows -= sum(token.draft > 0 for token in batch.tokens)
+    lanes = [[token, *drafts] for token, drafts, _ in batch.by_lane(batch.sites)]
+    wanted = [_look_ahead(fed, source, spec) for fed in lanes]
+    added: dict[Request, list[QueuedToken]] = {}
+    for tokens, most in zip(wanted, share(list(map(len, wanted)), max(0, rows)), strict=True):
+        for token in tokens[:most]:
+            added.setdefault(token.lane.request, []).append(token)
+    for request, tokens in added.items():
+        request.stats.fed += len(tokens)
+        request.stats.dropped += len(tokens)
+    return batch.with_scratch(added, source) if added else batch
+
+
+def _look_ahead(
+    fed: Sequence[QueuedToken], source: LookaheadSource, spec: ModelSpec
+) -> list[QueuedToken]:
+    """All look-ahead rows that a lane could use, the most wanted first. fed: its newest token, and
+    the guesses behind it. With these they are no more than it may still sample: so many slots are
+    set aside for it."""
+    newest, found = fed[0], list[QueuedToken]()
+    for anchor in source.choose_anchors(fed):
+        length = min(source.reach, _room(newest, spec, ahead=anchor.draft + 1))
+        for i in range(length):
+            place = anchor.position + 1 + i
+            row = QueuedToken(anchor.lane, anchor.home, i, place, sampled=False, anchor=anchor)
+            found.append(row)
+    return found[: max(0, newest.lane.budget.tokens - len(fed))]
+
+
+def _room(token: QueuedToken, spec: ModelSpec, ahead: int = 0) -> int:
+    """How many guesses may follow a token, once `ahead` more were sampled: none behind a marker,
+    nor beyond what the lane may still sample."""
     lane = token.lane
     usable = token.sampled and lane.controller.drafts and lane.status is Status.LIVE
     if not usable or token is not lane.newest or spec.role(token.token_id) is not None:
         return 0
     return min(
         lane.request.params.draft_tokens,
-        lane.budget.tokens - 1,
-        lane.budget.last_position - lane.in_branch - token.position,
+        lane.budget.tokens - 1 - ahead,
+        lane.budget.last_position - lane.in_branch - token.position - ahead,
     )
 
 

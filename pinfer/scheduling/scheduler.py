@@ -24,10 +24,10 @@ from pinfer.request.stop_strings import StopMatcher
 from pinfer.request.transitions import accept, close, finish, open_request, stop
 from pinfer.scheduling.admission import admit
 from pinfer.scheduling.batch import Batch, Choice
-from pinfer.scheduling.drafts import NO_GUESSES, Guesses, add_guesses, draft_tokens
+from pinfer.scheduling.drafts import NO_GUESSES, Drafter, Guesses, add_guesses
 from pinfer.scheduling.kv_bound import KVBound, keep_all
 from pinfer.scheduling.prefix_cache import PrefixCache, shareable
-from pinfer.scheduling.token_cache import NoCache, TokenCache
+from pinfer.scheduling.token_cache import NoCache, TokenCache, follow
 from pinfer.scheduling.token_queue import apply_effects, drop_drafts
 
 log = logging.getLogger("pinfer")
@@ -46,12 +46,12 @@ class Scheduler:
         source: DraftSource | None = None,
     ) -> None:
         self.spec, self.limits = replace(spec, cost=limits.cost), limits
-        self.cache: TokenCache = cache or NoCache()
-        self.bound, self.source = bound, source
+        self.bound, self.drafter = bound, Drafter(source, self.spec, limits)
+        self.cache = follow(cache or NoCache(), self.drafter.followers)
         self.queued: deque[Request] = deque()
         self.running: list[Request] = []
         self.prefixes = PrefixCache(limits.max_prefix_rows, self.cache)
-        self._count = 0
+        self._count, self._scheduled = 0, 0.0
 
     def add(
         self,
@@ -158,14 +158,14 @@ class Scheduler:
             else:
                 stats.passes += 1
                 stats.fed += len(tokens)
+        batch = self.drafter.complete(batch, rows)
+        self._scheduled = time.monotonic()
         return batch
 
     def _guess(self, tokens: list[QueuedToken], rows: int) -> dict[QueuedToken, Guesses]:
         """What the source guesses behind tokens; where it fails, those that asked end."""
-        if self.source is None:
-            return {}
         try:
-            return draft_tokens(tokens, self.source, rows, self.spec)
+            return self.drafter.guess(tokens, rows)
         except Exception as error:
             for request in dict.fromkeys(token.lane.request for token in tokens):
                 if request.params.draft_tokens:
@@ -175,6 +175,7 @@ class Scheduler:
     def commit(self, batch: Batch, choices: Sequence[Choice | Exception]) -> None:
         """Hand tokens to their lanes. An exception in the place of a choice ends its request."""
         now = time.monotonic()
+        self.drafter.note(len(batch.tokens), now - self._scheduled)
         for request, fed in batch.prefill:
             request.prefix.cached += fed
         for token, drafts, chosen in batch.by_lane(choices):
@@ -253,8 +254,7 @@ class Scheduler:
         request.effects.clear()
         request.stats.finished = time.monotonic()
         self.prefixes.release(request)
-        if self.source is not None:
-            self.source.forget(request)
+        self.drafter.forget(request)
 
     def _evict(self) -> None:
         """Give back kept prompts whose room those that run or wait need."""

@@ -1,7 +1,9 @@
 """The contract of the cache towards the scheduler: by lanes and counts of tokens, no tensors."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
+from pinfer.drafting.draft import Follower
 from pinfer.request.state import Lane, Request
 
 
@@ -37,3 +39,38 @@ class NoCache:
 
     def release(self, request: Request, keep_prompt: int | None = None) -> None:
         """As `TokenCache`."""
+
+
+class FollowedCache:
+    """A cache, and those who hear what happens to its tokens."""
+
+    def __init__(self, cache: TokenCache, followers: Sequence[Follower]) -> None:
+        self.cache, self.followers = cache, followers
+
+    def share(self, lane: Lane, source: Lane, tokens: int) -> None:
+        """As `TokenCache`."""
+        self.cache.share(lane, source, tokens)
+        for follower in self.followers:
+            follower.shared(lane, tokens)
+
+    def truncate(self, lane: Lane, drop: int) -> int:
+        """As `TokenCache`."""
+        dropped = self.cache.truncate(lane, drop)
+        for follower in self.followers:
+            follower.truncated(lane, dropped)
+        return dropped
+
+    def discard(self, lane: Lane) -> int:
+        """As `TokenCache`."""
+        for follower in self.followers:
+            follower.discarded(lane)
+        return self.cache.discard(lane)
+
+    def release(self, request: Request, keep_prompt: int | None = None) -> None:
+        """As `TokenCache`."""
+        self.cache.release(request, keep_prompt)
+
+
+def follow(cache: TokenCache, followers: Sequence[Follower]) -> TokenCache:
+    """The cache, with those who follow it."""
+    return FollowedCache(cache, followers) if followers else cache

@@ -49,7 +49,7 @@ def _append(token: QueuedToken, cache: TokenCache, drafts: deque[QueuedToken] | 
 
 def _confirms(token: QueuedToken, draft: QueuedToken) -> bool:
     same_place = token.home is draft.home and token.position == draft.position
-    return same_place and token.token_id == draft.token_id and not token.joins
+    return same_place and token.token_id == draft.token_id and token.joins is None
 
 
 def _rewind(request: Request, effect: Rewind, cache: TokenCache) -> None:

@@ -15,6 +15,7 @@ from pbranch.files.recipe import load_recipe
 from pbranch.format.branch_config import BranchConfig, load_branch_config
 from pbranch.hf.base_models import NAMED
 from pbranch.hf.gguf.gguf_file import is_gguf, repository_of
+from pbranch.hf.lookahead.files import CONFIG, WEIGHTS, adapter_digest, read_config
 from ptrain.config import Recipe
 
 CARD, RECIPE, REPORT = "README.md", "recipe.yaml", "train_report.json"
@@ -27,7 +28,8 @@ TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json",
     "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja",
 )  # fmt: skip
-FILES = (*ADAPTER, *MODEL, *TOKENIZER, "branch_config.json", RECIPE, REPORT, CARD)
+LOOKAHEAD = (CONFIG, WEIGHTS)  # copied beside what they were trained for
+FILES = (*ADAPTER, *MODEL, *TOKENIZER, *LOOKAHEAD, "branch_config.json", RECIPE, REPORT, CARD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +61,20 @@ class Artifact:
         """Whether only this project finds the base by its name, where other libraries do not."""
         return self.config.base_model in NAMED or is_gguf(self.config.base_model)
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether look-ahead files of its own lie beside it."""
+        if not (self.folder / CONFIG).is_file():
+            return False
+        own = adapter_digest(self.folder if self.is_adapter else None)
+        return read_config(self.folder).adapter == own
+
     def list_files(self) -> list[Path]:
         """The files that matter, by name, without the card."""
         kind = ADAPTER if self.is_adapter else MODEL
         skipped = {*ADAPTER, *MODEL, CARD} - set(kind)
+        if not self.looks_ahead:
+            skipped |= set(LOOKAHEAD)
         wanted = [name for name in FILES if name not in skipped]
         found = (p for p in self.folder.iterdir() if p.is_file() and matches(p.name, wanted))
         return sorted(found)

@@ -46,7 +46,7 @@ engine = Engine.from_pretrained({argument}"{where}")
 print(answer.text)
 ```
 
-{plain}
+{drafts}{plain}
 
 ## Other libraries
 
@@ -77,6 +77,11 @@ DERAILS = (
     "branch and what follows the last one is put in by the engine and was never a target in "
     "training, and a branch was trained not to see its siblings."
 )
+DRAFTS = """\
+`--draft lookahead:{where}`, or `draft="lookahead:{where}"`, has the model draft its own next
+tokens, which saves passes.
+
+"""
 TWIN = (
     "It is a sequential twin: trained on the same traces with every block flattened into plain "
     "text. It never forks, and is there to be compared with. It writes no markers, so that the "
@@ -134,6 +139,7 @@ def make_card(artifact: Artifact, where: str, license: str | None = None) -> str
         argument="adapter=" if is_adapter else "",
         mode=" --mode linear" if twin else "",
         keyword=', mode="linear"' if twin else "",
+        drafts=DRAFTS.format(where=where) if artifact.looks_ahead else "",
         plain=TWIN if twin else DERAILS,
         others=_write_others(artifact, where),
         results=_write_results(artifact.report),

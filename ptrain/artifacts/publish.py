@@ -23,7 +23,15 @@ from pbranch.format.branch_config import FILE_NAME as BRANCH_CONFIG
 from pbranch.hf.base_models import NAMED
 from pbranch.hf.gguf.gguf_file import is_gguf, repository_of
 from pbranch.hf.hub import LOG_IN, explain
-from ptrain.artifacts.artifact import ADAPTER, CARD, RECIPE, Artifact, matches, read_artifact
+from ptrain.artifacts.artifact import (
+    ADAPTER,
+    CARD,
+    LOOKAHEAD,
+    RECIPE,
+    Artifact,
+    matches,
+    read_artifact,
+)
 from ptrain.artifacts.model_card import make_card
 
 Content = bytes | Path
@@ -119,6 +127,10 @@ def collect(
 
     Raises AdapterError where the adapter's base is a folder or file that no other machine has.
     """
+    if (artifact.folder / LOOKAHEAD[0]).is_file() and not artifact.looks_ahead:
+        raise AdapterError(
+            f"{artifact.folder / LOOKAHEAD[0]}: of another adapter; expected that of the folder"
+        )
     files: dict[str, Content] = {path.name: path for path in artifact.list_files()}
     named = artifact.config.base_model
     if base is not None:
@@ -130,6 +142,8 @@ def collect(
         stored = {BRANCH_CONFIG: "base_model"}
         if artifact.is_adapter:
             stored[ADAPTER[0]] = "base_model_name_or_path"
+        if artifact.looks_ahead:
+            stored[LOOKAHEAD[0]] = "base_model"
         for name, key in stored.items():
             content = json.loads((artifact.folder / name).read_text(encoding="utf-8"))
             files[name] = (json.dumps({**content, key: base}, indent=2) + "\n").encode()

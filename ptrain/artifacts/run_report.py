@@ -19,7 +19,7 @@ from pbranch.files.recipe import dump_recipe
 from pbranch.format.branch_config import BranchConfig
 from ptrain.artifacts.artifact import RECIPE, REPORT
 from ptrain.artifacts.model_card import write_card
-from ptrain.config import Recipe
+from ptrain.config import LookaheadRecipe, Recipe
 from ptrain.data.path_rows import PackingStats
 from ptrain.model.base import Base
 from ptrain.model.precision import computed_dtype
@@ -52,14 +52,9 @@ class Report:
     scores: dict[str, float]
 
     def as_dict(self, trainer: Any) -> dict[str, Any]:
-        """As stored, with what `trainer` knows. `seconds` are those since the last resume."""
-        losses = [x["loss"] for x in trainer.state.log_history if "loss" in x]
+        """As stored, with what `trainer` knows."""
         return {
-            "steps": trainer.state.global_step,
-            "seconds": round(self.metrics["train_runtime"], 1),
-            "loss_first": losses[0] if losses else None,
-            "loss_last": losses[-1] if losses else None,
-            "trainable_params": count_trained(trainer.model),
+            **count_work(trainer, self.metrics),
             "traces": self.traces,
             "held_out": self.held_out,
             "left_out": self.left_out,
@@ -68,18 +63,37 @@ class Report:
             "fill": round(self.packing.fill, 4),
             "tokens": self.packing.tokens,
             "tokens_one_row_per_branch": self.packing.path_tokens,
-            **_round_scores(self.scores),
-            "evaluations": [
-                {"step": x["step"], **_round_scores(x)}
-                for x in trainer.state.log_history
-                if "eval_loss" in x
-            ],
-            "device": str(trainer.args.device),
-            "dtype": computed_dtype(trainer),
-            "processes": trainer.args.world_size,
-            "torch": torch.__version__,
-            **{name: version(name) for name in ("transformers", "peft", "trl")},
+            **list_scores(trainer, self.scores),
         }
+
+
+def count_work(trainer: Any, metrics: dict[str, float]) -> dict[str, Any]:
+    """Steps, losses and weights of a run. `seconds` are those since the last resume."""
+    losses = [x["loss"] for x in trainer.state.log_history if "loss" in x]
+    return {
+        "steps": trainer.state.global_step,
+        "seconds": round(metrics["train_runtime"], 1),
+        "loss_first": losses[0] if losses else None,
+        "loss_last": losses[-1] if losses else None,
+        "trainable_params": count_trained(trainer.model),
+    }
+
+
+def list_scores(trainer: Any, scores: dict[str, float]) -> dict[str, Any]:
+    """The last evaluation, all of them, and what they were computed with."""
+    return {
+        **_round_scores(scores),
+        "evaluations": [
+            {"step": x["step"], **_round_scores(x)}
+            for x in trainer.state.log_history
+            if "eval_loss" in x
+        ],
+        "device": str(trainer.args.device),
+        "dtype": computed_dtype(trainer),
+        "processes": trainer.args.world_size,
+        "torch": torch.__version__,
+        **{name: version(name) for name in ("transformers", "peft", "trl")},
+    }
 
 
 def _round_scores(scores: dict[str, float]) -> dict[str, float]:
@@ -113,6 +127,11 @@ def save_metadata(
 ) -> None:
     """Write what lies next to the weights into `folder`; the report also as a table on stdout."""
     _write_metadata(folder, recipe.out, tokenizer, recipe, config, report)
+    print_report(report)
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """A report as a table on stdout."""
     width = max(map(len, report))
     told = {key: value for key, value in report.items() if key != "evaluations"}
     print("\n".join(f"{key:<{width}}  {value}" for key, value in told.items()))
@@ -123,18 +142,23 @@ def write_checkpoint_metadata(
 ) -> None:
     """Write what lies next to the weights of a checkpoint, so that it can be used as an adapter or
     a model. The report holds what is known at its step."""
+    step, report = state.global_step, report_at_step(state)
+    where = f"{recipe.out}/checkpoint-{step}"
+    _write_metadata(folder, where, tokenizer, recipe, config, report)
+
+
+def report_at_step(state: Any) -> dict[str, Any]:
+    """The report of a checkpoint: what is known at its step."""
     step = state.global_step
     losses = [x["loss"] for x in state.log_history if "loss" in x]
     scores = [x for x in state.log_history if "eval_loss" in x and x["step"] == step]
-    report = {
+    return {
         "steps": step,
         "steps_planned": state.max_steps,
         "loss_first": losses[0] if losses else None,
         "loss_last": losses[-1] if losses else None,
-        **{k: round(v, 4) for k, v in (scores[-1] if scores else {}).items() if _is_score(k)},
+        **_round_scores(scores[-1] if scores else {}),
     }
-    where = f"{recipe.out}/checkpoint-{step}"
-    _write_metadata(folder, where, tokenizer, recipe, config, report)
 
 
 def _write_metadata(
@@ -147,6 +171,11 @@ def _write_metadata(
 ) -> None:
     tokenizer.save_pretrained(folder)
     config.save(folder)
+    write_pages(folder, recipe, report)
+    write_card(folder, where)
+
+
+def write_pages(folder: Path, recipe: Recipe | LookaheadRecipe, report: dict[str, Any]) -> None:
+    """Write `recipe.yaml` and `train_report.json` into `folder`."""
     (folder / RECIPE).write_text(dump_recipe(recipe), encoding="utf-8")
     (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    write_card(folder, where)

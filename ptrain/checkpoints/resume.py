@@ -17,7 +17,7 @@ from ptrain.checkpoints.storage import (
     read_state,
     remove_leftovers,
 )
-from ptrain.config import Recipe
+from ptrain.config import LookaheadRecipe, Recipe
 
 # keys that a run may go on with although it was started with others: they decide where, how often
 # and in which portions it computes (the last to rounding, and to other random numbers of dropout)
@@ -35,7 +35,7 @@ FACTS = {
 }  # fmt: skip
 
 
-def find_checkpoint(recipe: Recipe, main: bool = True) -> Path | None:
+def find_checkpoint(recipe: Recipe | LookaheadRecipe, main: bool = True) -> Path | None:
     """The last whole checkpoint in `recipe.out`; None where the run starts from its first step.
 
     A damaged one (a file is missing or cut short) is passed over for the one before it, with a
@@ -60,7 +60,7 @@ def find_checkpoint(recipe: Recipe, main: bool = True) -> Path | None:
             own = folder / "recipe.yaml"  # earlier releases wrote that of the run alone
             page = own if own.is_file() else out / "recipe.yaml"
             by_fact = BY_FACT if FACTS.keys() <= read_facts(folder).keys() else set()
-            _compare(recipe, load_recipe(Recipe, page), FREE | PLANNED | by_fact)
+            _compare(recipe, load_recipe(type(recipe), page), FREE | PLANNED | by_fact)
             return folder
         damages.append(damage)
         if main:
@@ -134,7 +134,7 @@ def describe_processes(accelerator: Any) -> dict[str, Any]:
     }
 
 
-def _compare(new: Recipe, old: Recipe, free: set[str]) -> None:
+def _compare(new: Recipe | LookaheadRecipe, old: Recipe | LookaheadRecipe, free: set[str]) -> None:
     a, b = _flat(dataclasses.asdict(new)), _flat(dataclasses.asdict(old))
     differs = [
         f"{key} was {b.get(key)!r}, is {a.get(key)!r}"

@@ -28,7 +28,7 @@ class Encoder:
     def __init__(
         self,
         tokenizer: Any,
-        markers: MarkerIds,
+        markers: MarkerIds | None,
         options: LayoutOptions,
         switch: SwitchOptions | None = None,
         template_args: Mapping[str, Any] | None = None,
@@ -79,7 +79,7 @@ class Encoder:
 
 
 def make_encoder(
-    recipe: Recipe, tokenizer: Any, markers: MarkerIds, home: Path | None = None
+    recipe: Recipe, tokenizer: Any, markers: MarkerIds | None, home: Path | None = None
 ) -> Encoder:
     """The encoder of a run. A chat template of the recipe becomes the tokenizer's, which is saved
     with the result. home: where a relative file is looked for when the current folder has none."""

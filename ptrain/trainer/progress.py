@@ -12,6 +12,7 @@ RATES = {
     "eval_format_rate": "format kept",
     "eval_format_rate_linear": "linear without marker",
     "eval_mean_branches": "branches",
+    "eval_accepted": "accepted a round",
 }
 
 
@@ -31,9 +32,10 @@ class Progress(TrainerCallback):
             return
         if "eval_loss" in logs:
             kinds = [f"{k[10:]} {v:.3f}" for k, v in logs.items() if k.startswith("eval_loss_")]
-            loss = f"held-out loss {logs['eval_loss']:.4f} ({', '.join(kinds)})"
+            loss = f"held-out loss {logs['eval_loss']:.4f}"
+            loss += f" ({', '.join(kinds)})" if kinds else ""
             rates = [f"{text} {logs[key]:.2f}" for key, text in RATES.items() if key in logs]
-            parts = [loss, _spell_markers(logs), _spell_forks(logs), *rates]
+            parts = [loss, _spell_markers(logs), _spell_forks(logs), _spell_drafts(logs), *rates]
             say(f"step {state.global_step}: {'; '.join(filter(None, parts))}")
         elif "loss" in logs:
             done = state.global_step - self.first
@@ -58,6 +60,12 @@ def _spell_forks(logs: Mapping[str, float]) -> str:
         return ""
     count = round(logs["eval_prompts_to_fork"])
     return f"{round(logs['eval_fork_rate'] * count)} of {count} prompts fork"
+
+
+def _spell_drafts(logs: Mapping[str, float]) -> str:
+    """`agree: 0.90 0.87 …`, by place in a draft."""
+    found = [f"{v:.2f}" for k, v in logs.items() if k.startswith("eval_agreement_")]
+    return f"agree: {' '.join(found)}" if found else ""
 
 
 class AtStart(TrainerCallback):

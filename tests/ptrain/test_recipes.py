@@ -12,7 +12,7 @@ from transformers import LlamaConfig, Qwen2Config, Qwen3Config
 
 from pbranch.files.recipe import load_recipe
 from pbranch.format.branch_config import load_branch_config
-from ptrain.config import Recipe
+from ptrain.config import LookaheadRecipe, Recipe
 from ptrain.pretrain.config import PretrainRecipe
 from ptrain.train import train
 from tests.ptrain.conftest import CONFIGS, SHAPE, make_base
@@ -22,7 +22,11 @@ ROOT = ROOT / "recipes"
 PAGES = sorted(ROOT.rglob("*.yaml"))
 LAUNCHES = [path for path in PAGES if path.parent.name == "accelerate"]
 RECIPES = [path for path in PAGES if path not in LAUNCHES]
-SCHEMAS = {"ptrain.recipe": Recipe, "ptrain.pretrain": PretrainRecipe}
+SCHEMAS = {
+    ("ptrain.recipe", "main"): Recipe,
+    ("ptrain.recipe", "main_lookahead"): LookaheadRecipe,
+    ("ptrain.pretrain", "main"): PretrainRecipe,
+}
 # architecture, and whether the head is tied, as in the models' own config.json
 REAL = {
     "smollm2": (LlamaConfig, {"tie_word_embeddings": True}),
@@ -49,9 +53,11 @@ def named(paths):
 
 
 def schema(path: Path) -> type:
-    """Of the recipe at `path`, by the module that its last line runs."""
+    """Of the recipe at `path`, by the function that its last line runs."""
     source = ast.parse(path.read_text(encoding="utf-8"))
-    return SCHEMAS[next(x.module for x in source.body if isinstance(x, ast.ImportFrom))]
+    return SCHEMAS[
+        next((x.module, x.names[0].name) for x in source.body if isinstance(x, ast.ImportFrom))
+    ]
 
 
 def test_there_are_recipes_of_all_kinds():

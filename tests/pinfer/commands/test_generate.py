@@ -11,7 +11,9 @@ from transformers import GenerationConfig
 from pbranch import parse, plain_text
 from pbranch.format.markers import MARKERS
 from pinfer import cli
-from tests.support.checkpoints import copy_folder, short
+from tests.conftest import CHAT_TEMPLATE
+from tests.support.byte_tokenizer import train_byte_tokenizer
+from tests.support.checkpoints import copy_folder, save_base, short
 
 FIELDS = (
     "prompt prompt_token_ids text tagged_text token_ids forced finish_reason limits stats settings"
@@ -222,6 +224,26 @@ def test_an_answer_that_breaks_off_says_why(pinfer, monkeypatch, how):
         assert (row["finish_reason"], row["error"]) == ("error", "ValueError: this went wrong")
 
 
+@pytest.mark.parametrize("draft", ["auto", "model:{}", "auto:model:{}"])
+def test_drafts_of_a_model_change_no_token(pinfer, base, draft):
+    """The base drafts for base and adapter; it lacks the markers."""
+    options = short("--json", "--max-new-tokens", 60)
+    _, plain, _ = pinfer("Check each record.", *options)
+    code, out, err = pinfer("Check each record.", *options, "--draft", draft.format(base))
+    found, wanted = json.loads(out), json.loads(plain)
+    assert code == 0 and found["token_ids"] == wanted["token_ids"], err
+    if draft == "model:{}":
+        assert found["stats"]["drafted"] > 0
+
+
+def test_a_model_with_another_tokenizer_is_refused(pinfer, tmp_path):
+    tokenizer = train_byte_tokenizer(["other words, other merges " * 3], 290, CHAT_TEMPLATE)
+    other = save_base(tmp_path / "other", tokenizer, "llama")
+    code, _, err = pinfer("Check.", *short(), "--draft", f"model:{other}")
+    assert code == 1 and "its tokenizer is not the model's" in err.splitlines()[-1]
+    assert str(other) in err and "Traceback" not in err
+
+
 def test_drafts_change_passes_and_no_token(pinfer):
     options = short("--json", "--max-new-tokens", 60)
     _, plain, _ = pinfer("Check each record.", *options)
@@ -233,6 +255,6 @@ def test_drafts_change_passes_and_no_token(pinfer):
     assert len(stats["accepted_by_position"]) <= 3 and stats["drafted"] > 0
     assert stats["passes"] <= wanted["stats"]["passes"]
     code, _, err = pinfer("Check each record.", *options, "--draft", "gram")
-    assert code == 1 and "draft 'gram': expected none or ngram" in err
+    assert code == 1 and "draft 'gram': expected none, ngram, model:NAME, lookahead" in err
     code, _, err = pinfer("Check each record.", *options, "--draft-tokens", "-1")
     assert code == 1 and "draft_tokens -1: expected 0 (none) or more" in err

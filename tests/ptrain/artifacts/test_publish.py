@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,30 @@ def test_what_is_published_is_loaded_and_decoded_alike(hub, adapter, bases, tmp_
     assert json.loads(found.stdout)["token_ids"] == answer.token_ids and answer.token_ids
     fetched = {r.rpartition("/")[2] for r in hub.requests if r.startswith("GET /me/x/resolve/")}
     assert fetched == SENT - {"README.md"}
+
+
+def test_look_ahead_files_go_along(hub, adapter, bases, tmp_path):
+    """They are sent with their adapter, fetched alone, and refused beside another one."""
+    from pbranch.hf.lookahead.files import LookaheadConfig, adapter_digest
+
+    folder = tmp_path / "adapter"
+    shutil.copytree(adapter, folder)
+    config = LookaheadConfig("here", "2-9-0123456789abcdef", adapter_digest(folder), 2, 0, 0, 32)
+    config.save(folder)
+    (folder / "lookahead.safetensors").write_bytes(b"weights")
+    done = send(hub, tmp_path, folder)
+    assert done.returncode == 0 and "sending 11 files" in done.stderr, done.stderr
+    files = hub.repos["me/x"].files
+    assert json.loads(files["lookahead_config.json"])["base_model"] == "me/base"
+    assert b"--draft lookahead:me/x" in files["README.md"]
+    hub.requests.clear()
+    fetch = "from pbranch.hf.hub import fetch_lookahead as f; print(f('me/x'))"
+    found = Path(hub.run(tmp_path, "-c", fetch).stdout.strip())
+    names = {"lookahead.safetensors", "lookahead_config.json"}
+    assert {p.name for p in found.iterdir()} == names
+    assert (found / "lookahead.safetensors").read_bytes() == b"weights"
+    replace(config, adapter=None).save(folder)
+    assert "lookahead_config.json: of another adapter" in error_of(send(hub, tmp_path, folder))
 
 
 @pytest.mark.slow

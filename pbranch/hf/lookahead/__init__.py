@@ -1,0 +1,1 @@
+"""Look-ahead rows of Hugging Face models: what training leaves of them, and their LoRA."""

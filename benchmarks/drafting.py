@@ -84,6 +84,7 @@ def main() -> None:
     torch.set_num_threads(1)
     limits = EngineLimits(max_draft_rows=args.rows)
     loaded, names = load(args.model, args.adapter), args.sources.split(",")
+    sources = {name: open_source(name, loaded) for name in ["none", *names]}
     engine = Engine(loaded, limits=limits, owned=True)
     if args.prompts:
         lines = Path(args.prompts).read_text(encoding="utf-8").splitlines()
@@ -99,7 +100,7 @@ def main() -> None:
             arms += [Arm(name, n, mode, width) for name in names for n in lengths]
     for _ in range(args.rounds):
         for arm in arms:
-            arm.run(engine, open_source(arm.source, loaded), prompts, args.tokens)
+            arm.run(engine, sources[arm.source], prompts, args.tokens)
     print(
         "| mode | live branches | source | L | passes | tokens a pass | drafted | right | "
         "by place | CPU s |"

@@ -2,7 +2,6 @@
 `fetch`, which brings the weights of a model that has a name here but is not shipped.
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -91,7 +90,8 @@ def _read_trace(file: str, number: int) -> tuple[str, str, list[str] | None]:
 
 def _read_text(file: str) -> str:
     try:
-        return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        data = console.read_stdin() if file == "-" else Path(file).read_bytes()
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as e:
         raise DataError(f"{file}: not UTF-8 text ({e})") from e
 

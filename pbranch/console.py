@@ -1,42 +1,104 @@
-"""What the three command lines share: exit codes and one-line errors. Imports nothing heavy.
+"""What the three command lines share: exit codes, one-line errors, and standard streams that take
+any text. Imports nothing heavy.
 
 0 done, 1 a known error (one line on stderr), 2 usage, 130 interrupted.
 """
 
+import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
-from pbranch.errors import BranchError
+from pbranch.errors import BranchError, DataError
 
 
 def run(app: Callable[..., Any]) -> None:
     """Call a typer app; known errors become one line on stderr, unknown ones keep the traceback."""
+    open_streams()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # what fails in it is told below, not by Python at its end
     except BranchError as e:
         fail(str(e))
     except BrokenPipeError:
-        _reader_left()
+        _drop_output()  # the reader went away (`| head`): not an error of ours
+        sys.exit(0)
     except SystemExit as e:
         if isinstance(e.__context__, BrokenPipeError):  # typer has made it a 1
-            _reader_left()
+            _drop_output()
+            sys.exit(0)
         raise
     except OSError as e:
+        if e.filename == _STDOUT:
+            _drop_output()
         fail(f"{e.filename}: {e.strerror}" if e.filename else str(e.strerror or e))
     except KeyboardInterrupt as e:
         print(": ".join(["interrupted", *map(str, e.args)]), file=sys.stderr)
         sys.exit(130)
 
 
-def _reader_left() -> None:
-    """The reader went away (`| head`): not an error of ours."""
+_STDOUT = "stdout"
+
+
+class NamedFile(io.FileIO):
+    """A file to write to. An error of writing names it, as a full disk's own does not."""
+
+    def __init__(self, file: str | int, label: str) -> None:
+        super().__init__(file, "w", closefd=not isinstance(file, int))
+        self._label = label
+
+    def write(self, data: Any) -> int:
+        """As of any file."""
+        try:
+            return super().write(data)
+        except OSError as e:
+            raise OSError(e.errno, e.strerror, self._label) from e
+
+
+def open_streams() -> None:
+    """Standard streams for any text: UTF-8 into a pipe or file, on a terminal its own encoding with
+    "?" for what that lacks. One that the caller has closed leads nowhere; no file that is opened
+    later takes its number, which libraries write to."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    if sys.stdout is not None and sys.stdout is not sys.__stdout__:
+        return  # a caller's own
+    if sys.stdout is not None and sys.stdout.isatty():
+        sys.stdout.reconfigure(errors="replace")
+        return
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    raw = io.BufferedWriter(NamedFile(1, _STDOUT))
+    sys.stdout = io.TextIOWrapper(raw, encoding="utf-8", errors="replace")
+
+
+def open_stdin() -> IO[bytes]:
+    """The bytes of standard input. Raises DataError where the caller has closed it."""
+    if sys.stdin is None:
+        raise DataError("-: cannot read standard input, it is closed")
+    return sys.stdin.buffer
+
+
+def read_stdin() -> bytes:
+    """All of standard input. Raises DataError where it cannot be read."""
+    try:
+        return open_stdin().read()
+    except OSError as e:
+        raise DataError(f"-: cannot read standard input ({e.strerror})") from e
+
+
+def _drop_output() -> None:
+    """Let what is not written yet go nowhere: it could only fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(0)
 
 
 def fail(message: str) -> None:

@@ -4,6 +4,7 @@ A rename may overtake the content of a file, so that is flushed first; an error 
 half-written. Knows no formats.
 """
 
+import io
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,17 +12,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from pbranch.console import NamedFile
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, where it lies. Raises OSError, which names it."""
+    with io.BufferedWriter(NamedFile(str(path), str(path))) as file:
+        file.write(text.encode("utf-8"))
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """A file to write to, which takes the place of `path` at the end; folders are made as needed.
 
-    Processes may write the same path at a time: the last one stands. Raises OSError.
+    Processes may write the same path at a time: the last one stands. Raises OSError, which names
+    a file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with open(part, "wb") as file:
+        with io.BufferedWriter(NamedFile(str(part), str(path))) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -8,15 +8,15 @@ can be resumed. Knows JSON objects, not what is in them.
 import gzip
 import json
 import os
-import sys
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from pbranch import console
 from pbranch.errors import DataError
 
 
@@ -100,7 +100,7 @@ def read_objects(path: str | Path) -> Iterator[dict[str, Any]]:
 
 def _open(path: str | Path) -> AbstractContextManager[IO[bytes]]:
     if str(path) == "-":
-        return nullcontext(sys.stdin.buffer)
+        return nullcontext(console.open_stdin())
     return gzip.open(path) if str(path).endswith(".gz") else open(path, "rb")  # type: ignore[return-value]
 
 
@@ -127,13 +127,14 @@ class LineFile:
 
     def write(self, line: str) -> None:
         """Append `line`. Raises DataError when it does not fit; the file then ends before it."""
-        data = line.encode("utf-8")
+        data = line.encode("utf-8", "replace")  # a file's name in an error may be no text
         try:
             written = self.file.write(data)
             while written < len(data):  # a full disk takes a part, and then raises
                 written += self.file.write(data[written:])
         except OSError as e:
-            self.file.truncate(self.size)
+            with suppress(OSError):  # a device is cut nowhere
+                self.file.truncate(self.size)
             raise DataError(
                 f"{self.path}: cannot write ({e.strerror}); "
                 "what is written so far is whole, --resume goes on from there"

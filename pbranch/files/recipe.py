@@ -64,7 +64,7 @@ class _Loader(yaml.SafeLoader):
 
 def _read_page(path: Path) -> Mapping[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as e:
         raise RecipeError(f"{path}: cannot read recipe ({e.strerror})") from e
     except UnicodeDecodeError as e:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pbranch.errors import AdapterError
+from pbranch.files.atomic import write_text
 from pbranch.format.layout import Join, LayoutOptions, Outline, Positions
 from pbranch.format.markers import FORMAT_VERSION, MARKERS, MarkerIds
 
@@ -62,7 +63,7 @@ class BranchConfig:
     def save(self, folder: Path) -> None:
         """Write `branch_config.json` into `folder`."""
         stored = {**asdict(self), "markers": {r.value: t for r, t in MARKERS.items()}}
-        (folder / FILE_NAME).write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+        write_text(folder / FILE_NAME, json.dumps(stored, indent=2) + "\n")
 
 
 def load_branch_config(folder: Path) -> BranchConfig:
@@ -73,7 +74,7 @@ def load_branch_config(folder: Path) -> BranchConfig:
         hint = ", as each checkpoint-N in it is" if unfinished else ""
         raise AdapterError(f"{folder}: no {FILE_NAME}; expected an adapter made by ptrain{hint}")
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(path.read_text(encoding="utf-8-sig"))
         version = stored["format_version"]
         if version != FORMAT_VERSION:
             raise AdapterError(

@@ -130,7 +130,7 @@ def _weight_files(path: str) -> list[Path]:
         if single := _find(path, name):
             return [single]
         if index := _find(path, name + INDEX):
-            names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            names = json.loads(index.read_text(encoding="utf-8-sig"))["weight_map"].values()
             return [file for part in sorted(set(names)) if (file := _find(path, part))]
     raise ModelError(f"model {path}: no weights; expected {SINGLE[0]}")
 

@@ -9,6 +9,7 @@ import typer
 
 from pbranch import console
 from pbranch.errors import ModelError, RequestError
+from pbranch.files.atomic import write_text
 
 if TYPE_CHECKING:
     from pinfer.bench.findings import Finding
@@ -105,7 +106,7 @@ def publish(suite: "Suite", names: list[str], as_json: bool, plot: str | None = 
             found.append(one)
             if plot is not None and "step_gain" in one:
                 title = f"time of a step, prompt {one['prompt']}, {suite.settings.dtype}"
-                Path(plot).write_text(report.draw(one["step_ms"], title), encoding="utf-8")
+                write_text(Path(plot), report.draw(one["step_ms"], title))
     machine = suite.machine()
     if as_json:
         print(json.dumps({"machine": machine, "findings": found}))

@@ -3,12 +3,16 @@
 The lines of branches are for watching; the answer in reading order is printed when it is whole.
 """
 
+import re
+
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from pinfer.output.events import BranchEnded, BranchStarted, Event, TokenEvent
 from pinfer.request.state import Path
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # C0 but tab and line feed, DEL, C1
 
 
 class BranchView:
@@ -31,12 +35,14 @@ class BranchView:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         rows: list[Text] = []
+        height = (options.height or options.size.height) - 1
         for lane, text in self._lines:
             if lane:
                 rows.append(self._branch_line(lane, text, options.max_width))
             elif text.strip():
-                rows += Text(printable(text.strip("\n"))).wrap(console, options.max_width)
-        height = (options.height or options.size.height) - 1
+                # what is further up than the screen is high need not be cut into lines
+                newest = text.strip("\n")[-height * options.max_width :]
+                rows += Text(printable(newest).expandtabs(4)).wrap(console, options.max_width)
         yield from rows[-height:]
 
     def _branch_line(self, lane: Path, text: str, width: int) -> Text:
@@ -65,9 +71,9 @@ class BranchView:
 
 
 def printable(text: str) -> str:
-    """`text` for a terminal, which control characters that a model writes must not steer."""
-    text = text.replace("\t", "    ")
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    """`text` for a terminal, which control characters that a model writes must not steer; all else
+    stays, joiners, marks of direction and wide spaces included."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
 def _last_cells(text: str, cells: int) -> str:

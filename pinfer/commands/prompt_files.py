@@ -1,25 +1,28 @@
 """Reads what is to be answered: a text, or JSONL of prompts; `-` is stdin. Knows no tokenizer."""
 
-import sys
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pbranch import console
 from pbranch.errors import DataError, RequestError
 from pbranch.files.jsonl import JsonLine, read_lines
 
 
 def read_text(prompt: str) -> str:
-    """A prompt as given on a command line. Raises DataError where it is not UTF-8."""
-    if prompt == "-":
-        return _decode(sys.stdin.buffer.read(), prompt)
-    return _decode(prompt.encode("utf-8", "surrogateescape"), "the prompt")
+    """A prompt as given on a command line; of stdin (`-`) without its last line break. Raises
+    DataError where it cannot be read or is not UTF-8."""
+    if prompt != "-":
+        return _decode(prompt.encode("utf-8", "surrogateescape"), "the prompt")
+    text = _decode(console.read_stdin(), prompt).removeprefix("\ufeff")
+    return re.sub(r"\r?\n\Z", "", text)
 
 
 def read_instruction(path: str) -> str:
     """The text of a file, without white space at its ends. RequestError where it cannot be read."""
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        return Path(path).read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as e:
         raise RequestError(f"--instruction {path}: not a text that can be read ({e})") from e
 

@@ -98,7 +98,7 @@ def read_artifact(folder: Path) -> Artifact:
             raise AdapterError(f"{folder}: no {name}; expected a folder that ptrain has finished")
     report = _read_json(folder / REPORT) if (folder / REPORT).is_file() else {}
     recipe = load_recipe(Recipe, folder / RECIPE)
-    page = (folder / RECIPE).read_text(encoding="utf-8")
+    page = (folder / RECIPE).read_text(encoding="utf-8-sig")
     return Artifact(folder, is_adapter, config, recipe, page, report)
 
 
@@ -109,7 +109,7 @@ def matches(name: str, patterns: tuple[str, ...] | list[str] = FILES) -> bool:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as e:  # UnicodeDecodeError is one
         raise AdapterError(f"{path}: not JSON ({e})") from e
     if not isinstance(found, dict):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pbranch.files.atomic import write_text
 from pbranch.hf.base_models import NAMED
 from ptrain.artifacts.artifact import CARD, Artifact, read_artifact
 
@@ -120,7 +121,7 @@ def write_card(folder: Path, where: str | None = None) -> None:
     Raises AdapterError where one of them is missing.
     """
     card = make_card(read_artifact(folder), where or str(folder))
-    (folder / CARD).write_text(card, encoding="utf-8")
+    write_text(folder / CARD, card)
 
 
 def make_card(artifact: Artifact, where: str, license: str | None = None) -> str:

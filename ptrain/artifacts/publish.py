@@ -145,7 +145,7 @@ def collect(
         if artifact.looks_ahead:
             stored[LOOKAHEAD[0]] = "base_model"
         for name, key in stored.items():
-            content = json.loads((artifact.folder / name).read_text(encoding="utf-8"))
+            content = json.loads((artifact.folder / name).read_text(encoding="utf-8-sig"))
             files[name] = (json.dumps({**content, key: base}, indent=2) + "\n").encode()
     elif artifact.is_adapter and artifact.hub_base is None and named not in NAMED:
         kind, wanted = ("file", "OWNER/NAME:FILE") if is_gguf(named) else ("folder", "OWNER/NAME")

@@ -100,7 +100,7 @@ def read_template(value: str, home: Path | None = None) -> str:
     if not path.is_file() and home is not None and (home / path).is_file():
         path = home / path
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as e:
         reason = getattr(e, "strerror", None) or e
         raise RecipeError(

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from pbranch.files.atomic import write_text
 from pbranch.files.recipe import dump_recipe
 from ptrain.pretrain.config import ModelSection, PretrainRecipe
 
@@ -90,8 +91,8 @@ def save_base(
         eos_token_id=ends, pad_token_id=tokenizer.pad_token_id, do_sample=False, **asks
     ).save_pretrained(out)
     tokenizer.save_pretrained(out)
-    (out / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
-    (out / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_text(out / "recipe.yaml", dump_recipe(recipe))
+    write_text(out / "training.json", json.dumps(facts, indent=1) + "\n")
     write_card(out)
 
 
@@ -106,7 +107,7 @@ def write_card(out: Path) -> None:
     scores = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     origin = f", from the weights of `{facts['start']}`" if facts.get("start") else ""
     card = CARD.format(recipe=recipe, scores=_write_table(scores), origin=origin, **facts)
-    (out / "README.md").write_text(card, encoding="utf-8")
+    write_text(out / "README.md", card)
 
 
 def _write_table(scores: dict[str, dict[str, float]]) -> str:

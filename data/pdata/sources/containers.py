@@ -6,7 +6,6 @@ import bz2
 import gzip
 import io
 import lzma
-import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from pbranch import console
 from pbranch.errors import DataError
 
 HEAD = 1 << 20  # bytes that are looked at
@@ -79,7 +79,7 @@ def open_bytes(file: str) -> Iterator[tuple[bytes, IO[bytes]]]:
 def _open(file: str) -> Iterator[IO[bytes]]:
     archive, member = split_member(file)
     if file == "-":
-        yield sys.stdin.buffer
+        yield console.open_stdin()
     elif member:
         with zipfile.ZipFile(archive) as packed, packed.open(member) as stream:
             yield stream

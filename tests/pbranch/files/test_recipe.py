@@ -61,6 +61,7 @@ def test_defaults_then_page_then_overrides(page):
     found = load_recipe(Train, path, ["lora.alpha=4", "steps=7", "lora.rank=2", "lora.rank=3"])
     assert found == Train(model="base", steps=7, lora=Lora(rank=3, alpha=4.0))
     assert load_recipe(Train, str(path)) == load_recipe(Train, path)
+    assert load_recipe(Train, page("\ufeffmodel: base\n")) == Train(model="base")
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# only a comment\n", "---\n"])

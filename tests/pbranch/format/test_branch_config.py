@@ -38,6 +38,9 @@ def test_round_trip(stored, marker_ids):
     assert (found.base_model, found.base_fingerprint, found.join) == ("tiny", "abc", "keep")
     found.save(folder)
     assert load_branch_config(folder) == found
+    path = folder / FILE_NAME
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # as some editors save it
+    assert load_branch_config(folder) == found
 
 
 @pytest.mark.parametrize(

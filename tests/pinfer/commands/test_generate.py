@@ -51,7 +51,7 @@ def test_json_has_the_fields_of_the_contract(pinfer):
 def test_a_dialect_that_a_model_does_not_write_says_so(pinfer, base, tmp_path):
     """The same text as without it, and why."""
     page = tmp_path / "ask.txt"
-    page.write_text("Mark each step.\n")
+    page.write_text("\ufeffMark each step.\n", encoding="utf-8")
     options = ["--model", base, "--adapter", "none", "--dialect", "paper", "--instruction", page]
     code, out, err = pinfer("Check it.", *short(*options), model=False)
     assert code == 0 and "not side by side: no marks" in err
@@ -95,8 +95,11 @@ def test_a_batch_comes_in_input_order_with_its_other_keys(pinfer, tmp_path):
 
 def test_stdin_and_output(pinfer, tmp_path):
     _, wanted, _ = pinfer("Go on.", *short())
-    assert pinfer("-", *short(), stdin=b"Go on.")[1] == wanted
-    job = b'{"prompt": "Go on.", "id": 7}\n'
+    # a byte-order mark and the last line break, as editors and `echo` write them, are no prompt
+    for stdin in (b"Go on.", b"Go on.\n", b"\xef\xbb\xbfGo on.\r\n"):
+        assert pinfer("-", *short(), stdin=stdin)[1] == wanted
+    assert pinfer("-", *short(), stdin=b"Go on.\n\n")[1] == pinfer("Go on.\n", *short())[1]
+    job = b'\xef\xbb\xbf{"prompt": "Go on.", "id": 7}\r\n'
     code, out, _ = pinfer("--prompts", "-", *short("--json"), stdin=job)
     assert (code, json.loads(out)["id"]) == (0, 7)
     target = tmp_path / "out.jsonl"

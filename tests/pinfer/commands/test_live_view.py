@@ -82,3 +82,27 @@ def test_what_a_model_writes_does_not_steer_the_terminal(text):
     assert not set(text) & {c for c in printable(text) if not c.isprintable()}
     (line,) = shown(fed(TokenEvent((), text + ".")))
     assert all(c.isprintable() for c in line)
+
+
+def test_text_stays_as_it_is():
+    """Joiners, marks of direction, spaces of any width, soft hyphens and tabs are text."""
+    text = "10 € — 👩‍👩‍👧 می‌خواهم\u200f\u3000a\u00adb\u2028c\td\u2060\ue000"
+    assert printable(text) == text
+    assert printable("a\r\nb") == "a\nb"
+    codes = [chr(i) for i in range(0x110000) if printable(chr(i)) != chr(i)]
+    assert codes == [c for c in map(chr, [*range(32), *range(127, 160)]) if c not in "\t\n"]
+
+
+def test_of_a_long_text_the_newest_lines_are_cut(monkeypatch):
+    """What a frame costs does not grow with the text."""
+    from rich.text import Text
+
+    cut, wrap = [], Text.wrap
+
+    def counted(text, *args, **options):
+        cut.append(len(text))
+        return wrap(text, *args, **options)
+
+    monkeypatch.setattr(Text, "wrap", counted)
+    view = fed(*[TokenEvent((), f"{i} ") for i in range(20_000)])
+    assert shown(view)[-1].endswith(" 19999 ") and max(cut) == 19 * 40

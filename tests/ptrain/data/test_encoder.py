@@ -67,6 +67,8 @@ def test_a_file_that_is_no_text_is_named(tmp_path):
     (tmp_path / "a").write_bytes(b"\xff")
     with pytest.raises(RecipeError, match=r"cannot read .*a \('utf-8'"):
         read_template(str(tmp_path / "a"))
+    (tmp_path / "a").write_text("\ufeff{{ messages }}", encoding="utf-8")
+    assert read_template(str(tmp_path / "a")) == "{{ messages }}"
 
 
 def test_arguments_are_those_of_decoding_and_checked_at_once(tokenizer, markers):

@@ -1,5 +1,6 @@
 """Events as plain text in reading order: each branch as soon as all before it have ended."""
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from pbranch.format.tree import SEPARATOR
@@ -9,63 +10,68 @@ from pinfer.request.state import Path
 
 @dataclass(slots=True)
 class _Block:
-    branches: list["_Text"] = field(default_factory=list)
+    """The branches of a block that are not being read yet; `read`: how many have been entered."""
+
+    branches: deque["_Text"] = field(default_factory=deque)
+    read: int = 0
     joined: bool = False
 
 
 @dataclass(slots=True)
 class _Text:
-    """What is known of a lane's text."""
+    """What is known of a lane's text and not yet given out."""
 
-    parts: list[str | _Block] = field(default_factory=list)
+    parts: deque[str | _Block] = field(default_factory=deque)
     separator: str = SEPARATOR
     ended: bool = False
-
-    def known(self) -> tuple[str, bool]:
-        """The text that no other branch's text can come before, and whether that is all of it."""
-        text = ""
-        for part in self.parts:
-            if isinstance(part, str):
-                text += part
-                continue
-            for i, branch in enumerate(part.branches):
-                inner, ended = branch.known()
-                text += branch.separator * (i > 0) + inner
-                if not ended:
-                    return text, False
-            if not part.joined:
-                return text, False
-        return text, self.ended
 
 
 class InOrder:
     """Turns events into pieces of text which, joined, are the answer's plain text: each branch as
-    soon as all before it have ended."""
+    soon as all before it have ended. Every piece is looked at once."""
 
     def __init__(self) -> None:
-        self._lanes: dict[Path, _Text] = {(): _Text()}
-        self._given = 0
+        trunk = _Text()
+        self._lanes: dict[Path, _Text] = {(): trunk}
+        self._blocks: dict[Path, _Block] = {}  # the newest one of a lane
+        self._reading = [trunk]  # the lane whose text comes next, and those it lies in
 
     def feed(self, event: Event) -> str:
         """The text that this event makes known."""
         if isinstance(event, TokenEvent):
             self._lanes[event.lane].parts.append(event.text)
         elif isinstance(event, BranchStarted):
+            parent = event.lane[:-1]
+            if event.lane[-1][1] == 0:
+                self._blocks[parent] = _Block()
+                self._lanes[parent].parts.append(self._blocks[parent])
             branch = self._lanes[event.lane] = _Text(separator=event.separator)
-            self._block(event.lane[:-1], first=event.lane[-1][1] == 0).branches.append(branch)
+            self._blocks[parent].branches.append(branch)
         elif isinstance(event, BranchEnded):
             self._lanes[event.lane].ended = True
         elif isinstance(event, Joined):
-            self._block(event.lane).joined = True
-        text, _ = self._lanes[()].known()
-        piece, self._given = text[self._given :], len(text)
-        return piece
+            self._blocks[event.lane].joined = True
+        return "".join(self._read())
 
-    def _block(self, lane: Path, first: bool = False) -> _Block:
-        """The newest block of a lane; a new one for its first branch."""
-        parts = self._lanes[lane].parts
-        if first:
-            parts.append(_Block())
-        block = parts[-1]
-        assert isinstance(block, _Block), "no text of a lane comes between its branches"
-        return block
+    def _read(self) -> list[str]:
+        """Go on from where reading stopped, as far as the text is known."""
+        pieces: list[str] = []
+        while True:
+            lane = self._reading[-1]
+            part = lane.parts[0] if lane.parts else None
+            if isinstance(part, str):
+                pieces.append(part)
+                lane.parts.popleft()
+            elif part is None:
+                if not lane.ended:
+                    return pieces
+                self._reading.pop()
+            elif part.branches:
+                branch = part.branches.popleft()
+                pieces += [branch.separator] * (part.read > 0)
+                part.read += 1
+                self._reading.append(branch)
+            elif part.joined:
+                lane.parts.popleft()
+            else:
+                return pieces

@@ -122,26 +122,48 @@ def quiet_libraries() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
 
 
+class Interrupt:
+    """Whether work was asked to stop: call it where that is whole."""
+
+    def __init__(self) -> None:
+        self._asked = self._at_once = False
+
+    def __call__(self) -> bool:
+        return self._asked
+
+    def ask(self, number: int, _: Any = None) -> None:
+        """Of a signal. After Ctrl-C the next one raises KeyboardInterrupt, wherever it comes."""
+        self._asked = True
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self._at_once:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """In here, being asked raises KeyboardInterrupt: for long work that may end anywhere."""
+        self._at_once = True
+        try:
+            if self._asked:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._at_once = False
+
+
 @contextmanager
-def interruptible(*others: signal.Signals) -> Iterator[Callable[[], bool]]:
+def interruptible(*others: signal.Signals) -> Iterator[Interrupt]:
     """Turns the first Ctrl-C, and every signal of `others`, into the answer True, so that work can
     stop where it is whole; a second Ctrl-C interrupts at once.
 
     Outside the main thread, where Python handles no signals, the answer stays False.
     """
-    asked = False
-
-    def ask(number: int, _: Any) -> None:
-        nonlocal asked
-        asked = True
-        if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
+    asked = Interrupt()
     here = threading.current_thread() is threading.main_thread()
     chosen = (signal.SIGINT, *others) if here else ()
-    previous = {number: signal.signal(number, ask) for number in chosen}
+    previous = {number: signal.signal(number, asked.ask) for number in chosen}
     try:
-        yield lambda: asked
+        yield asked
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

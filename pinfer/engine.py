@@ -7,7 +7,6 @@ from typing import Any
 
 from pbranch.errors import BranchError, RequestError
 from pbranch.format.branch_config import Form
-from pbranch.hf.chat_template import Message
 from pbranch.hf.prompt import render_prompt
 from pbranch.hf.segment_codec import SegmentCodec
 from pinfer.cost.store import cost_key, find_cost
@@ -21,14 +20,13 @@ from pinfer.models.load_draft import open_source
 from pinfer.output.event_stream import EventStream
 from pinfer.output.events import Event, Finished
 from pinfer.output.generation import Generation, make_generation
-from pinfer.params import EngineLimits, SamplingParams, samples
+from pinfer.params import EngineLimits, SamplingParams, samples, with_seed
 from pinfer.request.controller import LaneController
+from pinfer.request.prompts import Prompt, as_prompts, check_prompt
 from pinfer.request.state import Request
 from pinfer.request.stop_strings import StopMatcher
 from pinfer.sampling.sampler import Sampler
 
-# {"token_ids": […]}, or {"messages": […], "tools": […]}, besides a text and messages
-Prompt = str | Sequence[Message] | Mapping[str, Any]
 UNCLAIMED = 4096  # finished requests that wait for `run`, at most: the oldest go first
 log = logging.getLogger("pinfer")
 
@@ -143,6 +141,7 @@ class Engine:
         (`paper_instruction` in its generation_config.json), else the shipped text in the prompt's
         language.
         """
+        check_prompt(prompt)
         tools = prompt.get("tools") if isinstance(prompt, Mapping) else None
         if isinstance(prompt, Mapping) and "messages" in prompt:
             prompt = prompt["messages"]
@@ -163,7 +162,7 @@ class Engine:
         stops = None
         if params.stop or params.stop_when is not None:
             stops = StopMatcher(self.codec.decode, params.stop, params.stop_when)
-        return PreparedRequest(ids, params, stops, self._controller(params))
+        return PreparedRequest(ids, with_seed(params), stops, self._controller(params))
 
     def _controller(self, params: SamplingParams) -> LaneController | None:
         """What reads the dialect of a request, where it may branch in one."""
@@ -259,7 +258,7 @@ class Engine:
 
     def generate(
         self,
-        prompts: Sequence[Prompt],
+        prompts: Prompt | Sequence[Prompt],
         params: SamplingParams | None = None,
         *,
         n: int = 1,
@@ -268,9 +267,9 @@ class Engine:
         """Decode prompts as one batch.
 
         Args:
-            prompts: Each as in `add`.
+            prompts: Each as in `add`; or one alone, which is not cut into pieces.
             params: How to decode; None: the defaults.
-            n: Answers a prompt; sample i has the seed plus i.
+            n: Answers a prompt; sample i has the seed, if one is given, plus i.
             **rendering: The keywords of `prepare`.
 
         Returns:
@@ -283,7 +282,7 @@ class Engine:
         params = params or SamplingParams()
         requests: list[Request] = []
         try:
-            for prompt in prompts:
+            for prompt in as_prompts(prompts):
                 for sample in samples(params, n):
                     requests.append(self.add(prompt, sample, **rendering))
         except BranchError:

@@ -4,6 +4,7 @@ Limits that change the text stand in `SamplingParams` and are named in the resul
 `EngineLimits`, and `max_width`, change only how work is cut into passes, never a token.
 """
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Literal
@@ -12,6 +13,7 @@ from pbranch.errors import RequestError
 from pbranch.format.layout import Outline
 from pinfer.cost.pass_cost import PassCost
 
+UNTIL_CONTEXT_ENDS = 2**31 - 1  # as max_new_tokens: all that the context has room for
 Mode = Literal["parallel", "serial", "linear"]
 Forking = Literal["auto", "always", "never"]
 Dialect = Literal["native", "paper"]
@@ -31,7 +33,10 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """One request's parameters. temperature 0: greedy. Counts are in tokens.
+    """One request's parameters. temperature 0: greedy. Counts are in tokens. max_new_tokens: drawn
+    in all lanes together; the context bounds them, too, see `UNTIL_CONTEXT_ENDS`. seed: of the
+    draws, which depend on it, the prompt, the branch and the position alone; None: a random one for
+    each request, which its answer names. timeout_s: from when the request is first decoded.
 
     Logits are processed as in transformers, in this order: repetition_penalty over what the lane
     sees (markers and injected tokens exempt), temperature, top_k (0: all), top_p, min_p. logprobs:
@@ -58,7 +63,7 @@ class SamplingParams:
     top_p: float = 1.0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
-    seed: int = 0
+    seed: int | None = None
     logprobs: int | None = None
     prompt_logprobs: int | None = None
     stop: tuple[str, ...] = ()
@@ -117,10 +122,19 @@ class SamplingParams:
 
 
 def samples(params: SamplingParams, n: int) -> list[SamplingParams]:
-    """The parameters of `n` samples of one prompt: their seeds follow one another."""
+    """The parameters of `n` samples of one prompt: their seeds, if given, follow one another."""
     if n < 1:
         raise RequestError(f"n {n}: expected 1 or more")
+    if params.seed is None:
+        return [params] * n
     return [replace(params, seed=params.seed + i) for i in range(n)]
+
+
+def with_seed(params: SamplingParams) -> SamplingParams:
+    """Parameters that have a seed, if they need one: a random one where none is given."""
+    if params.temperature == 0 or params.seed is not None:
+        return params
+    return replace(params, seed=secrets.randbelow(2**32))
 
 
 @dataclass(frozen=True, slots=True)

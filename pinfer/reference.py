@@ -1,8 +1,8 @@
 """The readable decoder: one request, no cache, one dense mask, one row at a time. It defines what
-is right: the engine gives the same greedy tokens.
+is right: the engine gives the same tokens, greedy or sampled.
 
 Every token is a full forward over all rows so far, branch after branch; who sees whom is read off
-the rows' paths. Limits on width, rows, time and context do not exist here.
+the rows' paths. Limits on width, rows, time and context do not exist here, nor do penalties.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,10 @@ from pbranch.format.layout import LayoutOptions
 from pbranch.format.markers import MarkerIds, Role
 from pbranch.hf.additive_mask import additive_masks
 from pinfer.params import SamplingParams
-
-Path = tuple[tuple[int, int], ...]
+from pinfer.request.state import Path, hash_tokens
+from pinfer.sampling.noise import gumbel
+from pinfer.sampling.processors import process
+from pinfer.scheduling.batch import SampleSite
 
 
 def sees(q: Path, k: Path) -> bool:
@@ -29,7 +31,7 @@ def sees(q: Path, k: Path) -> bool:
 
 @dataclass
 class Reference:
-    """`model`: a plain transformers model (eager or sdpa attention); greedy decoding."""
+    """`model`: a plain transformers model (eager or sdpa attention)."""
 
     model: Any
     markers: MarkerIds
@@ -39,7 +41,7 @@ class Reference:
 
     def generate(self, prompt: Sequence[int], params: SamplingParams) -> list[int]:
         """Generated tokens in text order, injected ones included."""
-        self.params = params
+        self.params, self.prompt_key = params, hash_tokens(prompt)
         size = self.model.get_output_embeddings().weight.shape[0]
         self.legal = torch.from_numpy(legal_table(self.markers, self.end_of_text, size, self.known))
         self.rows: list[tuple[int, int, Path]] = [(t, i, ()) for i, t in enumerate(prompt)]
@@ -78,7 +80,7 @@ class Reference:
             elif budget <= 0:
                 return out, budget, position
             else:
-                token, budget = self.draw(state), budget - 1
+                token, budget = self.draw(state, path, position), budget - 1
                 role = m.role(token)
                 if token in self.end_of_text:
                     if not in_branch:
@@ -122,10 +124,14 @@ class Reference:
         return role is None and len(topics[-1]) >= self.params.max_topic_tokens
 
     @torch.inference_mode()
-    def draw(self, state: LaneState) -> int:
-        """The best legal token behind the newest row."""
-        logits = self.forward()[-1]
-        return int(logits.masked_fill(~self.legal[state], float("-inf")).argmax())
+    def draw(self, state: LaneState, path: Path, position: int) -> int:
+        """The best legal token behind the newest row, or one drawn by the noise of its place."""
+        logits = self.forward()[-1:].masked_fill(~self.legal[state], float("-inf"))
+        if self.params.temperature > 0:
+            site = SampleSite(0, self.params, path, position, state, prompt_key=self.prompt_key)
+            logits = process(logits, [site])
+            logits = logits + gumbel([site], logits)
+        return int(logits.argmax())
 
     def forward(self) -> torch.Tensor:
         """Logits (rows, vocabulary) of one forward over all rows under the dense mask."""

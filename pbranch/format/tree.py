@@ -98,6 +98,22 @@ def make_trace(*parts: str | Segment | Fork) -> Trace:
     return Trace(tuple(merged))
 
 
+def with_default_separators(trace: Trace) -> Trace:
+    """A trace of the same plain text whose branches the default separator joins, as far as theirs
+    end with it: what stands before that ends each branch but the last."""
+    parts: list[Segment | Fork] = []
+    for part in trace.parts:
+        if isinstance(part, Fork):
+            gap, inner = part.separator, [with_default_separators(b) for b in part.branches]
+            if gap.endswith(SEPARATOR):
+                rest = gap.removesuffix(SEPARATOR)
+                inner[:-1] = [make_trace(*b.parts, rest) for b in inner[:-1]]
+                gap = SEPARATOR
+            part = Fork(part.topics, tuple(inner), gap)
+        parts.append(part)
+    return Trace(tuple(parts))
+
+
 def plain_text(trace: Trace) -> str:
     """What a reader wants: outlines and markers dropped, branches joined by their separator."""
     return "".join(

@@ -1,14 +1,17 @@
 """Decodes what the command line asks for and prints it: one prompt as a stream, or many as a batch.
 
-Results go to `out` in input order. Ctrl-C ends between two passes, where everything is whole.
+Results go to `out` in input order. Ctrl-C ends between two passes or within one; what there is by
+then is printed.
 """
 
 import hashlib
 import json
+import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,6 +21,8 @@ from pbranch.errors import BranchError, DataError, RequestError
 from pbranch.files.jsonl import LineFile, read_objects
 from pinfer.commands.live_view import BranchView, printable
 from pinfer.engine import Engine
+from pinfer.execution.runner import Runner
+from pinfer.output.event_stream import EventStream
 from pinfer.output.events import BranchStarted, Event, Finished
 from pinfer.output.generation import Generation
 from pinfer.output.reading_order import InOrder
@@ -36,6 +41,7 @@ class Job:
     params: SamplingParams
     settings: str
     where: str = ""
+    sample: int = 0
 
     @property
     def prompt(self) -> Any:
@@ -52,10 +58,10 @@ def identify(**settings: Any) -> str:
 
 def stream_answer(engine: Engine, job: Job, out: TextIO, **rendering: Any) -> None:
     """Decode one prompt and print it as it grows. KeyboardInterrupt once what is there is out."""
-    request = engine.add(job.prompt, job.params, **rendering)
-    with console.interruptible() as asked:
+    with _interruptible(engine) as asked:
+        request = engine.add(job.prompt, job.params, **rendering)
         events = _follow(engine, request, asked)
-        generation = _show(events, out) if out.isatty() else _write(events, out)
+        generation = _show(events, out) if _can_redraw(out) else _write(events, out)
         _note(generation)
         if asked():
             raise KeyboardInterrupt
@@ -63,22 +69,49 @@ def stream_answer(engine: Engine, job: Job, out: TextIO, **rendering: Any) -> No
             raise RequestError(f"the answer broke off: {generation.error}")
 
 
+@contextmanager
+def _interruptible(engine: Engine) -> Iterator[console.Interrupt]:
+    """As `console.interruptible`; a forward, which may take long, ends at once."""
+    runner = engine.core.runner
+    with console.interruptible() as asked:
+        if isinstance(runner, Runner):
+            runner.around = asked.at_once
+        yield asked
+
+
 def _follow(engine: Engine, request: Request, asked: Callable[[], bool]) -> Iterator[Event]:
-    for event in engine.follow(request):
-        yield event
-        if asked() and request.finish_reason is None:
-            engine.abort(request)
+    """The events of the engine's only request; once asked to stop, those of what it has."""
+    events = EventStream(request, engine.spec, engine.codec)
+    while request.finish_reason is None and not asked():
+        try:
+            engine.step()
+        except KeyboardInterrupt:  # in a forward: the engine has aborted the request
+            break
+        yield from events.advance()
+    engine.abort(request)
+    yield from events.advance()
+    yield Finished(engine.generation(request))
+
+
+def _can_redraw(out: TextIO) -> bool:
+    """Whether lines can be shown that are replaced later."""
+    return out.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
 def _write(events: Iterator[Event], out: TextIO) -> Generation:
     """Plain text in reading order, each branch as soon as those before it have ended."""
-    order = InOrder()
+    order, shown = InOrder(), _for(out)
     for event in events:
         if piece := order.feed(event):
-            print(piece, end="", file=out, flush=True)
+            print(shown(piece), end="", file=out, flush=True)
     print(file=out, flush=True)
     assert isinstance(event, Finished)
     return event.generation
+
+
+def _for(out: TextIO | LineFile) -> Callable[[str], str]:
+    """What makes of a text what is written: for a terminal, without control characters."""
+    return printable if not isinstance(out, LineFile) and out.isatty() else str
 
 
 def _show(events: Iterator[Event], out: TextIO) -> Generation:
@@ -101,6 +134,52 @@ def _show(events: Iterator[Event], out: TextIO) -> Generation:
     return event.generation
 
 
+class _Writer:
+    """Writes answers to jobs in the order of the jobs, each as soon as those before it are written:
+    as JSON lines, or as text, where several are told apart by titles."""
+
+    def __init__(
+        self, jobs: Sequence[Job], out: TextIO | LineFile, as_json: bool, written: int
+    ) -> None:
+        """written: of how many the answers are there already."""
+        self.jobs, self.out, self.as_json, self.written = jobs, out, as_json, written
+        self._waiting: dict[int, str] = {}  # by job
+
+    def add_answer(self, i: int, generation: Generation) -> None:
+        """The answer to job i."""
+        row = generation.as_dict() if self.as_json else {}
+        self._add(i, row, generation.text, generation.seed)
+        if not self.as_json:
+            _note(generation)
+
+    def add_refusal(self, i: int, reason: str) -> None:
+        """Why there is no answer to job i."""
+        seed = self.jobs[i].params.seed
+        row = {"text": "", "finish_reason": "error", "error": reason, "seed": seed}
+        self._add(i, row, f"error: {reason}", None)
+
+    def _add(self, i: int, row: dict[str, Any], text: str, seed: int | None) -> None:
+        job = self.jobs[i]
+        if self.as_json:
+            row = {**job.line, **row, "sample": job.sample, "settings": job.settings}
+            line = json.dumps(row, ensure_ascii=False)
+            # JSON allows control characters beyond ASCII, a terminal obeys them
+            text = re.sub(r"[\x7f-\x9f]", lambda c: f"\\u{ord(c[0]):04x}", line)
+        elif len(self.jobs) > 1:
+            sample = f"sample {job.sample + 1}" if self.jobs[-1].sample else ""
+            of = [job.where, sample, "" if seed is None else f"seed {seed}"]
+            title = f"[{i + 1}/{len(self.jobs)}] {', '.join(filter(None, of))}"
+            text = "\n" * (i > 0) + f"{title}\n{_for(self.out)(text)}"
+        else:
+            text = _for(self.out)(text)
+        self._waiting[i] = text + "\n"
+        while self.written in self._waiting:
+            self.out.write(self._waiting.pop(self.written))
+            self.written += 1
+        if not isinstance(self.out, LineFile):
+            self.out.flush()
+
+
 def answer_batch(
     engine: Engine,
     jobs: Sequence[Job],
@@ -112,65 +191,54 @@ def answer_batch(
     """Decode all jobs as one batch, but the first `written`; each is written once those before it
     are. A job that the engine refuses gets an answer that says why, as does one in which something
     fails; RequestError at the end counts them. A single one that is refused raises before the
-    output is opened."""
-    done: dict[int, str] = {}
-    waiting: dict[int, int] = {}  # request number -> job
-    refused: list[str] = []
+    output is opened.
+
+    After Ctrl-C, what the answers that have begun have by then is written, unless `--resume` makes
+    them whole later: that is, unless JSON goes to a file."""
+    asked_for: dict[int, tuple[int, Request]] = {}  # by request number: (job, request)
+    refused: dict[int, str] = {}
     broken: list[str] = []
     for i, job in enumerate(jobs[written:], written):
         try:
-            waiting[engine.add(job.prompt, job.params, **rendering).number] = i
+            request = engine.add(job.prompt, job.params, **rendering)
+            asked_for[request.number] = i, request
         except BranchError as e:
             if len(jobs) == 1:
                 raise
-            refused.append(f"{job.where or 'the prompt'}: {e}")
-            done[i] = _refusal(job, refused[-1]) if as_json else "\n"
+            refused[i] = f"{job.where or 'the prompt'}: {e}"
     with (
         open_output() as out,
-        console.interruptible() as asked,
-        console.progress("decoding", len(waiting) if len(jobs) > 1 else 0) as advance,
+        _interruptible(engine) as asked,
+        console.progress("decoding", len(asked_for) if len(jobs) > 1 else 0) as advance,
     ):
-        for request, generation in engine.run(until=asked):
-            i = waiting[request.number]
+        writer = _Writer(jobs, out, as_json, written)
+        for i, reason in refused.items():
+            writer.add_refusal(i, reason)
+        for request, generation in _run(engine, asked):
+            i, _ = asked_for.pop(request.number)
             if generation.error is not None:
                 broken.append(f"{jobs[i].where or 'the prompt'}: {generation.error}")
-            done[i] = _line(jobs[i], generation) if as_json else generation.text + "\n"
-            if not as_json:
-                _note(generation)
-            written = _write_known(done, written, out)
+            writer.add_answer(i, generation)
             advance()
-        written = _write_known(done, written, out)
         if asked():
-            print(f"{written} of {len(jobs)} answers are written", file=sys.stderr)
+            engine.reset()
+            for i, request in asked_for.values():
+                if request.stats.started and not (as_json and isinstance(out, LineFile)):
+                    writer.add_answer(i, engine.generation(request))
+            if len(jobs) > 1:
+                print(f"{writer.written} of {len(jobs)} answers are written", file=sys.stderr)
             raise KeyboardInterrupt
-    if broken:
-        raise RequestError(
-            f"{len(broken)} of {len(jobs)} answers broke off, the first: {broken[0]}"
-        )
-    if refused:
-        raise RequestError(
-            f"{len(refused)} of {len(jobs)} prompts refused, the first: {refused[0]}"
-        )
+    for what, those in (("answers broke off", broken), ("prompts refused", [*refused.values()])):
+        if those:
+            raise RequestError(f"{len(those)} of {len(jobs)} {what}, the first: {those[0]}")
 
 
-def _write_known(done: dict[int, str], written: int, out: TextIO | LineFile) -> int:
-    """Write the answers that no other comes before; returns how many are written now."""
-    while written in done:
-        out.write(done.pop(written))
-        written += 1
-    if not isinstance(out, LineFile):
-        out.flush()
-    return written
-
-
-def _line(job: Job, generation: Generation) -> str:
-    row = {**job.line, **generation.as_dict(), "settings": job.settings}
-    return json.dumps(row, ensure_ascii=False) + "\n"
-
-
-def _refusal(job: Job, reason: str) -> str:
-    row = {**job.line, "text": "", "finish_reason": "error", "error": reason}
-    return json.dumps({**row, "settings": job.settings}, ensure_ascii=False) + "\n"
+def _run(engine: Engine, asked: Callable[[], bool]) -> Iterator[tuple[Request, Generation]]:
+    """As `engine.run`, until it is asked to stop."""
+    try:
+        yield from engine.run(until=asked)
+    except KeyboardInterrupt:  # in a forward: the engine has aborted all requests
+        pass
 
 
 def _note(generation: Generation) -> None:

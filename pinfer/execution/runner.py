@@ -1,6 +1,8 @@
 """Runs one pass: tokens in, logits out. Knows no policy: which tokens a pass has is the
 scheduler's matter."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import torch
@@ -25,6 +27,7 @@ class Runner:
         policy: KVPolicy | None = None,
     ) -> None:
         self.model, self.backend, self.device = model, backend, model.device
+        self.around: Callable[[], AbstractContextManager[None]] = nullcontext  # each forward
         self.policy = policy
         self.cache = LaneCache(Arena(model.layers, self.device, limit=max_kv_rows))
 
@@ -50,7 +53,8 @@ class Runner:
         )
         if source is not None:
             given = replace(given, **source.inputs(tokens, ahead))
-        logits = self.model(given)
+        with self.around():
+            logits = self.model(given)
         self.cache.finish_pass(tokens)
         if source is None:
             return logits

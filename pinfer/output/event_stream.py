@@ -38,8 +38,12 @@ class EventStream:
         self._silent = spec.end_of_text | set(request.params.stop_token_ids)
         self._places: dict[Path, _Place] = {}
 
-    def advance(self) -> Iterator[Event]:
-        """What has happened since the last call; call it after every step."""
+    def advance(self) -> list[Event]:
+        """What has happened since the last call; call it after every step. All of it at once: what
+        happens while a caller takes one event after the other comes with the next call."""
+        return list(self._advance())
+
+    def _advance(self) -> Iterator[Event]:
         trunk = self._request.trunk
         yield from self._follow(trunk)
         if self._request.finish_reason is not None:

@@ -7,7 +7,14 @@ from typing import Any
 from pbranch.errors import BranchError
 from pbranch.format.markers import Role
 from pbranch.format.tagged_text import render
-from pbranch.format.tree import SEPARATOR, Fork, Trace, make_trace, plain_text
+from pbranch.format.tree import (
+    SEPARATOR,
+    Fork,
+    Trace,
+    make_trace,
+    plain_text,
+    with_default_separators,
+)
 from pbranch.hf.segment_codec import SegmentCodec
 from pinfer.model_spec import ModelSpec
 from pinfer.request.state import Lane, LiveFork, Logprob, Request
@@ -53,8 +60,10 @@ class Stats:
 class Generation:
     """One answer. `token_ids` are the generated tokens in text order, `forced` tells those that
     were injected; `logprobs` theirs, None where a token was injected or the request asked for none.
-    `prompt_logprobs`, where asked for: of each prompt token, None for the first. `error`: what went
-    wrong in the request, if anything did."""
+    `prompt_logprobs`, where asked for: of each prompt token, None for the first. `stop_reason`: the
+    stop string or stop token id that ended the answer, None where something else did. `seed`: of
+    its random draws, None in greedy decoding without one. `error`: what went wrong in the request,
+    if anything did."""
 
     prompt_token_ids: list[int]
     trace: Trace
@@ -66,6 +75,8 @@ class Generation:
     stats: Stats
     fallback: str | None = None  # why a dialect's branches were not decoded in parallel
     prompt_logprobs: list[Logprob | None] | None = None
+    stop_reason: str | int | None = None
+    seed: int | None = None
     error: str | None = None
 
     @property
@@ -75,19 +86,21 @@ class Generation:
 
     @property
     def tagged_text(self) -> str:
-        """Native markers, parseable by pbranch."""
-        return render(self.trace)
+        """Native markers, parseable by pbranch to a trace with the same plain text."""
+        return render(with_default_separators(self.trace))
 
     def as_dict(self) -> dict[str, Any]:
         """The object that `pinfer generate --json` prints, without the prompt's text."""
-        row = {
+        row: dict[str, Any] = {
             "prompt_token_ids": self.prompt_token_ids,
             "text": self.text,
             "tagged_text": self.tagged_text,
             "token_ids": self.token_ids,
             "forced": self.forced,
             "finish_reason": self.finish_reason,
+            "stop_reason": self.stop_reason,
             "limits": self.limits,
+            "seed": self.seed,
             "stats": asdict(self.stats),
         }
         if self.fallback is not None:
@@ -117,8 +130,20 @@ def make_generation(request: Request, spec: ModelSpec, codec: SegmentCodec) -> G
         stats=_stats(request, sum(not f for _, f, _ in tokens), len(tokens)),
         fallback=request.fallback,
         prompt_logprobs=of_prompt if asked else None,
+        stop_reason=_stop_reason(request),
+        seed=request.params.seed,
         error=None if request.error is None else describe_error(request.error),
     )
+
+
+def _stop_reason(request: Request) -> str | int | None:
+    trunk = request.trunk
+    if request.finish_reason != "stop":
+        return None
+    if trunk.state.stops and trunk.state.stops.matched:
+        return trunk.state.stops.found
+    token, _ = trunk.items[-1]  # type: ignore[misc]
+    return token if token in request.params.stop_token_ids else None
 
 
 def describe_error(error: Exception) -> str:

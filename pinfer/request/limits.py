@@ -3,7 +3,17 @@
 from pbranch.format.grammar import LaneState
 from pbranch.format.markers import Role
 from pinfer.model_spec import ModelSpec
+from pinfer.params import SamplingParams
 from pinfer.request.state import Lane
+
+
+def most_new_tokens(params: SamplingParams, prompt_tokens: int, spec: ModelSpec) -> tuple[int, str]:
+    """How many tokens a request may sample, and the limit that says so: in one lane no more than
+    the context has room for. Branches share positions; what they may sample together with their
+    trunk is as many as the context holds."""
+    room = spec.context if params.may_branch else spec.context - prompt_tokens
+    most = params.max_new_tokens
+    return (most, "max_new_tokens") if most <= room else (room, "context")
 
 
 def outline_limit(lane: Lane, token: int, spec: ModelSpec) -> str | None:

@@ -3,8 +3,9 @@
 A lane is the trunk or one branch. Plain state: what happens to it is in transitions.py. No tensors.
 """
 
+import hashlib
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple
@@ -15,6 +16,12 @@ from pinfer.request.controller import LaneController
 from pinfer.request.stop_strings import StopMatcher
 
 Path = tuple[tuple[int, int], ...]  # ((fork, branch), …) from the trunk down
+
+
+def hash_tokens(tokens: Sequence[int]) -> int:
+    """64 bits that tell token sequences apart, the same on every machine."""
+    text = ",".join(map(str, tokens))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 class Logprob(NamedTuple):
@@ -220,7 +227,8 @@ class PromptPrefix:
 class RequestStats:
     """Counts and times (seconds of the monotonic clock) of a request. `fed`: tokens of its decode
     passes, `dropped`: cached ones that were truncated; `widest`: most lanes live at once;
-    `drafted`: guesses that were fed, `accepted`: those confirmed, by place in their draft."""
+    `drafted`: guesses that were fed, `accepted`: those confirmed, by place in their draft;
+    `started`: 0 while the request waits for a place."""
 
     passes: int = 0
     fed: int = 0
@@ -253,6 +261,7 @@ class Request:
     error: Exception | None = None
     prefix: PromptPrefix = field(default_factory=PromptPrefix)
     stats: RequestStats = field(default_factory=RequestStats)
+    prompt_key: int = 0  # see `hash_tokens`
 
     @property
     def trunk(self) -> Lane:

@@ -20,6 +20,7 @@ class StopMatcher:
         self._segment = Detokenizer(decode)
         self._searched = 0  # characters of `text` in which no stop begins
         self.matched = False
+        self.found: str | None = None  # the stop string, where it was one
 
     def for_new_segment(self) -> "StopMatcher":
         """The same stops, nothing read yet."""
@@ -30,7 +31,8 @@ class StopMatcher:
         segment = self._segment
         segment.push(token)
         text = segment.text[self._searched :] + segment.tail.rstrip(INCOMPLETE)
-        self.matched = any(stop in text for stop in self._stops)
+        found = [(at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
+        self.matched, self.found = bool(found), min(found)[1] if found else None
         longest = max(map(len, self._stops), default=1)
         self._searched = max(0, len(segment.text) - longest + 1)
         if self._stop_when is not None and not self.matched:

@@ -6,12 +6,14 @@ waiting branches start is not decided here.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pbranch.format.grammar import LaneState, next_state
 from pinfer.model_spec import ModelSpec
 from pinfer.params import SamplingParams
 from pinfer.request.controller import LaneController
 from pinfer.request.fork_policy import may_fork
+from pinfer.request.limits import most_new_tokens
 from pinfer.request.state import (
     Budget,
     Discard,
@@ -25,6 +27,7 @@ from pinfer.request.state import (
     Rewind,
     Status,
     TextState,
+    hash_tokens,
 )
 from pinfer.request.stop_strings import StopMatcher
 
@@ -39,8 +42,10 @@ def open_request(
 ) -> Request:
     """A request whose effects append its prompt. controller: of its trunk; stops: looks for its
     stop strings."""
-    request = Request(number, prompt, params)
-    budget = Budget(params.max_new_tokens, last_position=spec.context - 1)
+    most, limit = most_new_tokens(params, len(prompt), spec)
+    params = replace(params, max_new_tokens=most)
+    request = Request(number, prompt, params, prompt_key=hash_tokens(prompt))
+    budget = Budget(most, last_position=spec.context - 1, limit=limit)
     state = TextState(LaneState.TRUNK_FLAT, set(prompt), stops)
     trunk = Lane(request, (), None, controller, 0, budget, state, Status.LIVE)
     request.lanes.append(trunk)

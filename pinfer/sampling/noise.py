@@ -1,4 +1,4 @@
-"""Gumbel noise keyed by seed, lane and position: samples do not depend on the batch."""
+"""Gumbel noise keyed by seed, prompt, lane and position: samples do not depend on the batch."""
 
 import hashlib
 from collections.abc import Sequence
@@ -28,7 +28,8 @@ def gumbel(sites: Sequence[SampleSite], like: Tensor, purpose: str = "") -> Tens
 
 def _key(site: SampleSite, purpose: str) -> int:
     """Of 64 bits, for the token at a site."""
-    key = f"{site.params.seed}|{site.path}|{site.position}{purpose}"
+    place = f"{site.path}|{site.position}{purpose}"
+    key = f"{site.params.seed}|{site.prompt_key}|{place}"
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big", signed=True)
 
 

@@ -1,8 +1,8 @@
 """Samples tokens from logits under the grammar.
 
-A sample is keyed by (seed, path, position), so it depends neither on what else is in the batch nor
-on scheduling; sample i of a prompt has the seed plus i. Of guesses, only those with a distribution
-of their own change samples (not how these are distributed). Knows sites, no lanes.
+A sample is keyed by (seed, prompt, path, position), so it depends neither on what else is in the
+batch nor on scheduling; sample i of a prompt has the seed plus i. Of guesses, only those with a
+distribution of their own change samples (not how these are distributed). Knows sites, no lanes.
 """
 
 from collections.abc import Mapping, Sequence

@@ -20,7 +20,8 @@ class SampleSite:
     """A token at which the model is asked for the next one, with all that the answer depends on:
     the sampler knows no lanes. `position`: of the next token; `seen`: what a repetition penalty
     looks at, empty where there is none; `given`: a token that is known to follow, of which only the
-    logprob is asked; `proposal`: a token that was drafted for it, where that was drawn."""
+    logprob is asked; `proposal`: a token that was drafted for it, where that was drawn;
+    `prompt_key`: see `hash_tokens`."""
 
     request: int
     params: SamplingParams
@@ -30,6 +31,7 @@ class SampleSite:
     seen: frozenset[int] = frozenset()
     given: int | None = None
     proposal: Proposal | None = field(default=None, compare=False)
+    prompt_key: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,8 +115,9 @@ def site_after(
     if params.repetition_penalty != 1:
         seen = guessed | lane.visible_tokens()
     given = None if token.given is None else token.given.token
-    number = lane.request.number
-    return SampleSite(number, params, lane.path, token.position + 1, state, seen, given, proposal)
+    request, at = lane.request, token.position + 1
+    key = request.prompt_key
+    return SampleSite(request.number, params, lane.path, at, state, seen, given, proposal, key)
 
 
 def add_lookahead(batch: Batch, source: LookaheadSource, rows: int, spec: ModelSpec) -> Batch:

@@ -75,15 +75,14 @@ class Scheduler:
                 "dialect paper"
             )
         request = open_request(self._count, prompt, params, self.spec, controller or MARKERS, stops)
-        most = self._most_kv(request)
+        most, new = self._most_kv(request), request.params.max_new_tokens
         if self.limits.max_kv_rows is not None and most > self.limits.max_kv_rows:
             raise RequestError(
-                f"a prompt of {len(prompt)} tokens and {params.max_new_tokens} new ones may "
+                f"a prompt of {len(prompt)} tokens and {new} new ones may "
                 f"need {most} cached rows; there is memory for {self.limits.max_kv_rows}"
             )
         apply_effects(request, self.cache)
         self._count += 1
-        request.stats.started = time.monotonic()
         self.queued.append(request)
         return request
 
@@ -270,7 +269,7 @@ class Scheduler:
 
     def _stop_late(self) -> None:
         now = time.monotonic()
-        for request in (*self.running, *self.queued):
+        for request in self.running:
             limit = request.params.timeout_s
             if limit is not None and now - request.stats.started > limit:
                 with self._guarding(request):
@@ -280,9 +279,6 @@ class Scheduler:
         if not self.queued:
             return
         held = self.prefixes.tokens + sum(map(self._most_kv, self.running))
-        for request in [r for r in self.queued if r.finish_reason is not None]:
-            self.queued.remove(request)  # too late; it takes no place
-            self.running.append(request)
         while self.queued and len(self.running) < self.limits.max_requests:
             request = self.queued[0]
             source, matched = self.prefixes.match(request, self.running)
@@ -291,10 +287,12 @@ class Scheduler:
                 break
             held += most
             self.prefixes.acquire(request, source, matched)
+            request.stats.started = time.monotonic()
             self.running.append(self.queued.popleft())
 
     def _most_kv(self, request: Request) -> int:
         """Slots that a request may still come to hold of its own."""
         tokens = len(request.prompt) - shareable(request)
-        per_token = request.trunk.controller.kv_per_token(self.spec)
+        injects = request.params.may_branch  # a linear request is fed what it samples, and no more
+        per_token = request.trunk.controller.kv_per_token(self.spec) if injects else 1
         return self.bound(tokens, request.params, per_token)

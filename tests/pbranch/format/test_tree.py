@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 
 from pbranch.errors import FormatError
-from pbranch.format.tree import Fork, Segment, Trace, make_trace, plain_text
+from pbranch.format.tagged_text import parse, render
+from pbranch.format.tree import (
+    SEPARATOR,
+    Fork,
+    Segment,
+    Trace,
+    make_trace,
+    plain_text,
+    with_default_separators,
+)
 from tests.support.strategies import texts, traces
 
 
@@ -75,3 +84,14 @@ def test_plain_text_holds_all_segments_in_order_and_nothing_else(trace):
 @given(texts())
 def test_a_linear_trace_is_its_own_plain_text(text):
     assert plain_text(make_trace(text)) == text
+
+
+@given(traces())
+def test_default_separators_leave_the_plain_text(trace):
+    """What tagged text alone says, wherever separators end with the default one."""
+    found = with_default_separators(trace)
+    assert plain_text(found) == plain_text(trace)
+    if all(fork.separator.endswith(SEPARATOR) for fork in trace.all_forks()):
+        assert parse(render(found)) == found
+    if all(fork.separator == SEPARATOR for fork in trace.all_forks()):
+        assert found == trace

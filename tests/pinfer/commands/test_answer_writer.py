@@ -12,6 +12,8 @@ import time
 
 import pytest
 
+from pinfer.commands.live_view import printable
+
 RUN = [sys.executable, "-m", "pinfer", "generate", "--device", "cpu"]
 TIMES = ("prefill_seconds", "decode_seconds", "tokens_per_second")
 
@@ -52,6 +54,7 @@ def test_a_batch_killed_twice_goes_on(named, tmp_path):
     prompts = tmp_path / "prompts.jsonl"
     write_prompts(prompts, 500)
     options = ["--prompts", str(prompts), "--json", "--max-new-tokens", "60", "--temperature", "1"]
+    options += ["--seed", "0"]
     cut, whole = tmp_path / "cut.jsonl", tmp_path / "whole.jsonl"
     for lines, sent in ((60, signal.SIGKILL), (250, signal.SIGINT)):
         process = subprocess.Popen(
@@ -132,9 +135,9 @@ def test_a_refused_prompt_is_named_and_the_run_goes_on(named, tmp_path):
 SAMPLED = ["Check each record.", "--temperature", "1", "--max-new-tokens", "150", "--seed", "3"]
 
 
-def on_terminal(command, columns=60, rows=20, interrupt_after=None):
+def on_terminal(command, columns=60, rows=20, interrupt_after=None, **env):
     """Run in a pseudo-terminal of that size; returns (exit code, everything it wrote)."""
-    environment = {**os.environ, "COLUMNS": str(columns), "LINES": str(rows), "TERM": "xterm"}
+    environment = {**os.environ, "COLUMNS": str(columns), "LINES": str(rows), "TERM": "xterm"} | env
     parent, child = pty.openpty()
     process = subprocess.Popen(
         command, stdin=child, stdout=child, stderr=subprocess.PIPE, env=environment
@@ -175,6 +178,17 @@ def test_a_terminal_shows_branches_and_then_the_answer(named):
     answer = written.replace("\r\n", "\n")
     printed = re.sub(r"[^\n\x20-\x7e]", "", wanted)
     assert re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[^\n\x20-\x7e]", "", answer).endswith(printed)
+
+
+def test_a_terminal_that_cannot_redraw_gets_the_text_as_it_grows(named):
+    """And one without colours gets none."""
+    command = [*RUN, *named, *SAMPLED]
+    wanted = subprocess.run(command, capture_output=True).stdout.decode()
+    code, written = on_terminal(command, TERM="dumb")
+    assert code == 0 and written.replace("\r\n", "\n") == printable(wanted)
+    _, written = on_terminal(command, NO_COLOR="1")
+    codes = re.findall(r"\x1b\[([0-9;]*)m", written)
+    assert "✓" in written and not [c for c in codes if re.search(r"(^|;)[349]\d", c)]
 
 
 def test_ctrl_c_prints_what_is_there(named):

@@ -17,6 +17,19 @@ def engine(base, adapter):
     return Engine.from_pretrained(str(base), str(adapter), device="cpu")
 
 
+@pytest.fixture(scope="module")
+def paper():
+    """The shipped base, which writes the paper's marks."""
+    return Engine.from_pretrained("tiny", "none", device="cpu")
+
+
+LISTED = """Look at this list. Whose weight is above 7.4?
+- Roti: weight 3.0
+- Sivo: weight 8.7
+- Talu: weight 6.6
+"""
+
+
 def sampled(seed, **changes):
     """Random weights under a high temperature: many blocks, broken characters, early ends."""
     return SamplingParams(**{"max_new_tokens": 80, "temperature": 1.2, "seed": seed, **changes})
@@ -109,6 +122,31 @@ def test_an_abort_leaves_the_others_alone(engine):
         if i != 2 and request.number in found:
             assert found[request.number] == wanted[i]
     assert engine.core.runner.arena.rows == 0
+
+
+@pytest.mark.parametrize("dialect", ["native", "paper"])
+def test_an_abort_at_any_event_leaves_events_that_are_the_text(dialect, request):
+    """Also between two events of one pass, when others of its events are still to come."""
+    name = "engine" if dialect == "native" else "paper"
+    engine, prompt = request.getfixturevalue(name), LISTED if dialect == "paper" else "Go on."
+    params = sampled(4, temperature=0 if dialect == "paper" else 1.2, dialect=dialect)
+    whole = len(list(engine.stream(prompt, params)))
+    broken = 0
+    for point in range(whole - 1):
+        asked = engine.add(prompt, params)
+        order, pieces, open_lanes = InOrder(), [], set()
+        for i, event in enumerate(engine.follow(asked)):
+            pieces.append(order.feed(event))
+            if isinstance(event, BranchStarted):
+                open_lanes.add(event.lane)
+            elif isinstance(event, BranchEnded):
+                open_lanes.remove(event.lane)
+            broken += i == point and len(open_lanes) > 1
+            if i == point:
+                engine.abort(asked)
+        assert not open_lanes and isinstance(event, Finished)
+        assert "".join(pieces) == event.generation.text, point
+    assert broken > 5
 
 
 def test_others_that_end_during_a_stream_are_not_lost(engine):

@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 
 from pbranch import parse, plain_text, render
+from pbranch.errors import RequestError
 from pbranch.format.markers import MARKERS, Role, escape
 from pinfer import Engine, SamplingParams
 from pinfer.output.generation import Stats
@@ -21,7 +23,7 @@ def engine(base, adapter):
 @pytest.fixture(scope="module", params=[0.0, 1.0])
 def answers(request, engine):
     params = SamplingParams(
-        max_new_tokens=50, max_topics=3, max_topic_tokens=3, temperature=request.param
+        max_new_tokens=50, max_topics=3, max_topic_tokens=3, temperature=request.param, seed=0
     )
     return engine.generate(PROMPTS, params)
 
@@ -120,7 +122,9 @@ def test_the_dictionary_is_json_and_complete(answers):
             "token_ids",
             "forced",
             "finish_reason",
+            "stop_reason",
             "limits",
+            "seed",
             "stats",
         ]
         assert list(stored["stats"]) == [f.name for f in dataclasses.fields(Stats)]
@@ -167,3 +171,70 @@ def test_raw_prompts_system_and_messages(engine):
 
 def test_no_prompts_no_answers(engine):
     assert engine.generate([]) == []
+
+
+def test_one_prompt_is_not_cut_into_pieces(engine):
+    """A text, a mapping or a conversation alone is a list of one."""
+    params = SamplingParams(max_new_tokens=3)
+    turns = [{"role": "user", "content": "Go."}]
+    (wanted,) = engine.generate(["Go."], params)
+    ids = {"token_ids": wanted.prompt_token_ids}
+    for alone in ("Go.", turns, {"messages": turns}, ids, (turns,), [ids]):
+        (answer,) = engine.generate(alone, params)
+        assert answer.token_ids == wanted.token_ids
+    assert len(engine.generate(["Go.", turns], params, n=2)) == 4
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([1, 2], "prompt 1: found int, expected a text, messages,"),
+        ([[1, 2]], "prompt 1: found a list of int, expected"),
+        (["Go.", {"text": "Go."}], "prompt 2: found a mapping of text, expected"),
+        ([b"Go."], "prompt 1: found bytes"),
+        ([None], "prompt 1: found NoneType"),
+    ],
+)
+def test_what_is_no_prompt_is_refused_by_its_place(engine, given, message):
+    with pytest.raises(RequestError, match=re.escape(message)):
+        engine.generate(given)
+    assert not engine.core.busy
+    with pytest.raises(RequestError, match="the prompt: found a list of str, expected"):
+        next(engine.stream(["a", "b"]))
+
+
+def test_no_seed_is_a_random_one_that_the_answer_names(engine):
+    params = SamplingParams(max_new_tokens=20, temperature=1.5)
+    answers = engine.generate(["Go on."], params, n=6)
+    assert len({a.seed for a in answers}) == 6 == len({tuple(a.token_ids) for a in answers})
+    (again,) = engine.generate(["Go on."], dataclasses.replace(params, seed=answers[2].seed))
+    assert again.token_ids == answers[2].token_ids and again.seed == answers[2].seed
+    given = engine.generate(["Go on."], dataclasses.replace(params, seed=7), n=2)
+    assert [a.seed for a in given] == [7, 8]
+    assert engine.generate(["Go on."], SamplingParams(max_new_tokens=2))[0].seed is None
+
+
+def test_what_ended_an_answer_is_told(engine):
+    params = SamplingParams(max_new_tokens=30, mode="linear")
+    (whole,) = engine.generate(["Go on."], params)
+    assert whole.stop_reason is None and whole.finish_reason == "length"
+    text, token = whole.text[5:7], whole.token_ids[9]
+    (by_text,) = engine.generate(["Go on."], dataclasses.replace(params, stop=("@@", text)))
+    assert (by_text.finish_reason, by_text.stop_reason) == ("stop", text)
+    assert by_text.text == whole.text[: whole.text.index(text)]
+    (by_token,) = engine.generate(["Go on."], dataclasses.replace(params, stop_token_ids=(token,)))
+    assert (by_token.finish_reason, by_token.stop_reason) == ("stop", token)
+    asked = dataclasses.replace(params, stop_when=lambda text: len(text) > 5)
+    (by_caller,) = engine.generate(["Go on."], asked)
+    assert (by_caller.finish_reason, by_caller.stop_reason) == ("stop", None)
+
+
+def test_a_dialects_tagged_text_gives_its_text():
+    """Its branches stand further apart than those of a tagged text do."""
+    engine = Engine.from_pretrained("tiny", "none", device="cpu")
+    prompt = "Look at this list. Whose weight is above 7.4?\n- Roti: weight 3.0\n- Sivo: weight 8.7"
+    for outline in ("own", "all"):
+        params = SamplingParams(dialect="paper", outline=outline)
+        (answer,) = engine.generate(prompt, params)
+        assert answer.stats.branches == 2
+        assert plain_text(parse(answer.tagged_text)) == answer.text

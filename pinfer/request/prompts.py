@@ -1,0 +1,41 @@
+"""What a caller may hand in as a prompt, or as several: told apart by form, never guessed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pbranch.errors import RequestError
+from pbranch.hf.chat_template import Message
+
+# {"token_ids": […]}, or {"messages": […], "tools": […]}, besides a text and messages
+Prompt = str | Sequence[Message] | Mapping[str, Any]
+
+
+def as_prompts(given: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    """Several prompts as they are; one alone, be it a text, a mapping or the messages of one
+    conversation, as a list of one. RequestError names one that is none."""
+    if isinstance(given, str | Mapping):
+        return [given]
+    prompts: list[Any] = list(given)
+    if prompts and all(isinstance(x, Mapping) and "role" in x for x in prompts):
+        prompts = [prompts]
+    for i, prompt in enumerate(prompts):
+        check_prompt(prompt, f"prompt {i + 1}")
+    return prompts
+
+
+def check_prompt(prompt: Any, name: str = "the prompt") -> None:
+    """RequestError unless `prompt` has a form that a prompt may have; what its messages hold is the
+    renderer's matter."""
+    if isinstance(prompt, Mapping):
+        good = "messages" in prompt or "token_ids" in prompt
+        found = f"a mapping of {', '.join(map(str, prompt)) or 'nothing'}"
+    else:
+        several = isinstance(prompt, Sequence) and not isinstance(prompt, str | bytes)
+        odd = next((x for x in prompt if not isinstance(x, Mapping)), None) if several else prompt
+        good = isinstance(prompt, str) or (several and odd is None)
+        found = f"a list of {type(odd).__name__}" if several else type(prompt).__name__
+    if not good:
+        raise RequestError(
+            f'{name}: found {found}, expected a text, messages, {{"messages": […]}} or '
+            '{"token_ids": […]}'
+        )

@@ -1,7 +1,9 @@
 """The verb `pinfer generate`: answers a prompt, or a file of them. Heavy imports come later."""
 
+import secrets
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,12 +11,14 @@ import typer
 
 from pbranch import console
 from pbranch.errors import RequestError
-from pbranch.files.jsonl import LineFile
+from pbranch.files.jsonl import LineFile, read_objects
 from pinfer.commands.prompt_files import (
+    ANSWER_KEYS,
     read_instruction,
     read_prompts,
     read_template_args,
     read_text,
+    unescape,
 )
 
 
@@ -38,22 +42,28 @@ def generate(
         bool, typer.Option("--trust-remote-code", help="run Python code that comes with a model")
     ] = False,
     mode: Annotated[str, typer.Option(help="parallel, serial or linear")] = "parallel",
-    max_new_tokens: Annotated[int, typer.Option(help="tokens drawn in all lanes together")] = 512,
+    max_new_tokens: Annotated[
+        int, typer.Option(help="tokens drawn in all lanes together; -1: until the context ends")
+    ] = 512,
     max_topics: Annotated[int, typer.Option(help="branches of a block")] = 32,
     max_depth: Annotated[int, typer.Option(help="levels of nested blocks")] = 3,
     max_branch_tokens: Annotated[int | None, typer.Option(help="tokens of a branch")] = None,
     max_width: Annotated[int | None, typer.Option(help="lanes of a request at once")] = None,
     max_rows: Annotated[int, typer.Option(help="tokens fed in one pass")] = 512,
-    timeout: Annotated[float | None, typer.Option(help="seconds for a request")] = None,
+    timeout: Annotated[float | None, typer.Option(help="seconds for an answer")] = None,
     temperature: Annotated[float, typer.Option(help="0: greedy")] = 0.0,
     top_k: Annotated[int, typer.Option(help="draw from the K best tokens; 0: all")] = 0,
     top_p: Annotated[float, typer.Option(help="draw from the best tokens of this mass")] = 1.0,
     min_p: Annotated[float, typer.Option(help="bar tokens below this share of the best")] = 0.0,
     repetition_penalty: Annotated[float, typer.Option(help="above 1: repeat less")] = 1.0,
-    stop: Annotated[list[str], typer.Option(help="text to end at; may be repeated")] = [],  # noqa: B006
+    stop: Annotated[
+        list[str], typer.Option(help=r"text to end at, \n for a line break; may be repeated")
+    ] = [],  # noqa: B006
     n: Annotated[int, typer.Option("-n", help="answers a prompt, with seeds that follow")] = 1,
     logprobs: Annotated[int | None, typer.Option(help="with --json: report so many")] = None,
-    seed: Annotated[int, typer.Option(help="of the random draws")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="of the random draws; default: a random one, told on stderr")
+    ] = None,
     fork: Annotated[str, typer.Option(help="auto, always or never")] = "auto",
     min_branch_tokens: Annotated[
         int, typer.Option(help="fork auto: shorter branches are decoded in order")
@@ -94,7 +104,7 @@ def generate(
     if resume and not (output and as_json):
         raise typer.BadParameter("--resume needs --output FILE and --json")
     single = [("", {"prompt": read_text(prompt)})] if prompt is not None else []
-    lines = single or read_prompts(str(prompts))
+    lines = single or read_prompts(str(prompts), ANSWER_KEYS if as_json else frozenset())
     if instruction is not None and dialect == "native":
         raise RequestError("--instruction needs a dialect that is asked for: --dialect paper")
     asks = None if instruction is None else read_instruction(instruction)
@@ -104,16 +114,16 @@ def generate(
         "template_args": read_template_args(template_arg),
         "instruction": asks,
     }
-    from pinfer.params import EngineLimits, SamplingParams, samples
+    from pinfer.params import UNTIL_CONTEXT_ENDS, EngineLimits, SamplingParams, samples
 
     params = SamplingParams(
-        max_new_tokens=max_new_tokens,
+        max_new_tokens=UNTIL_CONTEXT_ENDS if max_new_tokens == -1 else max_new_tokens,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
         min_p=min_p,
         repetition_penalty=repetition_penalty,
-        stop=tuple(stop),
+        stop=tuple(map(unescape, stop)),
         logprobs=logprobs,
         seed=seed,
         mode=mode,  # type: ignore[arg-type]
@@ -129,6 +139,10 @@ def generate(
         outline=outline,  # type: ignore[arg-type]
         draft_tokens=draft_tokens,
     )
+    if logprobs is not None and not as_json:
+        raise typer.BadParameter("--logprobs needs --json")
+    if params.seed is None and temperature > 0:
+        params = replace(params, seed=choose_seed(output if resume else None))
     seeds = samples(params, n)
     limits = EngineLimits(max_rows=max_rows, max_memory=max_memory, max_draft_rows=draft_rows)
     if output is not None and not Path(output).parent.is_dir():
@@ -136,10 +150,11 @@ def generate(
     console.quiet_libraries()
     from pinfer.commands.answer_writer import Job, answer_batch, count_done, identify, stream_answer
 
+    named = {"model": model, "adapter": adapter, "dtype": dtype, **rendering}
     jobs = [
-        Job(line, p, identify(params=p, model=model, adapter=adapter, dtype=dtype, **rendering), at)
-        for at, line in lines
-        for p in seeds
+        Job(line, p, identify(params=p, **named), where, sample)
+        for where, line in lines
+        for sample, p in enumerate(seeds)
     ]
     done = count_done(Path(output), jobs) if resume and output else 0
     from pinfer.drafting.sources import check_source
@@ -157,6 +172,18 @@ def generate(
         stream_answer(engine, jobs[0], sys.stdout, **rendering)
     else:
         answer_batch(engine, jobs, _opener(output, resume), as_json, done, **rendering)
+
+
+def choose_seed(resumed: str | None) -> int:
+    """A random seed, told on stderr; where a file of answers is resumed, the one that they have."""
+    if resumed is not None and Path(resumed).exists():
+        for row in read_objects(resumed):
+            if isinstance(row.get("seed"), int):
+                return row["seed"]
+            break
+    seed = secrets.randbelow(2**32)
+    console.say(f"no --seed given: drawing with seed {seed}")
+    return seed
 
 
 def check_join(asked: str, found: str, dialect: str) -> None:

@@ -9,6 +9,12 @@ from pbranch import console
 from pbranch.errors import DataError, RequestError
 from pbranch.files.jsonl import JsonLine, read_lines
 
+# the keys of an answer's JSON object besides those of its input
+ANSWER_KEYS = frozenset(
+    "prompt_token_ids text tagged_text token_ids forced finish_reason stop_reason limits seed "
+    "stats fallback error logprobs prompt_logprobs sample settings".split()
+)
+
 
 def read_text(prompt: str) -> str:
     """A prompt as given on a command line; of stdin (`-`) without its last line break. Raises
@@ -27,12 +33,15 @@ def read_instruction(path: str) -> str:
         raise RequestError(f"--instruction {path}: not a text that can be read ({e})") from e
 
 
-def read_prompts(path: str) -> list[tuple[str, dict[str, Any]]]:
+def read_prompts(
+    path: str, refused: frozenset[str] = frozenset()
+) -> list[tuple[str, dict[str, Any]]]:
     """(file:line, object with `prompt` or `messages`), one a line, other keys kept.
 
-    Raises DataError with file and line, RequestError on a file without prompts.
+    refused: keys that a line may not have. Raises DataError with file and line, RequestError on a
+    file without prompts.
     """
-    jobs = [(line.origin, _read_job(line)) for line in read_lines(path)]
+    jobs = [(line.origin, _read_job(line, refused)) for line in read_lines(path)]
     if not jobs:
         raise RequestError(f"{path}: no prompts")
     return jobs
@@ -54,7 +63,14 @@ def read_template_args(pairs: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _read_job(line: JsonLine) -> dict[str, Any]:
+def unescape(text: str) -> str:
+    r"""A text as a shell's user writes it: \n, \r, \t and \\ mean what they do in Python; any other
+    backslash is one."""
+    meant = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
+    return re.sub(r"\\([nrt\\])", lambda found: meant[found[1]], text)
+
+
+def _read_job(line: JsonLine, refused: frozenset[str]) -> dict[str, Any]:
     try:
         job = line.parse()
         if not {"prompt", "messages"} & set(job):
@@ -64,6 +80,8 @@ def _read_job(line: JsonLine) -> dict[str, Any]:
             raise DataError(f'"{key}" is not a {kind.__name__}')
         if not isinstance(job.get("tools") or [], list):
             raise DataError('"tools" is not a list')
+        if taken := sorted(refused & job.keys()):
+            raise DataError(f'"{taken[0]}" is a key of the answer; give it another name')
     except DataError as e:
         raise DataError(f"{line.origin}: {e}") from e
     return job

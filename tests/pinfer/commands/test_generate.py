@@ -11,12 +11,14 @@ from transformers import GenerationConfig
 from pbranch import parse, plain_text
 from pbranch.format.markers import MARKERS
 from pinfer import cli
+from pinfer.commands.prompt_files import ANSWER_KEYS, unescape
 from tests.conftest import CHAT_TEMPLATE
 from tests.support.byte_tokenizer import train_byte_tokenizer
 from tests.support.checkpoints import copy_folder, save_base, short
 
 FIELDS = (
-    "prompt prompt_token_ids text tagged_text token_ids forced finish_reason limits stats settings"
+    "prompt prompt_token_ids text tagged_text token_ids forced finish_reason stop_reason limits "
+    "seed stats sample settings"
 )
 STATS = (
     "mode prompt_tokens generated_tokens injected_tokens discarded_tokens grammar_interventions "
@@ -125,6 +127,82 @@ def test_samples_are_seeds_and_options_shape_them(pinfer):
     at = next(i for i, sign in enumerate(whole) if sign.isascii() and sign not in whole[:i] and i)
     code, out, _ = pinfer("a", *short(*options, "--stop", "@@", "--stop", whole[at]))
     assert code == 0 and json.loads(out)["text"] == whole[:at]
+
+
+def test_answers_in_plain_text_are_told_apart(pinfer, tmp_path):
+    """Samples by their seeds, prompts by their lines; one answer alone has no title."""
+    options = ["--temperature", 1, "--seed", 5, "-n", 2]
+    code, out, _ = pinfer("a", *short(*options))
+    rows = [json.loads(x) for x in pinfer("a", *short(*options, "--json"))[1].splitlines()]
+    first, second = (row["text"] for row in rows)
+    assert code == 0
+    assert out == f"[1/2] sample 1, seed 5\n{first}\n\n[2/2] sample 2, seed 6\n{second}\n"
+    assert [(row["sample"], row["seed"]) for row in rows] == [(0, 5), (1, 6)]
+    file = tmp_path / "p.jsonl"
+    file.write_text(json.dumps({"prompt": "a"}) + "\n" + json.dumps({"messages": [{}]}) + "\n")
+    code, out, _ = pinfer("--prompts", file, *short())
+    assert code == 1 and out.startswith(f"[1/2] {file}:1\n")
+    title, reason = out.splitlines()[-2:]
+    assert title == f"[2/2] {file}:2" and reason.startswith(f"error: {file}:2: message 1")
+
+
+def test_no_seed_is_a_random_one_that_is_told(pinfer, tmp_path):
+    """And a run that goes on takes the one that its file has."""
+    out = tmp_path / "out.jsonl"
+    sampled = short("--temperature", 1, "--json", "-n", 3, "--output", out)
+    code, _, err = pinfer("a", *sampled)
+    whole = out.read_text()
+    seeds = [json.loads(line)["seed"] for line in whole.splitlines()]
+    assert code == 0 and f"no --seed given: drawing with seed {seeds[0]}\n" in err
+    assert seeds == list(range(seeds[0], seeds[0] + 3))
+    out.write_text(whole.splitlines(keepends=True)[0])
+    code, _, err = pinfer("a", *sampled, "--resume")
+    assert code == 0 and "no --seed" not in err
+    found = [json.loads(line)["token_ids"] for line in out.read_text().splitlines()]
+    assert found == [json.loads(line)["token_ids"] for line in whole.splitlines()]
+    assert len({tuple(tokens) for tokens in found}) == 3
+    _, as_json, err = pinfer("a", *short("--json"))
+    assert json.loads(as_json)["seed"] is None and "seed" not in err
+
+
+def test_a_key_that_an_answer_has_is_refused_at_the_start(pinfer, tmp_path):
+    file = tmp_path / "p.jsonl"
+    for key in sorted(ANSWER_KEYS):
+        file.write_text(json.dumps({"prompt": "a"}) + "\n" + json.dumps({"prompt": "b", key: 1}))
+        code, out, err = pinfer("--prompts", file, "--json", "--model", "nowhere", model=False)
+        assert (code, out) == (1, "")
+        assert err == f'error: {file}:2: "{key}" is a key of the answer; give it another name\n'
+    code, out, _ = pinfer("--prompts", file, *short())  # in plain text there are none
+    assert code == 0
+    asked = ["--json", "--logprobs", 1, "--stop", "@@", "--temperature", 1, "--seed", 1]
+    row = json.loads(pinfer("a", *short(*asked))[1])
+    assert set(row) - {"prompt"} <= ANSWER_KEYS
+
+
+def test_a_line_break_is_a_stop_string(pinfer):
+    """As a shell's user writes it."""
+    assert unescape(r"\n\tx\r") == "\n\tx\r" and unescape(r"\\n \b \\") == r"\n \b \\"[:-1]
+    options = ["--json", "--mode", "linear", "--temperature", 1, "--seed", 3]
+    code, out, _ = pinfer("a", *short(*options, "--stop", r"\n", "--stop", r"\t", "--stop", " "))
+    row = json.loads(out)
+    assert code == 0 and row["stop_reason"] in (" ", "\n", "\t", None)
+    assert not set(row["text"]) & set(" \n\t")
+
+
+def test_logprobs_need_a_place(pinfer):
+    code, out, err = pinfer("a", *short("--logprobs", 2))
+    assert (code, out) == (2, "") and "--logprobs needs --json" in err
+
+
+def test_until_the_context_ends(pinfer):
+    """A number that is larger than the context, or -1, is no more than it has room for."""
+    options = ["--json", "--device", "cpu", "--mode", "linear", "--stop", " "]
+    rows = [
+        json.loads(pinfer("a", *options, "--max-new-tokens", n)[1]) for n in (-1, 1_000_000, 2**40)
+    ]
+    assert len({tuple(row["token_ids"]) for row in rows}) == 1
+    code, out, err = pinfer("a", *short("--max-new-tokens", 1_000_000, "--timeout", 0.5, "--json"))
+    assert code == 0 and json.loads(out)["token_ids"], err
 
 
 def test_modes(pinfer):

@@ -46,7 +46,7 @@ def plain_model(model):
 
 def params(**changes):
     return SamplingParams(
-        **{"dialect": "paper", "temperature": 1.0, "max_new_tokens": 60, **changes}
+        **{"dialect": "paper", "temperature": 1.0, "seed": 0, "max_new_tokens": 60, **changes}
     )
 
 

@@ -206,15 +206,17 @@ def test_timeout_closes_the_text(seconds, monkeypatch):
     assert "timeout" in reasons
 
 
-def test_a_queued_request_times_out_too(monkeypatch):
+def test_time_in_the_queue_does_not_count(monkeypatch):
+    """The clock goes on by one a look; each request alone takes less than the limit."""
     clock = count()
     monkeypatch.setattr(scheduling.time, "monotonic", lambda: next(clock))
-    slow, late = greedy(max_new_tokens=30), greedy(timeout_s=5)
-    requests = Toy(toy_model("llama"), limits=EngineLimits(max_requests=1)).run(
-        [[1], [2]], [slow, late]
-    )
-    assert requests[1].finish_reason == "timeout"
-    assert tokens(requests[1]) == []
+    model, limits = toy_model("llama"), EngineLimits(max_requests=1)
+    prompts, timed = [[n] for n in range(1, 6)], greedy(max_new_tokens=20, timeout_s=100)
+    requests = Toy(model, limits=limits).run(prompts, timed)
+    assert next(clock) > 100 + 50, "together they took longer"
+    assert all(r.finish_reason in ("stop", "length") and tokens(r) for r in requests)
+    late = Toy(model, limits=limits).run(prompts, greedy(max_new_tokens=20, timeout_s=5))
+    assert all(r.finish_reason == "timeout" and tokens(r) for r in late), "each has begun"
 
 
 @pytest.mark.parametrize("prompt, message", [([], "empty"), ([1] * 16, "16 tokens")])

@@ -14,7 +14,7 @@ from pinfer.params import EngineLimits, SamplingParams
 from pinfer.scheduling.kv_bound import keep_all
 from tests.conftest import MODEL_KINDS
 from tests.support.forced_decode import Drawer, check_form, decode
-from tests.support.toy_engine import MARKERS, Toy, greedy, toy_model
+from tests.support.toy_engine import END_OF_TEXT, MARKERS, Toy, greedy, toy_model
 
 torch.set_num_threads(1)
 OPTIONS = st.builds(
@@ -108,6 +108,36 @@ def test_requests_wait_until_they_fit_in_memory():
     assert toy.tokens(prompts, params) == Toy(model).tokens(prompts, params)
     assert max(together) == 2
     assert toy.most_rows <= 2 * most
+
+
+@pytest.mark.parametrize("changes", [{"mode": "linear"}, {"fork": "never"}])
+def test_a_linear_request_takes_a_slot_a_token(changes):
+    """And never more than the context has room for."""
+    model, context, prompt = toy_model("llama", 4, {END_OF_TEXT: -99.0}), 40, [1, 2, 3]
+    for tokens, end in ((10, "max_new_tokens"), (1000, "context")):
+        most = min(context, len(prompt) + tokens)
+        params = greedy(max_new_tokens=tokens, **changes)
+        toy = Toy(model, limits=EngineLimits(max_kv_rows=most), context=context)
+        (request,) = toy.run([prompt], params)
+        assert request.limits == [end]
+        assert most - 1 <= toy.most_rows <= most
+        assert len(list(request.trunk.tokens())) == most - len(prompt)
+        with pytest.raises(RequestError, match=f"may need {most} cached rows"):
+            small = EngineLimits(max_kv_rows=most - 1)
+            Toy(model, limits=small, context=context).run([prompt], params)
+
+
+def test_branches_sample_no_more_than_the_context_holds():
+    """However many tokens are allowed: what is set aside is bounded, and the text with it."""
+    context, ends = 60, set()
+    for seed in range(30):
+        params = greedy(max_new_tokens=10**6, temperature=2.0, seed=seed, max_topics=6)
+        limits = EngineLimits(max_kv_rows=3 + 4 * context)
+        toy = Toy(toy_model("llama", seed), limits=limits, context=context)
+        (request,) = toy.run([[1, 2, 3]], params)
+        assert sum(not forced for _, forced, _ in request.trunk.tokens()) <= context
+        ends |= set(request.limits)
+    assert "context" in ends and "max_new_tokens" not in ends
 
 
 def test_what_can_never_fit_is_refused():

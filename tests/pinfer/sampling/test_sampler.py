@@ -13,6 +13,7 @@ from pbranch.format.grammar import LaneState, legal_table
 from pbranch.format.layout import LayoutOptions
 from pbranch.format.visibility import dense_mask, layout_tensor
 from pinfer.params import EngineLimits, SamplingParams
+from pinfer.request.state import hash_tokens
 from pinfer.sampling.noise import gumbel
 from pinfer.sampling.sampler import Sampler, sample
 from pinfer.scheduling.batch import SampleSite
@@ -25,6 +26,7 @@ from tests.support.toy_engine import (
     Toy,
     greedy,
     paths_of_rows,
+    reference_tokens,
     request_layout,
     toy_model,
 )
@@ -62,7 +64,7 @@ def assert_drawn_from(wanted, drawn):
     assert chi < freedom + 4 * (2 * freedom) ** 0.5, f"chi-square {chi:.0f} of {freedom}"
 
 
-def test_noise_is_keyed_by_seed_path_position_and_token():
+def test_noise_is_keyed_by_seed_prompt_path_position_and_token():
     like = torch.zeros(1, SIZE)
     (site,) = sites_at([7], seed=1)
     base = gumbel([site], like)
@@ -70,8 +72,9 @@ def test_noise_is_keyed_by_seed_path_position_and_token():
     (other_seed,) = sites_at([7], seed=2)
     (other_place,) = sites_at([8], seed=1)
     branch = replace(site, path=((0, 1),))
-    others = gumbel([other_seed, other_place, branch], like)
-    assert len({*base.flatten().tolist(), *others.flatten().tolist()}) == 4 * SIZE
+    prompt = replace(site, prompt_key=hash_tokens([1, 2]))
+    others = gumbel([other_seed, other_place, branch, prompt], like)
+    assert len({*base.flatten().tolist(), *others.flatten().tolist()}) == 5 * SIZE
     assert torch.equal(gumbel([branch, site], torch.zeros(2, 9 * SIZE))[1, :SIZE], base[0])
     # e^-e^-x of Gumbel noise is even over (0, 1), alone and of neighbours
     many = (-(-gumbel(sites_at(range(4000), temperature=1.0), like)).exp()).exp()
@@ -112,6 +115,41 @@ def test_a_seed_fixes_the_tokens_however_they_are_scheduled(kind):
         assert Toy(model, options, EngineLimits(max_rows=3)).tokens(prompts, again) == together
     assert together[0] == together[3], "same prompt, same seed"
     assert len({tuple(t) for t in together[:3]}) == 3, "same prompt, other seeds"
+
+
+def test_one_seed_draws_independently_for_each_prompt():
+    """Of logits that are the same for all prompts, as many draws agree as by chance."""
+    likely = torch.zeros(SIZE).softmax(0)
+    params = SamplingParams(temperature=1.0, seed=0, grammar="off")
+    keys = [hash_tokens([7, n]) for n in range(3000)]
+    sites = [SampleSite(0, params, (), 5, LaneState.TRUNK, prompt_key=key) for key in keys]
+    assert_drawn_from(likely, sample(torch.zeros(len(sites), SIZE), sites))
+    assert len(set(keys)) == len(keys) and hash_tokens([71]) != hash_tokens([7, 1])
+
+
+def test_prompts_that_differ_begin_unlike():
+    """Where the model says the same after all of them, one seed drew the same."""
+    model = toy_model("llama", 3, {})
+    model.lm_head.weight.data.zero_()
+    params = greedy(temperature=1.0, seed=0, max_new_tokens=6, mode="linear")
+    answers = Toy(model).tokens([[n] for n in range(16)], params)
+    assert len(set(map(tuple, answers))) == 16
+    again = Toy(model).tokens([[3], [4], [3]], params)
+    assert again == [answers[3], answers[4], answers[3]], "the same prompt and seed, the same draws"
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "gemma3"])
+@pytest.mark.parametrize("shape", [{}, {"top_k": 6}, {"top_p": 0.8, "min_p": 0.05}])
+def test_samples_are_those_of_the_reference(kind, shape):
+    model, blocks = toy_model(kind, 15), 0
+    for options in (LayoutOptions(), LayoutOptions(outline="own", join="reencode")):
+        for seed in range(3):
+            params = greedy(temperature=1.0, seed=seed, max_new_tokens=30, **shape)
+            (request,) = Toy(model, options).run([[1, 2, seed]], params)
+            wanted = reference_tokens(model, [1, 2, seed], params, options)
+            assert [t for t, _, _ in request.trunk.tokens()] == wanted
+            blocks += len(request.trunk.forks)
+    assert blocks
 
 
 def _as_dict(params):

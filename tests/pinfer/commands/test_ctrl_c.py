@@ -72,7 +72,6 @@ def test_a_forward_is_broken_off(engine, interrupt, passes):
     assert (row["finish_reason"], row["limits"][-1]) == ("error", "aborted")
     assert plain_text(parse(row["tagged_text"])) == row["text"]
     assert row["stats"]["passes"] in (0, passes) and bool(row["text"]) == (passes > 0)
-    assert row["stats"]["generated_tokens"] >= passes
     assert interrupt(at, batch(False)) == row["text"] + "\n"
     assert interrupt(at, lambda out: stream_answer(engine, jobs[0], out)) == row["text"] + "\n"
 
@@ -101,12 +100,13 @@ def test_a_batch_prints_what_has_begun(engine, interrupt, tmp_path):
     assert path.read_text() == ""
 
 
-def start(how, out, seed):
-    command = [sys.executable, "-m", "pinfer", "generate", "-", "--temperature", "0.7"]
-    command += ["--max-new-tokens", "1500", "--seed", str(seed)]
-    command += {"json": ["--json"], "no-stream": ["--no-stream"]}.get(how, [])
+def start(how, out):
+    """`pinfer generate` on PROMPT, its answer sampled with one seed."""
+    options = {"json": ["--json"], "no-stream": ["--no-stream"]}.get(how, [])
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.PIPE,
+        [sys.executable, "-m", "pinfer", "generate", "-", "--temperature", "0.7", "--seed", "1",
+         "--max-new-tokens", "1500", *options],
+        stdin=subprocess.PIPE, stdout=out, stderr=subprocess.PIPE,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"},
     )  # fmt: skip
     process.stdin.write(PROMPT.encode())
@@ -116,7 +116,7 @@ def start(how, out, seed):
 
 
 def read_all(process, parent):
-    """(stdout, stderr) of a process on a terminal or a pipe, to its end."""
+    """(stdout, stderr) of a process to its end; parent: of the terminal that it writes to."""
     written = b""
     while parent is not None and select.select([parent], [], [], 60)[0]:
         try:
@@ -124,49 +124,41 @@ def read_all(process, parent):
         except OSError:  # a terminal's way to end
             break
         written += piece
-        if not piece:
-            break
     out, err = process.communicate(timeout=60)
     return (written if parent is not None else out).decode(), err.decode()
 
 
+@pytest.fixture(scope="module")
+def whole():
+    """(the lines of the whole answer, how many seconds it takes, the load included)."""
+    began = time.monotonic()
+    out, _ = read_all(start("json", subprocess.PIPE), None)
+    return json.loads(out)["text"].splitlines(), time.monotonic() - began
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["terminal", "pipe", "no-stream", "json"])
-def test_at_random_moments_of_a_process(how):
-    """CTRL_C_MOMENTS of them in all: from the load to behind the end. Of one seed the text is that
-    of the whole answer as far as it had come, in each lane."""
-    rng = random.Random(how)
-    whole = subprocess.run(
-        [sys.executable, "-m", "pinfer", "generate", "-", "--temperature", "0.7", "--json",
-         "--max-new-tokens", "1500", "--seed", "1"],
-        input=PROMPT.encode(), capture_output=True,
-    )  # fmt: skip
-    answer = json.loads(whole.stdout)
-    lines = answer["text"].splitlines()
-    began = time.monotonic()
-    process = start("json", subprocess.PIPE, 1)
-    process.communicate()
-    lasts = time.monotonic() - began
+def test_at_random_moments_of_a_process(how, whole):
+    """CTRL_C_MOMENTS of them in all: while it loads, in the prompt, trunk, outline, branches, join.
+    Of one seed, the text is the beginning of what the whole answer says in each of its lanes."""
+    rng, (lines, seconds) = random.Random(f"{how} {MOMENTS}"), whole
     for _ in range(max(1, MOMENTS // 4)):
         parent, child = pty.openpty() if how == "terminal" else (None, subprocess.PIPE)
-        process = start(how, child, 1)
+        process = start(how, child)
         if parent is not None:
             os.close(child)
-        time.sleep(lasts * rng.uniform(0.3, 1))
-        ended = process.poll() is not None
+        time.sleep(seconds * rng.uniform(0.4, 1))
         process.send_signal(signal.SIGINT)
         sent = time.monotonic()
         out, err = read_all(process, parent)
-        assert time.monotonic() - sent < 5 and "Traceback" not in err, err
-        if ended or process.returncode == 0:
-            continue
-        assert process.returncode == 130, err
+        took = time.monotonic() - sent
+        print(f"{how}: exit code {process.returncode} after {took:.1f} s, {len(out)} characters")
+        assert took < 5 and "Traceback" not in err, err  # mostly Python's own end
+        assert process.returncode in (0, 130), err
         if how == "json" and out:
-            row = json.loads(out)
-            assert plain_text(parse(row["tagged_text"])) == row["text"]
-            out = row["text"] + "\n"
+            out = json.loads(out)["text"]
         if how == "terminal":
-            shown = out.replace("\r\n", "\n")
-            out = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown[shown.rfind("\x1b[2K") + 4 :])
+            shown = out[out.rfind("\x1b[2K") :].replace("\r\n", "\n")
+            out = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
         for line in out.splitlines():
             assert any(full.startswith(line) for full in lines), (line, lines)

@@ -11,7 +11,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -74,9 +74,14 @@ def _interruptible(engine: Engine) -> Iterator[console.Interrupt]:
     """As `console.interruptible`; a forward, which may take long, ends at once."""
     runner = engine.core.runner
     with console.interruptible() as asked:
-        if isinstance(runner, Runner):
-            runner.around = asked.at_once
-        yield asked
+        if not isinstance(runner, Runner):
+            yield asked
+            return
+        runner.around = asked.at_once
+        try:
+            yield asked
+        finally:
+            runner.around = nullcontext
 
 
 def _follow(engine: Engine, request: Request, asked: Callable[[], bool]) -> Iterator[Event]:
@@ -100,7 +105,7 @@ def _can_redraw(out: TextIO) -> bool:
 
 def _write(events: Iterator[Event], out: TextIO) -> Generation:
     """Plain text in reading order, each branch as soon as those before it have ended."""
-    order, shown = InOrder(), _for(out)
+    order, shown = InOrder(), _filter_of(out)
     for event in events:
         if piece := order.feed(event):
             print(shown(piece), end="", file=out, flush=True)
@@ -109,7 +114,7 @@ def _write(events: Iterator[Event], out: TextIO) -> Generation:
     return event.generation
 
 
-def _for(out: TextIO | LineFile) -> Callable[[str], str]:
+def _filter_of(out: TextIO | LineFile) -> Callable[[str], str]:
     """What makes of a text what is written: for a terminal, without control characters."""
     return printable if not isinstance(out, LineFile) and out.isatty() else str
 
@@ -169,9 +174,9 @@ class _Writer:
             sample = f"sample {job.sample + 1}" if self.jobs[-1].sample else ""
             of = [job.where, sample, "" if seed is None else f"seed {seed}"]
             title = f"[{i + 1}/{len(self.jobs)}] {', '.join(filter(None, of))}"
-            text = "\n" * (i > 0) + f"{title}\n{_for(self.out)(text)}"
+            text = "\n" * (i > 0) + f"{title}\n{_filter_of(self.out)(text)}"
         else:
-            text = _for(self.out)(text)
+            text = _filter_of(self.out)(text)
         self._waiting[i] = text + "\n"
         while self.written in self._waiting:
             self.out.write(self._waiting.pop(self.written))

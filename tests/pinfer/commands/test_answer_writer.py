@@ -1,5 +1,6 @@
 """Batches that are cut short and go on, refused prompts, streams to a pipe and to a terminal."""
 
+import io
 import json
 import os
 import pty
@@ -12,6 +13,8 @@ import time
 
 import pytest
 
+from pinfer import Engine, SamplingParams
+from pinfer.commands.answer_writer import Job, stream_answer
 from pinfer.commands.live_view import printable
 
 RUN = [sys.executable, "-m", "pinfer", "generate", "--device", "cpu"]
@@ -135,9 +138,9 @@ def test_a_refused_prompt_is_named_and_the_run_goes_on(named, tmp_path):
 SAMPLED = ["Check each record.", "--temperature", "1", "--max-new-tokens", "150", "--seed", "3"]
 
 
-def on_terminal(command, columns=60, rows=20, interrupt_after=None, **env):
+def on_terminal(command, columns=60, rows=20, interrupt_after=None):
     """Run in a pseudo-terminal of that size; returns (exit code, everything it wrote)."""
-    environment = {**os.environ, "COLUMNS": str(columns), "LINES": str(rows), "TERM": "xterm"} | env
+    environment = {**os.environ, "COLUMNS": str(columns), "LINES": str(rows), "TERM": "xterm"}
     parent, child = pty.openpty()
     process = subprocess.Popen(
         command, stdin=child, stdout=child, stderr=subprocess.PIPE, env=environment
@@ -180,15 +183,30 @@ def test_a_terminal_shows_branches_and_then_the_answer(named):
     assert re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[^\n\x20-\x7e]", "", answer).endswith(printed)
 
 
-def test_a_terminal_that_cannot_redraw_gets_the_text_as_it_grows(named):
+class Screen(io.StringIO):
+    """What says that it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_that_cannot_redraw_gets_the_text_as_it_grows(base, adapter, monkeypatch):
     """And one without colours gets none."""
-    command = [*RUN, *named, *SAMPLED]
-    wanted = subprocess.run(command, capture_output=True).stdout.decode()
-    code, written = on_terminal(command, TERM="dumb")
-    assert code == 0 and written.replace("\r\n", "\n") == printable(wanted)
-    _, written = on_terminal(command, NO_COLOR="1")
-    codes = re.findall(r"\x1b\[([0-9;]*)m", written)
-    assert "✓" in written and not [c for c in codes if re.search(r"(^|;)[349]\d", c)]
+    engine = Engine.from_pretrained(str(base), str(adapter), device="cpu")
+    params = SamplingParams(max_new_tokens=150, temperature=1, seed=3)
+    job = Job({"prompt": "Check each record."}, params, "x")
+    wanted = printable(engine.generate(job.prompt, params)[0].text) + "\n"
+    for term in ("dumb", "unknown"):
+        monkeypatch.setenv("TERM", term)
+        stream_answer(engine, job, screen := Screen())
+        assert screen.getvalue() == wanted
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream_answer(engine, job, screen := Screen())
+    shown = screen.getvalue()
+    assert shown.endswith(wanted) and "\x1b[" in shown.removesuffix(wanted)
+    codes = re.findall(r"\x1b\[([0-9;]*)m", shown)
+    assert not [c for c in codes if re.search(r"(^|;)[349]\d", c)]
 
 
 def test_ctrl_c_prints_what_is_there(named):

@@ -212,10 +212,12 @@ class Lane:
 
 @dataclass(slots=True)
 class PromptPrefix:
-    """How much of a prompt is cached, and whose tokens it begins with: `cached` tokens in all, of
-    which the first `shared` are those of `source`, and `matched` of them will be once it has fed
-    them. `users`: unfinished requests whose source this one is."""
+    """What a prompt is known by (`key`, see `hash_tokens`), how much of it is cached, and whose
+    tokens it begins with: `cached` tokens in all, of which the first `shared` are those of
+    `source`, and `matched` of them will be once it has fed them. `users`: unfinished requests whose
+    source this one is."""
 
+    key: int = 0
     cached: int = 0
     shared: int = 0
     matched: int = 0
@@ -261,7 +263,6 @@ class Request:
     error: Exception | None = None
     prefix: PromptPrefix = field(default_factory=PromptPrefix)
     stats: RequestStats = field(default_factory=RequestStats)
-    prompt_key: int = 0  # see `hash_tokens`
 
     @property
     def trunk(self) -> Lane:

@@ -22,6 +22,7 @@ from pinfer.request.state import (
     Lane,
     LiveFork,
     Logprob,
+    PromptPrefix,
     QueuedToken,
     Request,
     Rewind,
@@ -44,7 +45,7 @@ def open_request(
     stop strings."""
     most, limit = most_new_tokens(params, len(prompt), spec)
     params = replace(params, max_new_tokens=most)
-    request = Request(number, prompt, params, prompt_key=hash_tokens(prompt))
+    request = Request(number, prompt, params, prefix=PromptPrefix(hash_tokens(prompt)))
     budget = Budget(most, last_position=spec.context - 1, limit=limit)
     state = TextState(LaneState.TRUNK_FLAT, set(prompt), stops)
     trunk = Lane(request, (), None, controller, 0, budget, state, Status.LIVE)

@@ -116,7 +116,7 @@ def site_after(
         seen = guessed | lane.visible_tokens()
     given = None if token.given is None else token.given.token
     request, at = lane.request, token.position + 1
-    key = request.prompt_key
+    key = request.prefix.key
     return SampleSite(request.number, params, lane.path, at, state, seen, given, proposal, key)
 
 

@@ -123,7 +123,8 @@ class LookaheadSource:
                 params = lane.request.params
                 if params.temperature > 0:
                     drawn[i].append(proposal(row, params))
-                    token = draw(drawn[i][-1], f"{params.seed}|{lane.path}|{lane.position + k}")
+                    place = f"{lane.request.prefix.key}|{lane.path}|{lane.position + k}"
+                    token = draw(drawn[i][-1], f"{params.seed}|{place}")
                 tokens[i].append(token)
                 before[i] = token
         return [Draft(t, torch.stack(q) if q else None) for t, q in zip(tokens, drawn, strict=True)]

@@ -6,6 +6,7 @@ import os
 import pty
 import random
 import re
+import resource
 import select
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import sys
 import time
 from contextlib import nullcontext
 
+import psutil
 import pytest
 
 from pbranch import parse, plain_text
@@ -115,6 +117,11 @@ def start(how, out):
     return process
 
 
+def cpu_seconds(pid):
+    """(user, system) so far."""
+    return psutil.Process(pid).cpu_times()[:2]
+
+
 def read_all(process, parent):
     """(stdout, stderr) of a process to its end; parent: of the terminal that it writes to."""
     written = b""
@@ -144,16 +151,18 @@ def test_at_random_moments_of_a_process(how, whole):
     rng, (lines, seconds) = random.Random(f"{how} {MOMENTS}"), whole
     for _ in range(max(1, MOMENTS // 4)):
         parent, child = pty.openpty() if how == "terminal" else (None, subprocess.PIPE)
+        children = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
         process = start(how, child)
         if parent is not None:
             os.close(child)
         time.sleep(seconds * rng.uniform(0.4, 1))
+        before = 0.0 if process.poll() is not None else sum(cpu_seconds(process.pid))
         process.send_signal(signal.SIGINT)
-        sent = time.monotonic()
         out, err = read_all(process, parent)
-        took = time.monotonic() - sent
+        took = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - children - before
         print(f"{how}: exit code {process.returncode} after {took:.1f} s, {len(out)} characters")
-        assert took < 5 and "Traceback" not in err, err  # mostly Python's own end
+        assert "Traceback" not in err, err
+        assert not before or took < 3, "seconds of CPU time, most of them of Python's own end"
         assert process.returncode in (0, 130), err
         if how == "json" and out:
             out = json.loads(out)["text"]

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from pbranch import console
 from pbranch.errors import BranchError, DataError, RequestError
 from pbranch.files.jsonl import LineFile, read_objects
-from pinfer.commands.live_view import BranchView, printable
+from pinfer.commands.live_view import BranchView
 from pinfer.engine import Engine
 from pinfer.output.events import BranchStarted, Event, Finished
 from pinfer.output.generation import Generation
@@ -97,7 +97,7 @@ def _show(events: Iterator[Event], out: TextIO) -> Generation:
                 live.refresh()
                 shown = time.monotonic()
     assert isinstance(event, Finished)
-    print(printable(event.generation.text), file=out, flush=True)
+    print(console.printable(event.generation.text), file=out, flush=True)
     return event.generation
 
 

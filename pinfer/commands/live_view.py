@@ -7,6 +7,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from pbranch.console import printable
 from pinfer.output.events import BranchEnded, BranchStarted, Event, TokenEvent
 from pinfer.request.state import Path
 
@@ -35,15 +36,15 @@ class BranchView:
             if lane:
                 rows.append(self._branch_line(lane, text, options.max_width))
             elif text.strip():
-                rows += Text(printable(text.strip("\n"))).wrap(console, options.max_width)
+                rows += Text(_spell(text.strip("\n"))).wrap(console, options.max_width)
         height = (options.height or options.size.height) - 1
         yield from rows[-height:]
 
     def _branch_line(self, lane: Path, text: str, width: int) -> Text:
         mark = "✓" if lane in self._ended else "│"
         head = "  " * (len(lane) - 1) + mark + " "
-        body = printable(" ".join(text.split()))
-        topic = printable(" ".join(self._topics[lane].split()))
+        body = _spell(" ".join(text.split()))
+        topic = _spell(" ".join(self._topics[lane].split()))
         if cell_len(head + body) > width and body.startswith(topic):  # the newest end of it
             head, body = head + topic[: max(0, width // 3)] + " … ", body[len(topic) :]
         line = Text(head, style="bold" if lane not in self._ended else "green")
@@ -64,10 +65,9 @@ class BranchView:
         return 1 + max(i for i, (p, _) in enumerate(self._lines) if p[: len(lane)] == lane)
 
 
-def printable(text: str) -> str:
-    """`text` for a terminal, which control characters that a model writes must not steer."""
-    text = text.replace("\t", "    ")
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+def _spell(text: str) -> str:
+    """`text` for a line whose width counts: a tab has none of its own."""
+    return printable(text.replace("\t", "    "))
 
 
 def _last_cells(text: str, cells: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pbranch.errors import DataError, RequestError
 from pbranch.files.jsonl import JsonLine, read_lines
+from pbranch.files.yaml_page import YamlError, read_yaml
 
 
 def read_text(prompt: str) -> str:
@@ -37,17 +38,15 @@ def read_prompts(path: str) -> list[tuple[str, dict[str, Any]]]:
 
 def read_template_args(pairs: Sequence[str]) -> dict[str, Any]:
     """Arguments of a chat template from NAME=VALUE texts, values as in YAML."""
-    import yaml
-
     found = {}
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not sign or not name:
             raise RequestError(f"template argument {pair!r}: expected NAME=VALUE")
         try:
-            found[name] = yaml.safe_load(value)
-        except yaml.YAMLError as e:
-            raise RequestError(f"template argument {name}: {value!r} is not YAML") from e
+            found[name] = read_yaml(value)
+        except YamlError as e:
+            raise RequestError(f"template argument {name}: {value!r} is not YAML: {e}") from e
     return found
 
 

@@ -19,6 +19,7 @@ import yaml
 
 from pbranch.console import say
 from pbranch.errors import AdapterError, HubError
+from pbranch.files.yaml_page import read_yaml
 from pbranch.format.branch_config import FILE_NAME as BRANCH_CONFIG
 from pbranch.hf.base_models import NAMED
 from pbranch.hf.gguf.gguf_file import is_gguf, repository_of
@@ -135,7 +136,7 @@ def collect(
     named = artifact.config.base_model
     if base is not None:
         config = replace(artifact.config, base_model=base)
-        recipe = {**yaml.safe_load(artifact.page), "model": base}
+        recipe = {**read_yaml(artifact.page), "model": base}
         page = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
         artifact = replace(artifact, config=config, page=page)
         files[RECIPE] = page.encode()

@@ -102,10 +102,10 @@ def load_adapter(model: Any, base: Base, start: Start) -> None:
 def check_lora(model: Any, folder: Path) -> None:
     """Raise RecipeError unless the adapter of `model`, made by the recipe, has the form of the one
     in `folder`."""
-    from peft import LoraConfig, get_peft_model_state_dict
+    from peft import get_peft_model_state_dict
     from peft.utils import load_peft_weights
 
-    stored, own = LoraConfig.from_pretrained(str(folder)), model.peft_config["default"]
+    stored, own = read_lora_config(folder), model.peft_config["default"]
     keys = [(key, getattr(stored, name), getattr(own, name)) for name, key in SCALES.items()]
     differs = [(key, was, now) for key, was, now in keys if was != now]
     if differs:

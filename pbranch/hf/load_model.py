@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pbranch.errors import ModelError
+from pbranch.errors import BranchError, ModelError
+from pbranch.hf.config_sizes import refuse_oversize, refuse_wild_sizes
 from pbranch.hf.mask_support import refuse_unmaskable
 
 NAMES_SHOWN = 3  # of the weights that an error is about
@@ -21,9 +22,10 @@ def load_config(path: str, trust_remote_code: bool = False) -> Any:
     """The model's configuration; ModelError where it cannot be read or masked."""
     from transformers import AutoConfig
 
+    refuse_wild_sizes(path)
     with model_errors(path, "configuration"):
         config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
-    refuse_unmaskable(config, path)
+        refuse_unmaskable(config, path)
     return config
 
 
@@ -77,7 +79,7 @@ def load_model(
     """
     from transformers import AutoModelForCausalLM
 
-    load_config(path, trust_remote_code)
+    refuse_oversize(path, load_config(path, trust_remote_code))
     options = {
         "attn_implementation": attention,
         "quantization_config": quantization,
@@ -150,7 +152,7 @@ def model_errors(path: str | Path, what: str) -> Iterator[None]:
     """What transformers raises about a model's files, which is of many kinds, as one ModelError."""
     try:
         yield
-    except MemoryError:
+    except (BranchError, MemoryError):
         raise
     except Exception as e:
         reason = (str(e).strip().splitlines() or [type(e).__name__])[0]

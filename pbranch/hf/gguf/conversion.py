@@ -46,7 +46,11 @@ def read_model(file: Path, reader: Any, advance: Callable[[], None]) -> tuple[An
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     # an absolute path: transformers prefers a file of that name in the current folder
-    place = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": str(file)}
+    place: dict[str, Any] = {
+        "pretrained_model_name_or_path": str(file.parent),
+        "gguf_file": str(file),
+        "trust_remote_code": False,  # a file next to it may name some
+    }
     with _fast_reading(reader, advance), without_load_report():
         with model_errors(file, "configuration"):
             config = AutoConfig.from_pretrained(**place)

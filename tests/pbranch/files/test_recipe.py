@@ -180,7 +180,7 @@ RECIPES = st.builds(
     positions=st.sampled_from(["max", "flat"]),
     lora=st.builds(
         Lora,
-        rank=st.integers(),
+        rank=st.integers(1 - 2**63, 2**63 - 1),
         alpha=st.floats(1e-9, 1e9),
         targets=st.lists(st.sampled_from(["q", "on", "1", "null", "~"])).map(tuple),
         dropout=st.one_of(st.none(), st.floats(0, 1)),

@@ -12,6 +12,7 @@ from pbranch.hf.base_models import locate
 from pbranch.hf.fingerprint import check_base
 from pbranch.hf.hub import fetch_adapter, find_branch_config
 from pbranch.hf.load_model import describe_misfits, load_config
+from pbranch.hf.merge_adapter import read_lora_config
 from ptrain.config import Recipe
 from ptrain.model.base import Base, load_marked_tokenizer
 from ptrain.model.memory_estimate import Estimate, estimate

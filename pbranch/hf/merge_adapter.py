@@ -75,29 +75,27 @@ def read_lora_config(folder: Path) -> Any:
 
     path = folder / CONFIG
     stored = read_json_object(path, AdapterError, "a LoRA configuration")
+    stored = {"r": 8, "rank_pattern": {}} | stored
     if stored.get("peft_type") != "LORA":
         raise AdapterError(f"{path}: peft_type is {stored.get('peft_type')!r:.80}, expected LORA")
-    largest = _longest_side(folder)
     fields = {f.name: f for f in dataclasses.fields(LoraConfig)}
-    for key, value in stored.items():
-        field = fields.get(key)
-        if field is None:  # of another release of peft, which leaves it out
-            continue
-        default = field.default
-        if default is dataclasses.MISSING and field.default_factory is not dataclasses.MISSING:
-            default = field.default_factory()
-        allows = _ALLOWED.get(key)
-        if value == default and type(value) is type(default) or (allows and allows(value)):
-            if key not in ("r", "rank_pattern"):
-                continue
-            ranks = value.values() if isinstance(value, dict) else [value]
-            if all(rank <= largest for rank in ranks):
-                continue
-        raise AdapterError(f"{path}: {key} is {value!r:.80}, which no adapter of ptrain has")
+    for key, value in stored.items():  # a key of another release of peft is left out by this one
+        allows = _ALLOWED.get(key, lambda _: False)
+        if key in fields and not _is_default(fields[key], value) and not allows(value):
+            raise AdapterError(f"{path}: {key} is {value!r:.80}, which no adapter of ptrain has")
+    rank, largest = max([stored["r"], *stored["rank_pattern"].values()]), _longest_side(folder)
+    if rank > largest:
+        raise AdapterError(f"{path}: a rank of {rank}, with weights of at most {largest} rows")
     try:
         return LoraConfig.from_pretrained(str(folder))
     except Exception as e:  # of peft, about a value that it does not like
         raise AdapterError(f"{path}: {' '.join(str(e).split())[:200]}") from e
+
+
+def _is_default(field: Any, value: Any) -> bool:
+    missing = field.default is dataclasses.MISSING
+    default = field.default_factory() if missing else field.default
+    return type(value) is type(default) and value == default
 
 
 def _is_names(value: Any) -> bool:
@@ -121,7 +119,7 @@ def _counts(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_count, value))
 
 
-# what may stand in the keys that a recipe sets, or peft itself writes; all others have their default
+# what may stand in keys that a recipe sets or peft writes; all others have their default
 _ALLOWED: dict[str, Callable[[Any], bool]] = {
     "peft_type": _is_names,
     "task_type": lambda v: v in ("CAUSAL_LM", None),

@@ -16,9 +16,11 @@ from typing import Any, TextIO
 from pbranch.errors import BranchError
 
 LONGEST_MESSAGE = 2000  # characters of an error: what it quotes may be a whole file
-# control characters but tab and line feed, and marks that reverse the order of what follows
+# control characters but tab and line feed, marks that reverse the order of what follows, and
+# halves of surrogate pairs, which are no characters
 _STEERING = dict.fromkeys(
-    [c for c in (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    [c for c in (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A),
+               *range(0xD800, 0xE000))
      if chr(c) not in "\t\n"],
     "\N{REPLACEMENT CHARACTER}",
 )  # fmt: skip

@@ -11,7 +11,7 @@ from pbranch.format.markers import MarkerIds
 from pbranch.hf.base_models import locate
 from pbranch.hf.fingerprint import check_base
 from pbranch.hf.hub import fetch_adapter, find_branch_config
-from pbranch.hf.load_model import describe_misfits, load_config
+from pbranch.hf.load_model import describe_misfits, load_config, refusing
 from pbranch.hf.merge_adapter import read_lora_config
 from ptrain.config import Recipe
 from ptrain.model.base import Base, load_marked_tokenizer
@@ -56,6 +56,7 @@ class Start:
                 yield f"branches.{key} is {now}; {name} was trained with {before}"
 
 
+@refusing
 def find_start(recipe: Recipe) -> Start:
     """Look at model and adapter of the recipe; no weights are read.
 

@@ -84,6 +84,8 @@ def _check(value: Any, where: str = "") -> Any:
         raise YamlError(f"{key}found a number of {bits} bits, expected at most {WIDEST}")
     if isinstance(value, date):
         return str(value)
+    if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+        raise YamlError(f"{key}half of a surrogate pair is no text")
     if value is None or isinstance(value, str | int | float):
         return value
     raise YamlError(f"{key}found {type(value).__name__}, expected text, numbers, lists or mappings")

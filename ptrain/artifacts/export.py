@@ -17,7 +17,7 @@ from pbranch.errors import AdapterError
 from pbranch.files.atomic import atomic_folder
 from pbranch.hf.fingerprint import check_base
 from pbranch.hf.hub import fetch_adapter
-from pbranch.hf.load_model import load_tokenizer
+from pbranch.hf.load_model import load_tokenizer, refusing
 from pbranch.hf.merge_adapter import check_markers, grow_vocabulary, read_lora_config
 from ptrain.artifacts.artifact import ADAPTER, read_artifact
 from ptrain.artifacts.merge import load_base_of
@@ -29,6 +29,7 @@ PREFIX = "base_model.model."
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that --max-lora-rank takes
 
 
+@refusing
 def export(
     adapter: str | Path, out: Path, dtype: str = "auto", trust_remote_code: bool = False
 ) -> Path:

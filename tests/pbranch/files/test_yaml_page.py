@@ -47,6 +47,7 @@ def test_plain_values():
         ("a: 1\na: 2", "key a is here twice"),
         ("a: '\x00'", "special characters"),
         ("a: [1", "expected"),
+        ('a: {b: "\\ud800"}', "a.b: half of a surrogate pair"),
         ("#" * (LONGEST + 1), "longer than"),
     ],
 )

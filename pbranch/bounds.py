@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-SECONDS = 10.0  # of processor time; what is meant to end takes milliseconds
+SECONDS = 5.0  # of processor time; what is meant to end takes milliseconds
 MEMORY = 512 << 20  # bytes
 
 

@@ -16,7 +16,8 @@ from pbranch.errors import BranchError, ModelError
 from pbranch.hf.config_sizes import refuse_oversize, refuse_wild_sizes
 from pbranch.hf.mask_support import refuse_unmaskable
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 NAMES_SHOWN = 3  # of the weights that an error is about
 
 

@@ -75,7 +75,6 @@ def read_lora_config(folder: Path) -> Any:
 
     path = folder / CONFIG
     stored = read_json_object(path, AdapterError, "a LoRA configuration")
-    stored = {"r": 8, "rank_pattern": {}} | stored
     if stored.get("peft_type") != "LORA":
         raise AdapterError(f"{path}: peft_type is {stored.get('peft_type')!r:.80}, expected LORA")
     fields = {f.name: f for f in dataclasses.fields(LoraConfig)}
@@ -83,7 +82,8 @@ def read_lora_config(folder: Path) -> Any:
         allows = _ALLOWED.get(key, lambda _: False)
         if key in fields and not _is_default(fields[key], value) and not allows(value):
             raise AdapterError(f"{path}: {key} is {value!r:.80}, which no adapter of ptrain has")
-    rank, largest = max([stored["r"], *stored["rank_pattern"].values()]), _longest_side(folder)
+    ranks = [stored.get("r", 8), *stored.get("rank_pattern", {}).values()]
+    rank, largest = max(ranks), _longest_side(folder)
     if rank > largest:
         raise AdapterError(f"{path}: a rank of {rank}, with weights of at most {largest} rows")
     try:

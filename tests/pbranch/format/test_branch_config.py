@@ -117,5 +117,5 @@ def test_template_arguments_are_stored_and_may_be_missing(stored):
 def test_marker_ids_are_numbers(stored, token):
     folder, config = stored
     change(folder, marker_ids={**config.marker_ids, "fork": token})
-    with pytest.raises(AdapterError, match="marker_ids.fork is .*, expected a token id"):
+    with pytest.raises(AdapterError, match=r"marker_ids.fork is .*, expected a token id"):
         load_branch_config(folder)

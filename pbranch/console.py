@@ -170,17 +170,25 @@ def interruptible(*others: signal.Signals) -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+def rich_console(stream: TextIO) -> Any:
+    """rich's console on `stream`, with its colours where that is a `PlainStream`."""
+    from rich.console import Console
+
+    return Console(file=getattr(stream, "rich_proxied_file", stream))
+
+
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Callable[[], None]]:
     """A progress bar on stderr, where that is a terminal and there is anything to count."""
     if not total or not sys.stderr.isatty():
         yield lambda: None
         return
-    from rich.console import Console
     from rich.markup import escape
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    # what is printed meanwhile does not go through rich, which would take escapes in it for its own
+    apart = {"redirect_stdout": False, "redirect_stderr": False}
+    with Progress(console=rich_console(sys.stderr), transient=True, **apart) as bar:
         task = bar.add_task(escape(printable(label)), total=total)
         yield lambda: bar.advance(task)
 

@@ -83,12 +83,12 @@ def _write(events: Iterator[Event], out: TextIO) -> Generation:
 
 def _show(events: Iterator[Event], out: TextIO) -> Generation:
     """One growing line a branch, and at the end the answer in reading order."""
-    from rich.console import Console
     from rich.live import Live
 
     view, shown = BranchView(), 0.0
+    apart = {"redirect_stdout": False, "redirect_stderr": False}
     with Live(
-        view, console=Console(file=out), auto_refresh=False, transient=True, redirect_stdout=False
+        view, console=console.rich_console(out), auto_refresh=False, transient=True, **apart
     ) as live:
         for event in events:
             view.feed(event)

@@ -88,6 +88,7 @@ def table():
 
 def bar():
     with console.progress(f"[red]x[/red]{PAYLOAD}", 1) as advance:
+        print(PAYLOAD, file=sys.stderr)
         advance()
 
 
@@ -110,6 +111,12 @@ def test_no_way_to_a_terminal_lets_an_escape_through(write):
         "\x1b]" not in said and "\x07" not in said and "\x9b" not in said and "\u202e" not in said
     )
     assert "\x1b]8;" not in said
+
+
+def test_a_bar_of_ours_keeps_its_colours():
+    said = under_a_terminal(bar)
+    assert "\x1b[2K" in said or "\x1b[38" in said
+    assert "\N{REPLACEMENT CHARACTER}[2K" not in said and "[red]x[/red]" in said
 
 
 def test_data_in_a_file_stays_as_it_is(capsys):

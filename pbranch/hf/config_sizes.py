@@ -16,6 +16,7 @@ from pbranch.hf.fingerprint import find_file, weight_files
 
 MOST = 1 << 16  # layers, experts, heads: the largest models have hundreds
 COUNTS = re.compile(r"(num|n)_.*(layer|head|expert)s?(_.*)?|layers?|n_(layer|head)")
+ALLOWED = 1 << 28  # numbers of a matrix that may be made in any case: its name is said afterwards
 LARGEST = 1 << 31  # of any other number: sizes, ids, positions
 FREE = re.compile(r".*(position|length|window|token|seed|theta|context).*")  # which cost nothing
 
@@ -45,8 +46,8 @@ def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, int]]:
 
 
 def refuse_oversize(path: str, config: Any) -> None:
-    """ModelError where the model would have a matrix larger than any in its files, or more layers
-    than these hold tensors. Knows only weights in safetensors that are not quantised."""
+    """ModelError where the model would have a huge matrix, larger than any in its files, or more
+    layers than these hold tensors. Knows only weights in safetensors that are not quantised."""
     if getattr(config, "quantization_config", None):
         return
     largest, count = _measure(path)
@@ -65,7 +66,7 @@ def refuse_oversize(path: str, config: Any) -> None:
     sizes = {name: size(name) for name in ("vocab_size", "intermediate_size")}
     sizes |= {name: head * size(name) for name in ("num_attention_heads", "num_key_value_heads")}
     for name, rows in sizes.items():
-        if rows * width > largest:
+        if rows * width > max(largest, ALLOWED):
             raise ModelError(
                 f"model {path}: its {name} and hidden_size make a matrix of {rows} x {width}; the "
                 f"largest of its weights has {largest} numbers"

@@ -74,6 +74,8 @@ def read_lora_config(folder: Path) -> Any:
     from peft import LoraConfig
 
     path = folder / CONFIG
+    if not path.is_file():
+        raise AdapterError(f"{folder}: does not fit the base: no {CONFIG}")
     stored = read_json_object(path, AdapterError, "a LoRA configuration")
     if stored.get("peft_type") != "LORA":
         raise AdapterError(f"{path}: peft_type is {stored.get('peft_type')!r:.80}, expected LORA")
@@ -158,7 +160,8 @@ def _longest_side(folder: Path) -> int:
         with safe_open(folder / WEIGHTS, framework="pt") as tensors:
             shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys()]
     except (OSError, SafetensorError) as e:
-        raise AdapterError(f"{folder / WEIGHTS}: cannot read ({str(e)[:200]})") from e
+        said = f"{WEIGHTS} cannot be read ({str(e)[:200]})"
+        raise AdapterError(f"{folder}: does not fit the base: {said}") from e
     return max((n for shape in shapes for n in shape), default=0)
 
 

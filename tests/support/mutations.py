@@ -26,7 +26,7 @@ TEMPLATES = [
     "{{ 'a' * 3000000000 }}",
     "{% set ns = namespace(x='a' * 1000) %}{% for a in range(99999) %}"
     "{% set ns.x = ns.x + ns.x %}{% endfor %}",
-    "{% set x = 9 ** 9 ** 9 %}",
+    "{% set x = 9 ** (9 ** 9) %}",
     "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
     "{% for %}",
     "{{" + "(" * 3000 + "1" + ")" * 3000 + "}}",

@@ -187,8 +187,12 @@ def progress(label: str, total: int) -> Iterator[Callable[[], None]]:
     from rich.progress import Progress
 
     # what is printed meanwhile does not go through rich, which would take escapes in it for its own
-    apart = {"redirect_stdout": False, "redirect_stderr": False}
-    with Progress(console=rich_console(sys.stderr), transient=True, **apart) as bar:
+    with Progress(
+        console=rich_console(sys.stderr),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as bar:
         task = bar.add_task(escape(printable(label)), total=total)
         yield lambda: bar.advance(task)
 

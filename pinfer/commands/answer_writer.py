@@ -86,9 +86,13 @@ def _show(events: Iterator[Event], out: TextIO) -> Generation:
     from rich.live import Live
 
     view, shown = BranchView(), 0.0
-    apart = {"redirect_stdout": False, "redirect_stderr": False}
     with Live(
-        view, console=console.rich_console(out), auto_refresh=False, transient=True, **apart
+        view,
+        console=console.rich_console(out),
+        auto_refresh=False,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
     ) as live:
         for event in events:
             view.feed(event)

@@ -36,3 +36,12 @@ def test_every_licence_is_listed():
     listed = {name(x) for x in re.findall(r"^\| ([\w.-]+) \|", page, re.M)}
     listed |= {name(x) for x in re.split(r"[,.:\s]+", page.split("extras alone")[1])}
     assert pins().keys() <= listed
+
+
+def test_every_pin_has_a_hash():
+    lines = (ROOT / "constraints-hashes.txt").read_text().splitlines()
+    pattern = r"([\w.-]+)==(\S+) --hash=sha256:[0-9a-f]{64}"
+    found = [re.fullmatch(pattern, line) for line in lines if not line.startswith("#")]
+    hashed = {name(match[1]): match[2] for match in found if match}
+    assert all(found)
+    assert hashed.items() == {(k, v) for k, v in pins().items() if k != "antlr4-python3-runtime"}

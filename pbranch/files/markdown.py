@@ -1,12 +1,15 @@
-"""Text of strangers in Markdown: as it is where nothing in it could be markup, else as code.
+"""Text of strangers in Markdown: as it is where nothing in it could be markup, else escaped.
 
 Names of files, keys of reports, words of a recipe go into cards that others read in a browser.
 """
 
+import html
 import re
 
 from pbranch.console import printable
 
+_PUNCTUATION = re.compile(r"[\\`*_{}\[\]()#+!|~$-]")
+_RISKY = re.compile(r"[`<>\[\]]")
 # nothing in it is markup, a link or a mention, wherever in a line it stands
 _WORD = r"(?:[^\W_]|[.%+-])+"
 PLAIN = re.compile(rf"(?!.*www\.){_WORD}(?:(?:, |: |[ /:=]|\(){_WORD}\)?)*")
@@ -21,22 +24,18 @@ def one_line(text: object) -> str:
 
 
 def as_text(text: object) -> str:
-    """`text` within a line."""
+    """`text` within a line, with what could be markup escaped."""
     line = one_line(text)
-    return line if PLAIN.fullmatch(line) or not line else as_code(line)
+    if PLAIN.fullmatch(line):
+        return line
+    line = html.escape(_PUNCTUATION.sub(r"\\\g<0>", line), quote=False)
+    return line.replace("//", "&#47;&#47;").replace("www.", "www&#46;").replace("@", "&#64;")
 
 
 def as_code(text: object) -> str:
-    """`text` as code within a line: no backticks in it end the code."""
+    """`text` within a line as code, or as text where it could end the code or be taken for HTML."""
     line = one_line(text)
-    ticks = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
-    space = " " if line[:1] == "`" or line[-1:] == "`" or not line else ""
-    return f"{ticks}{space}{line}{space}{ticks}"
-
-
-def in_cell(text: str) -> str:
-    """Markdown in a cell of a table: a bar ends it even within code."""
-    return text.replace("|", "\\|")
+    return as_text(line) if _RISKY.search(line) else f"`{line or ' '}`"
 
 
 def as_block(text: str, language: str) -> str:

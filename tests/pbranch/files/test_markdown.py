@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from pbranch.files.markdown import as_block, as_code, as_text, in_cell, is_repository, one_line
+from pbranch.files.markdown import as_block, as_code, as_text, is_repository, one_line
 
 PAYLOADS = [
     "<script>alert(1)</script>",
@@ -51,11 +51,18 @@ def test_text_within_a_line_is_no_markup(text):
     assert "\n" not in said and "\x1b" not in said
 
 
-@given(WHAT)
-def test_code_shows_what_it_was_given(text):
-    tokens = MarkdownIt().parse(f"The task {as_code(text)}.")
-    codes = [c.content for t in tokens for c in t.children or () if c.type == "code_inline"]
-    assert len(codes) == 1 and codes[0].strip() == one_line(text).strip()
+@given(WHAT, st.sampled_from([as_text, as_code]))
+def test_what_is_shown_is_what_was_given(text, write):
+    tokens = MarkdownIt().parse(f"The task {write(text)}.")
+    shown = "".join(c.content for t in tokens for c in t.children or ())
+    assert shown.removeprefix("The task ").removesuffix(".").strip() == one_line(text).strip()
+
+
+@pytest.mark.parametrize("write", [as_text, as_code])
+def test_no_raw_markup_is_left_for_other_readers(write):
+    said = " ".join(map(write, PAYLOADS))
+    links = ("http://", "www.") if write is as_text else ()  # in code they lead nowhere
+    assert not [x for x in ("<script>", "](javascript:", "![x](", *links) if x in said]
 
 
 @given(WHAT)
@@ -67,7 +74,6 @@ def test_a_block_ends_where_it_ends(text):
 def test_plain_words_stay_as_they_are():
     for text in ("records", "20 broken line", "2.13.0+cpu", "Qwen/Qwen3-0.6B", "任务", "a: b, c"):
         assert as_text(text) == text
-    assert in_cell(as_text("a|b")) == "`a\\|b`"
 
 
 def test_long_text_is_cut_in_no_time():

@@ -122,7 +122,9 @@ class Decoder:
         self.name, self.shape, self.flash = name, SHAPES[name], flash
         with torch.device("cuda"):
             config = self.shape.config(context)
-            model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
+            model = AutoModelForCausalLM.from_config(
+                config, dtype=torch.bfloat16, trust_remote_code=False
+            ).eval()
         self.fast, self.device = FastModel(model), torch.device("cuda")
         self.captured = CudaGraphModel(self.fast)
 

@@ -167,7 +167,9 @@ def make_model(settings: Settings) -> Any:
     )
     attention.register()
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, settings.dtype))
+    model = AutoModelForCausalLM.from_config(
+        config, dtype=getattr(torch, settings.dtype), trust_remote_code=False
+    )
     model = add_lora(Base("random", model.to(settings.device), None, MARKERS, ""), LoraOptions())
     add_fused_lm_head(model.get_base_model(), outputs=("log_probs", "entropy", "is_top1"))
     use_frozen_vocabulary(model)

@@ -45,7 +45,7 @@ def make_model(arm: str, folder: str, dtype: torch.dtype) -> tuple[Any, Any]:
     """The model of an arm, and the markers of the base."""
     base = load_base(folder, dtype)
     if arm == "plain":
-        plain = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        plain = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, trust_remote_code=False)
         add_fused_lm_head(plain, outputs=OUTPUTS)
         config = LoraConfig(
             task_type="CAUSAL_LM", r=LORA.r, lora_alpha=LORA.alpha, target_modules="all-linear"

@@ -1,24 +1,102 @@
-"""What the three command lines share: exit codes, one-line errors, and standard streams that take
-any text. Imports nothing heavy.
+"""What the command lines share: exit codes, one-line errors, standard streams that take any text
+and show none that could steer a terminal.
 
-0 done, 1 a known error (one line on stderr), 2 usage, 130 interrupted.
+0 done, 1 a known error (one line on stderr), 2 usage, 130 interrupted. Imports nothing heavy.
 """
 
 import io
 import os
+import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 from pbranch.errors import BranchError, DataError
+
+LONGEST_MESSAGE = 2000  # characters of an error: what it quotes may be a whole file
+# control characters but tab and line feed, marks that reverse the order of what follows, and
+# halves of surrogate pairs, which are no characters
+_STEERING = dict.fromkeys(
+    [c for c in (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A),
+               *range(0xD800, 0xE000))
+     if chr(c) not in "\t\n"],
+    "\N{REPLACEMENT CHARACTER}",
+)  # fmt: skip
+_MOVES = re.compile(r"\n*(?:\x1b\[A)+")  # to the line of another progress bar, and no text
+_STYLE = re.compile(r"(\x1b\[[0-9;?]*[A-Za-z]|\r)")  # what rich writes: colours, cursor moves
+
+
+def printable(text: str) -> str:
+    """`text` with a replacement character for each that could steer a terminal; all else stays,
+    joiners, marks of direction and wide spaces included."""
+    return text.replace("\r\n", "\n").translate(_STEERING)
+
+
+class PlainStream:
+    """A stream that people read: what is written to it is text, whoever wrote it.
+
+    Models, traces, servers and files name things with escape sequences. `bars`: progress bars may
+    still rewrite their line. rich finds in `rich_proxied_file` where its colours may go.
+    """
+
+    def __init__(self, stream: TextIO, bars: bool = False) -> None:
+        self._stream, self._bars = stream, bars
+        self.rich_proxied_file = _StyledStream(stream)
+
+    def write(self, text: str) -> int:
+        """Write `text`, cleaned."""
+        if self._bars and _MOVES.fullmatch(text):
+            return self._stream.write(text)
+        lead = "\r" if self._bars and text.startswith("\r") else ""
+        self._stream.write(lead + printable(text[len(lead) :]))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write all of `lines`, cleaned."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _StyledStream(PlainStream):
+    """Colours and moves of the cursor pass, all else that steers a terminal does not."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        parts = _STYLE.split(text)
+        self._stream.write("".join(p if i % 2 else printable(p) for i, p in enumerate(parts)))
+        return len(text)
+
+
+@contextmanager
+def plain_streams() -> Iterator[None]:
+    """Within it, stderr is for people, and so is stdout on a terminal; elsewhere stdout is data,
+    which stays as it is."""
+    before = sys.stdout, sys.stderr
+    if sys.stdout.isatty():
+        sys.stdout = PlainStream(sys.stdout)
+    sys.stderr = PlainStream(sys.stderr, bars=True)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
 
 
 def run(app: Callable[..., Any]) -> None:
     """Call a typer app; known errors become one line on stderr, unknown ones keep the traceback."""
     open_streams()
+    with plain_streams():
+        _run(app)
+
+
+def _run(app: Callable[..., Any]) -> None:
     try:
         try:
             app()
@@ -38,6 +116,8 @@ def run(app: Callable[..., Any]) -> None:
         if e.filename == _STDOUT:
             _drop_output()
         fail(f"{e.filename}: {e.strerror}" if e.filename else str(e.strerror or e))
+    except MemoryError as e:
+        fail(f"out of memory ({e})" if str(e) else "out of memory")
     except KeyboardInterrupt as e:
         print(": ".join(["interrupted", *map(str, e.args)]), file=sys.stderr)
         sys.exit(130)
@@ -103,7 +183,9 @@ def _drop_output() -> None:
 
 def fail(message: str) -> None:
     """Print `message` on one line of stderr and exit with 1."""
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    line = " ".join(message.split())
+    line = line if len(line) <= LONGEST_MESSAGE else line[:LONGEST_MESSAGE] + " …"
+    print("error: " + line, file=sys.stderr)
     sys.exit(1)
 
 
@@ -169,17 +251,30 @@ def interruptible(*others: signal.Signals) -> Iterator[Interrupt]:
             signal.signal(number, handler)
 
 
+def rich_console(stream: TextIO) -> Any:
+    """rich's console on `stream`, with its colours where that is a `PlainStream`."""
+    from rich.console import Console
+
+    return Console(file=getattr(stream, "rich_proxied_file", stream))
+
+
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Callable[[], None]]:
     """A progress bar on stderr, where that is a terminal and there is anything to count."""
     if not total or not sys.stderr.isatty():
         yield lambda: None
         return
-    from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=total)
+    # what is printed meanwhile does not go through rich, which would take escapes in it for its own
+    with Progress(
+        console=rich_console(sys.stderr),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as bar:
+        task = bar.add_task(escape(printable(label)), total=total)
         yield lambda: bar.advance(task)
 
 

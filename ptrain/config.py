@@ -140,6 +140,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if not 0 <= self.eval_share < 1:
             raise RecipeError(f"eval_share: found {self.eval_share}, expected a share in [0, 1)")
+        if not 0 <= self.seed < 2**32:  # numpy takes no other
+            raise RecipeError(f"seed: found {self.seed}, expected one in [0, 2^32)")
         if self.quantization and self.tuning == "full":
             raise RecipeError(
                 f"quantization: {self.quantization} with tuning: full; weights of 4 bit cannot be "

@@ -11,7 +11,8 @@ from pbranch.format.markers import MarkerIds
 from pbranch.hf.base_models import locate
 from pbranch.hf.fingerprint import check_base
 from pbranch.hf.hub import fetch_adapter, find_branch_config
-from pbranch.hf.load_model import describe_misfits, load_config
+from pbranch.hf.load_model import describe_misfits, load_config, refusing
+from pbranch.hf.merge_adapter import read_lora_config
 from ptrain.config import Recipe
 from ptrain.model.base import Base, load_marked_tokenizer
 from ptrain.model.memory_estimate import Estimate, estimate
@@ -55,6 +56,7 @@ class Start:
                 yield f"branches.{key} is {now}; {name} was trained with {before}"
 
 
+@refusing
 def find_start(recipe: Recipe) -> Start:
     """Look at model and adapter of the recipe; no weights are read.
 
@@ -102,10 +104,10 @@ def load_adapter(model: Any, base: Base, start: Start) -> None:
 def check_lora(model: Any, folder: Path) -> None:
     """Raise RecipeError unless the adapter of `model`, made by the recipe, has the form of the one
     in `folder`."""
-    from peft import LoraConfig, get_peft_model_state_dict
+    from peft import get_peft_model_state_dict
     from peft.utils import load_peft_weights
 
-    stored, own = LoraConfig.from_pretrained(str(folder)), model.peft_config["default"]
+    stored, own = read_lora_config(folder), model.peft_config["default"]
     keys = [(key, getattr(stored, name), getattr(own, name)) for name, key in SCALES.items()]
     differs = [(key, was, now) for key, was, now in keys if was != now]
     if differs:

@@ -23,7 +23,7 @@ ACROSS = {"ptrain/trainer/evaluate.py": "pinfer"}  # generations during training
 # The folders and root files of a package, lowest first: each imports only what stands before it.
 LAYERS = {
     "pbranch": """
-        errors.py console.py files rates.py format hf __init__.py __main__.py
+        errors.py console.py bounds.py files rates.py format hf __init__.py __main__.py
     """.split(),
     "pdata": """
         __init__.py record.py roles sources rules grading judge validate.py synthetic llm report

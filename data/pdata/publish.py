@@ -4,11 +4,13 @@ One commit, and nothing of the repository is replaced unless that is asked for. 
 huggingface_hub when it sends.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from pbranch.errors import DataError
+from pbranch.files.markdown import as_code, as_text, one_line
 from pbranch.format.markers import MARKERS
 from pbranch.hf.hub import explain
 from pdata.report.statistics import ALL, collect_stats
@@ -26,12 +28,7 @@ FIGURES = {
     "answer_ok_share": "answers that are right, where known",
 }
 CARD = """---
-{head}configs:
-- config_name: default
-  data_files:
-  - split: train
-    path: {file}
----
+{head}---
 # {title}
 
 Reasoning traces in which steps that do not need one another are marked as branches, so that a model
@@ -49,7 +46,7 @@ The ideal ratio is words in all ÷ words on the longest path, outlines and heade
 
 ## Format
 
-`{file}`: one JSON object a line with `id`, `messages` (the prompt), `completion` (the trace with
+{file}: one JSON object a line with `id`, `messages` (the prompt), `completion` (the trace with
 markers), `answer`, `answer_ok` (whether the trace ends with it; null where unknown), `source`,
 `meta`, `schema`, and `tools` where there are any. The markers, in the order in which they come:
 
@@ -97,19 +94,28 @@ def make_card(path: Path, title: str, license: str | None = None) -> str:
     """The data set's README.md, with figures of `path`. Raises DataError."""
     figures = collect_stats(path)
     stats = figures[ALL]
+    license = one_line(license) if license else None
     head = {
         "license": license,
         "task_categories": ["text-generation"],
         "size_categories": [size_category(stats["records"])],
         "tags": ["parallel-branches", "reasoning"],
+        "configs": [
+            {
+                "config_name": "default",
+                "data_files": [{"split": "train", "path": path.name}],
+            }
+        ],
     }
     tasks = sorted(set(figures) - {ALL})
     return CARD.format(
-        head="".join(f"{k}: {json.dumps(v)}\n" for k, v in head.items() if v),
-        file=path.name,
-        title=title,
-        origin=f" (tasks: {', '.join(tasks)})" if tasks else "",
-        licence=f"Licence: {license}." if license
+        head=yaml.safe_dump(
+            {k: v for k, v in head.items() if v}, sort_keys=False, allow_unicode=True
+        ),
+        file=as_code(path.name),
+        title=as_text(title),
+        origin=f" (tasks: {', '.join(map(as_text, tasks))})" if tasks else "",
+        licence=f"Licence: {as_text(license)}." if license
         else "No licence is stated; traces keep the licence of what they were made from.",
         figures="\n".join(f"| {label} | {_cell(stats[k])} |" for k, label in FIGURES.items()),
         markers="\n".join(f"- `{m}` ({role.value}) {ROLES[role]}" for role, m in MARKERS.items()),

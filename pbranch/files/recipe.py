@@ -6,6 +6,7 @@ Knows nothing about training: a schema is any frozen dataclass, nested ones bein
 """
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,10 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from pbranch.errors import RecipeError, did_you_mean
+from pbranch.files.yaml_page import LONGEST, YamlError, read_yaml
 
 T = TypeVar("T")
+INFINITE = {int: 2**63, float: float("inf")}  # what a number must be below
 LAUNCH_KEY = "ptrain"  # the polyglot first line `ptrain: r"""` is a key to YAML; it is dropped
 
 
@@ -48,34 +51,20 @@ class _One(dict[str, Any]):
     """One key of a section or a mapping, as an override names it: the others stay."""
 
 
-class _Loader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice; the plain one keeps the last in silence."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        """Raises a MarkedYAMLError on the second of two equal keys."""
-        seen = set()
-        for key in (k for k, _ in node.value if isinstance(k, yaml.ScalarNode)):
-            if key.value in seen:
-                problem = f"key {key.value} is here twice"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def _read_page(path: Path) -> Mapping[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(LONGEST + 1)  # a device may never end
     except OSError as e:
         raise RecipeError(f"{path}: cannot read recipe ({e.strerror})") from e
     except UnicodeDecodeError as e:
         raise RecipeError(f"{path}: cannot read recipe ({e})") from e
     try:
-        page = yaml.load(text, _Loader)
+        page = read_yaml(text)
         page = {} if page is None else page
-    except yaml.YAMLError as e:
-        mark = getattr(e, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise RecipeError(f"{path}{line}: not YAML: {getattr(e, 'problem', e)}") from e
+    except YamlError as e:
+        line = f":{e.line}" if e.line else ""
+        raise RecipeError(f"{path}{line}: not YAML: {e}") from e
     if not isinstance(page, Mapping):
         raise RecipeError(f"{path}: expected a mapping of keys, found {type(page).__name__}")
     if str(page.get(LAUNCH_KEY, "")).startswith('r"""') and text.count('"""') != 2:
@@ -85,22 +74,23 @@ def _read_page(path: Path) -> Mapping[str, Any]:
 
 def _parse_scalar(text: str) -> Any:
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as e:
-        raise RecipeError(f"override value {text!r} is not YAML") from e
+        value = read_yaml(text)
+    except YamlError as e:
+        raise RecipeError(f"override value {show(text)} is not YAML: {e}") from e
     return text if isinstance(value, str) else value
 
 
 def _merge(schema: type[T], page: Any, origin: str, prefix: str, base: T | None = None) -> T:
     if not isinstance(page, Mapping):
         where = prefix.rstrip(".") or "recipe"
-        raise RecipeError(f"{origin}: {where}: expected a section of keys, found {page!r}")
+        raise RecipeError(f"{origin}: {where}: expected a section of keys, found {show(page)}")
     fields = {f.name: f for f in dataclasses.fields(schema)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(schema)
     changes: dict[str, Any] = {}
     for key, value in page.items():
         if key not in fields:
-            hint = did_you_mean(str(key), list(fields), prefix) or f"; keys: {', '.join(fields)}"
+            key = str(key)[:80]
+            hint = did_you_mean(key, list(fields), prefix) or f"; keys: {', '.join(fields)}"
             raise RecipeError(f"{origin}: unknown key {prefix}{key}{hint}")
         kind: Any = hints[key]
         if isinstance(kind, type) and dataclasses.is_dataclass(kind):
@@ -117,6 +107,21 @@ def _merge(schema: type[T], page: Any, origin: str, prefix: str, base: T | None 
     except TypeError as e:
         missing = [n for n, f in fields.items() if _required(f) and n not in changes]
         raise RecipeError(f"{origin}: missing key {prefix}{missing[0] if missing else e}") from e
+
+
+def _is_bounded(value: Any) -> bool:
+    """Whether all numbers in a value of any type are finite, and integers of 64 bits."""
+    if isinstance(value, Mapping | list):
+        return all(map(_is_bounded, value.values() if isinstance(value, Mapping) else value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or abs(value) < INFINITE[int]
+
+
+def show(value: Any) -> str:
+    """A value in a message: its beginning, where it is long."""
+    text = repr(value)
+    return text if len(text) <= 100 else text[:100] + "…"
 
 
 def _required(field: dataclasses.Field) -> bool:
@@ -142,23 +147,26 @@ def _convert(value: Any, kind: Any, origin: str, key: str) -> Any:
         if value in arms:
             return value
         choices = list(map(str, arms))
-        hint = did_you_mean(str(value), choices)
+        hint = did_you_mean(str(value)[:80], choices)
         expected = ", ".join(choices)
-        raise RecipeError(f"{origin}: {key}: found {value!r}, expected one of {expected}{hint}")
+        raise RecipeError(f"{origin}: {key}: found {show(value)}, expected one of {expected}{hint}")
     elif form in (tuple, list) and isinstance(value, list | tuple):
         return form(_convert(v, arms[0], origin, f"{key}[{i}]") for i, v in enumerate(value))
     elif form is dict and isinstance(value, Mapping):
         return {str(k): _convert(v, arms[1], origin, f"{key}.{k}") for k, v in value.items()}
-    elif kind is Any or (kind is bool and isinstance(value, bool)):
+    elif kind is Any and _is_bounded(value):
+        return value
+    elif kind is bool and isinstance(value, bool):
         return value
     elif kind in (int, float) and not isinstance(value, bool):
         try:
             number = kind(value)
-            if number == (number if kind is float or isinstance(value, str) else value):
-                return number  # not a fraction for int, and no nan
+            whole = kind is float or isinstance(value, str) or number == value
+            if whole and abs(number) < INFINITE[kind]:  # not so of nan
+                return number
         except (TypeError, ValueError, OverflowError):
             pass
     elif kind is str and isinstance(value, str | int | float):
         return str(value)
-    name = getattr(kind, "__name__", str(kind))
-    raise RecipeError(f"{origin}: {key}: found {value!r}, expected {name}")
+    name = "bounded numbers" if kind is Any else getattr(kind, "__name__", str(kind))
+    raise RecipeError(f"{origin}: {key}: found {show(value)}, expected {name}")

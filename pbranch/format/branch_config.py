@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pbranch.errors import AdapterError
 from pbranch.files.atomic import write_text
+from pbranch.files.json_file import read_json_object
 from pbranch.format.layout import Join, LayoutOptions, Outline, Positions
 from pbranch.format.markers import FORMAT_VERSION, MARKERS, MarkerIds
 
@@ -73,27 +74,22 @@ def load_branch_config(folder: Path) -> BranchConfig:
         unfinished = any(folder.glob(f"checkpoint-*/{FILE_NAME}"))
         hint = ", as each checkpoint-N in it is" if unfinished else ""
         raise AdapterError(f"{folder}: no {FILE_NAME}; expected an adapter made by ptrain{hint}")
+    stored = read_json_object(path, AdapterError, "a branch config")
     try:
-        stored = json.loads(path.read_text(encoding="utf-8-sig"))
         version = stored["format_version"]
         if version != FORMAT_VERSION:
             raise AdapterError(
-                f"{path}: format_version {version}, this release reads {FORMAT_VERSION}"
+                f"{path}: format_version {version!r:.40}, this release reads {FORMAT_VERSION}"
             )
         known = {f.name for f in fields(BranchConfig)}
         stored["switch"] = SwitchOptions(**(stored.get("switch") or {}))
         config = BranchConfig(**{k: v for k, v in stored.items() if k in known})
         config.ids  # noqa: B018  (raises on a missing role)
-    except (
-        json.JSONDecodeError,
-        UnicodeDecodeError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    ) as e:
-        raise AdapterError(f"{path}: not a branch config ({e})") from e
+    except (KeyError, TypeError, AttributeError) as e:
+        raise AdapterError(f"{path}: not a branch config ({str(e)[:200]})") from e
+    _check_types(config, path)
     if config.markers != {r.value: t for r, t in MARKERS.items()}:
-        raise AdapterError(f"{path}: markers {config.markers}, expected {dict(MARKERS)}")
+        raise AdapterError(f"{path}: markers {config.markers!r:.200}, expected {dict(MARKERS)}")
     choices: dict[str, tuple[str | None, ...]] = {
         "join": ("keep", "reencode"),
         "positions": ("max", "flat"),
@@ -105,11 +101,25 @@ def load_branch_config(folder: Path) -> BranchConfig:
         found = getattr(config, key)
         if found not in allowed:
             names = " or ".join(map(str, allowed))
-            raise AdapterError(f"{path}: {key} is {found!r}, expected {names}")
+            raise AdapterError(f"{path}: {key} is {found!r:.80}, expected {names}")
     for form, text in asdict(config.switch).items():
         if not isinstance(text, str | None):
-            raise AdapterError(f"{path}: switch.{form} is {text!r}, expected a text or null")
+            raise AdapterError(f"{path}: switch.{form} is {text!r:.80}, expected a text or null")
     if not isinstance(config.template_args, dict):
         found = config.template_args
         raise AdapterError(f"{path}: template_args is {found!r:.40}, expected names and values")
     return config
+
+
+def _check_types(config: BranchConfig, path: Path) -> None:
+    """JSON gives any type to any key. Raises AdapterError."""
+    for key in ("base_model", "base_fingerprint"):
+        name = getattr(config, key)
+        if not isinstance(name, str) or not name.isprintable() or len(name) > 1000:
+            raise AdapterError(f"{path}: {key} is {name!r:.80}, expected a name")
+    for role, token in config.marker_ids.items():
+        if type(token) is not int or not 0 <= token < 1 << 31:
+            raise AdapterError(f"{path}: marker_ids.{role} is {token!r:.80}, expected a token id")
+    mean = config.branch_tokens
+    if mean is not None and (type(mean) not in (int, float) or not 0 <= mean < 1e9):
+        raise AdapterError(f"{path}: branch_tokens is {mean!r:.80}, expected a number or null")

@@ -8,10 +8,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pbranch.bounds import bounded
 from pbranch.errors import DataError, RequestError, did_you_mean
 from pbranch.format.trace_record import CALLS, join_parts
 
 Message = Mapping[str, Any]
+LONGEST, TIMES = 1_000_000, 10  # characters of a template's own; of each that it is given
 _OURS = ("messages", "add_generation_prompt")  # what a template is given in any case
 
 
@@ -70,11 +72,20 @@ def write_turns(
 ) -> str:
     """The text of a conversation; answer: with what opens the assistant's next turn."""
     try:
-        return tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=answer, **args
-        )
+        with bounded():
+            text = tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=answer, **args
+            )
+    except (TimeoutError, MemoryError) as e:
+        raise RequestError(f"the chat template does not end: {e}") from e
     except Exception as e:  # jinja's errors and a template's own raise_exception share no base
         raise RequestError(f"the chat template refuses these messages: {e}") from e
+    most = LONGEST + TIMES * len(str(turns)) + TIMES * len(str(args))
+    if not isinstance(text, str) or len(text) > most:
+        raise RequestError(
+            f"the chat template writes more than {most:,} characters for these messages"
+        )
+    return text
 
 
 def _words(template: Any) -> set[str]:

@@ -4,7 +4,6 @@ Files rather than a loaded model: those are the same under any dtype, sharding o
 """
 
 import hashlib
-import json
 import logging
 import re
 import zipfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pbranch.errors import AdapterError, ModelError
+from pbranch.files.json_file import read_json_object
 
 # in the order in which transformers looks for them
 SINGLE = ("model.safetensors", "pytorch_model.bin")
@@ -115,7 +115,7 @@ def _tensors(path: str) -> Iterator[tuple[str, Any]]:
     import torch
     from safetensors import safe_open
 
-    for file in _weight_files(path):
+    for file in weight_files(path):
         if file.suffix == ".safetensors":
             with safe_open(file, framework="pt") as tensors:
                 for name in tensors.keys():
@@ -125,17 +125,26 @@ def _tensors(path: str) -> Iterator[tuple[str, Any]]:
             yield from torch.load(file, "cpu", weights_only=True, mmap=mapped).items()
 
 
-def _weight_files(path: str) -> list[Path]:
+def weight_files(path: str) -> list[Path]:
+    """The files of a model's weights. Raises ModelError where there are none, or their index names
+    none."""
     for name in SINGLE:
-        if single := _find(path, name):
+        if single := find_file(path, name):
             return [single]
-        if index := _find(path, name + INDEX):
-            names = json.loads(index.read_text(encoding="utf-8-sig"))["weight_map"].values()
-            return [file for part in sorted(set(names)) if (file := _find(path, part))]
+        if index := find_file(path, name + INDEX):
+            names = read_json_object(index, ModelError).get("weight_map")
+            if not isinstance(names, dict) or not all(map(_is_name, names.values())):
+                raise ModelError(f"{index}: weight_map is wrong, expected names of files")
+            return [file for part in sorted(set(names.values())) if (file := find_file(path, part))]
     raise ModelError(f"model {path}: no weights; expected {SINGLE[0]}")
 
 
-def _find(path: str, name: str) -> Path | None:
+def _is_name(part: Any) -> bool:
+    return isinstance(part, str) and Path(part).name == part
+
+
+def find_file(path: str, name: str) -> Path | None:
+    """File `name` of a model, a folder or a Hub id; None where it has none."""
     from transformers.utils import cached_file
 
     found = cached_file(

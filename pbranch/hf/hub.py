@@ -107,5 +107,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _shorten(error: BaseException) -> str:
+    from huggingface_hub import get_token
+
     said = getattr(error, "server_message", None) or str(error)
+    if token := get_token():  # a server may echo what it was sent
+        said = said.replace(token, "***")
     return " ".join(said.split())[:200] or type(error).__name__

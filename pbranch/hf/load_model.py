@@ -5,15 +5,19 @@ not fit the model are an error, where transformers alone would fill gaps with ra
 no adapters and no markers.
 """
 
+import functools
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-from pbranch.errors import ModelError
+from pbranch.errors import BranchError, ModelError
+from pbranch.hf.config_sizes import refuse_oversize, refuse_wild_sizes
 from pbranch.hf.mask_support import refuse_unmaskable
 
+P = ParamSpec("P")
+T = TypeVar("T")
 NAMES_SHOWN = 3  # of the weights that an error is about
 
 
@@ -21,9 +25,10 @@ def load_config(path: str, trust_remote_code: bool = False) -> Any:
     """The model's configuration; ModelError where it cannot be read or masked."""
     from transformers import AutoConfig
 
+    refuse_wild_sizes(path)
     with model_errors(path, "configuration"):
         config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
-    refuse_unmaskable(config, path)
+        refuse_unmaskable(config, path)
     return config
 
 
@@ -77,7 +82,7 @@ def load_model(
     """
     from transformers import AutoModelForCausalLM
 
-    load_config(path, trust_remote_code)
+    refuse_oversize(path, load_config(path, trust_remote_code))
     options = {
         "attn_implementation": attention,
         "quantization_config": quantization,
@@ -150,7 +155,7 @@ def model_errors(path: str | Path, what: str) -> Iterator[None]:
     """What transformers raises about a model's files, which is of many kinds, as one ModelError."""
     try:
         yield
-    except MemoryError:
+    except (BranchError, MemoryError):
         raise
     except Exception as e:
         reason = (str(e).strip().splitlines() or [type(e).__name__])[0]
@@ -160,6 +165,27 @@ def model_errors(path: str | Path, what: str) -> Iterator[None]:
                 "--trust-remote-code, or in a recipe by trust_remote_code: true"
             )
         raise ModelError(f"model {path}: cannot load its {what} ({reason})") from e
+
+
+def refusing(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorates what is built from a stranger's files: an error that none of ours foresaw becomes a
+    ModelError that names the first argument, a model, an adapter or a recipe."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except (BranchError, MemoryError, OSError):
+            raise
+        except Exception as e:
+            if "memory" in str(e).casefold():
+                raise  # of torch; who runs out of it knows what to lower
+            first: Any = next((x for x in (*args, *kwargs.values()) if x is not None), "")
+            name = getattr(first, "name_or_path", None) or getattr(first, "model", None) or first
+            said = " ".join(str(e).split())[:300]
+            raise ModelError(f"model {name}: cannot be used ({type(e).__name__}: {said})") from e
+
+    return call
 
 
 @contextmanager

@@ -91,7 +91,9 @@ def random_model(settings: dict[str, Any], dtype: torch.dtype, seed: int) -> Any
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return transformers.AutoModelForCausalLM.from_config(config, dtype=dtype)
+        return transformers.AutoModelForCausalLM.from_config(
+            config, dtype=dtype, trust_remote_code=False
+        )
 
 
 def check_mask(model: Any) -> None:

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from pbranch import console
 from pbranch.errors import BranchError, DataError, RequestError
 from pbranch.files.jsonl import LineFile, read_objects
-from pinfer.commands.live_view import BranchView, printable
+from pinfer.commands.live_view import BranchView
 from pinfer.engine import Engine
 from pinfer.execution.runner import Runner
 from pinfer.output.event_stream import EventStream
@@ -116,17 +116,21 @@ def _write(events: Iterator[Event], out: TextIO) -> Generation:
 
 def _filter_of(out: TextIO | LineFile) -> Callable[[str], str]:
     """What makes of a text what is written: for a terminal, without control characters."""
-    return printable if not isinstance(out, LineFile) and out.isatty() else str
+    return console.printable if not isinstance(out, LineFile) and out.isatty() else str
 
 
 def _show(events: Iterator[Event], out: TextIO) -> Generation:
     """One growing line a branch, and at the end the answer in reading order."""
-    from rich.console import Console
     from rich.live import Live
 
     view, shown = BranchView(), 0.0
     with Live(
-        view, console=Console(file=out), auto_refresh=False, transient=True, redirect_stdout=False
+        view,
+        console=console.rich_console(out),
+        auto_refresh=False,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
     ) as live:
         for event in events:
             view.feed(event)
@@ -135,7 +139,7 @@ def _show(events: Iterator[Event], out: TextIO) -> Generation:
                 live.refresh()
                 shown = time.monotonic()
     assert isinstance(event, Finished)
-    print(printable(event.generation.text), file=out, flush=True)
+    print(console.printable(event.generation.text), file=out, flush=True)
     return event.generation
 
 

@@ -3,16 +3,13 @@
 The lines of branches are for watching; the answer in reading order is printed when it is whole.
 """
 
-import re
-
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from pbranch.console import printable
 from pinfer.output.events import BranchEnded, BranchStarted, Event, TokenEvent
 from pinfer.request.state import Path
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # C0 but tab and line feed, DEL, C1
 
 
 class BranchView:
@@ -42,14 +39,14 @@ class BranchView:
             elif text.strip():
                 # what is further up than the screen is high need not be cut into lines
                 newest = text.strip("\n")[-height * options.max_width :]
-                rows += Text(printable(newest).expandtabs(4)).wrap(console, options.max_width)
+                rows += Text(_spell(newest)).wrap(console, options.max_width)
         yield from rows[-height:]
 
     def _branch_line(self, lane: Path, text: str, width: int) -> Text:
         mark = "✓" if lane in self._ended else "│"
         head = "  " * (len(lane) - 1) + mark + " "
-        body = printable(" ".join(text.split()))
-        topic = printable(" ".join(self._topics[lane].split()))
+        body = _spell(" ".join(text.split()))
+        topic = _spell(" ".join(self._topics[lane].split()))
         if cell_len(head + body) > width and body.startswith(topic):  # the newest end of it
             head, body = head + topic[: max(0, width // 3)] + " … ", body[len(topic) :]
         line = Text(head, style="bold" if lane not in self._ended else "green")
@@ -70,10 +67,9 @@ class BranchView:
         return 1 + max(i for i, (p, _) in enumerate(self._lines) if p[: len(lane)] == lane)
 
 
-def printable(text: str) -> str:
-    """`text` for a terminal, which control characters that a model writes must not steer; all else
-    stays, joiners, marks of direction and wide spaces included."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
+def _spell(text: str) -> str:
+    """`text` for a line whose width counts: a tab has none of its own."""
+    return printable(text.replace("\t", "    "))
 
 
 def _last_cells(text: str, cells: int) -> str:

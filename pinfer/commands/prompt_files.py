@@ -8,6 +8,7 @@ from typing import Any
 from pbranch import console
 from pbranch.errors import DataError, RequestError
 from pbranch.files.jsonl import JsonLine, read_lines
+from pbranch.files.yaml_page import YamlError, read_yaml
 
 # the keys of an answer's JSON object besides those of its input
 ANSWER_KEYS = frozenset(
@@ -49,17 +50,15 @@ def read_prompts(
 
 def read_template_args(pairs: Sequence[str]) -> dict[str, Any]:
     """Arguments of a chat template from NAME=VALUE texts, values as in YAML."""
-    import yaml
-
     found = {}
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not sign or not name:
             raise RequestError(f"template argument {pair!r}: expected NAME=VALUE")
         try:
-            found[name] = yaml.safe_load(value)
-        except yaml.YAMLError as e:
-            raise RequestError(f"template argument {name}: {value!r} is not YAML") from e
+            found[name] = read_yaml(value)
+        except YamlError as e:
+            raise RequestError(f"template argument {name}: {value!r} is not YAML: {e}") from e
     return found
 
 

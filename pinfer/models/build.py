@@ -7,6 +7,7 @@ import torch
 
 from pbranch.errors import ModelError
 from pbranch.format.grammar import legal_table
+from pbranch.hf.load_model import refusing
 from pinfer.attention.backend import get_backend
 from pinfer.core import Core
 from pinfer.drafting.auto import find_lookahead
@@ -21,6 +22,7 @@ from pinfer.params import EngineLimits
 from pinfer.sampling.sampler import Sampler
 
 
+@refusing
 def build_core(
     model: Any,
     spec: ModelSpec,

@@ -16,7 +16,7 @@ from pbranch.format.branch_config import BranchConfig, load_branch_config
 from pbranch.format.layout import LayoutOptions
 from pbranch.hf.base_models import SHIPPED, default_adapter, locate, shipped
 from pbranch.hf.hub import fetch_adapter, find_branch_config
-from pbranch.hf.load_model import context_length, four_bit, load_model, load_tokenizer
+from pbranch.hf.load_model import context_length, four_bit, load_model, load_tokenizer, refusing
 from pbranch.hf.merge_adapter import check_markers, merge_adapter
 from pbranch.hf.prompt import turn_end_id
 from pinfer.model_spec import ModelSpec
@@ -37,6 +37,7 @@ class Loaded:
     adapter: Path | None = None  # the folder of what was merged into the model
 
 
+@refusing
 def load(
     model: str | None = None,
     adapter: str | None = None,

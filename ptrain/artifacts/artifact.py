@@ -4,13 +4,14 @@ Reads names and small files, never weights. What is not named here is never sent
 checkpoints, optimizer states, logs.
 """
 
-import json
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from pbranch.errors import AdapterError
+from pbranch.files.json_file import read_json_object
+from pbranch.files.markdown import is_repository
 from pbranch.files.recipe import load_recipe
 from pbranch.format.branch_config import BranchConfig, load_branch_config
 from pbranch.hf.base_models import NAMED
@@ -52,9 +53,10 @@ class Artifact:
         with this project, or is a folder or file of this machine."""
         name = self.config.base_model
         if is_gguf(name):
-            return repository_of(name)
+            found = repository_of(name)
+            return found if found and is_repository(found) else None
         is_folder = Path(name).is_dir() or name.startswith((".", "/", "~")) or name.count("/") > 1
-        return None if name in NAMED or is_folder else name
+        return None if name in NAMED or is_folder or not is_repository(name) else name
 
     @property
     def base_is_ours(self) -> bool:
@@ -70,14 +72,14 @@ class Artifact:
         return read_config(self.folder).adapter == own
 
     def list_files(self) -> list[Path]:
-        """The files that matter, by name, without the card."""
+        """The files that matter, by name, without the card. AdapterError where one is a link."""
         kind = ADAPTER if self.is_adapter else MODEL
         skipped = {*ADAPTER, *MODEL, CARD} - set(kind)
         if not self.looks_ahead:
             skipped |= set(LOOKAHEAD)
         wanted = [name for name in FILES if name not in skipped]
         found = (p for p in self.folder.iterdir() if p.is_file() and matches(p.name, wanted))
-        return sorted(found)
+        return sorted(map(refuse_link, found))
 
 
 def read_artifact(folder: Path) -> Artifact:
@@ -90,13 +92,19 @@ def read_artifact(folder: Path) -> Artifact:
     if is_adapter:
         needed = list(ADAPTER)
     elif index.is_file():
-        needed = [MODEL[0], *sorted(set(_read_json(index).get("weight_map", {}).values()))]
+        files = read_json_object(refuse_link(index), AdapterError).get("weight_map")
+        if not isinstance(files, dict) or not all(isinstance(f, str) for f in files.values()):
+            raise AdapterError(f"{index}: weight_map is wrong, expected names of files")
+        needed = [MODEL[0], *sorted(set(files.values()))]
     else:
         needed = [MODEL[0], "model.safetensors"]
     for name in (*needed, "tokenizer_config.json", RECIPE):
         if not (folder / name).is_file():
             raise AdapterError(f"{folder}: no {name}; expected a folder that ptrain has finished")
-    report = _read_json(folder / REPORT) if (folder / REPORT).is_file() else {}
+    for name in (RECIPE, REPORT):
+        refuse_link(folder / name)
+    there = (folder / REPORT).is_file()
+    report = read_json_object(folder / REPORT, AdapterError) if there else {}
     recipe = load_recipe(Recipe, folder / RECIPE)
     page = (folder / RECIPE).read_text(encoding="utf-8-sig")
     return Artifact(folder, is_adapter, config, recipe, page, report)
@@ -107,11 +115,11 @@ def matches(name: str, patterns: tuple[str, ...] | list[str] = FILES) -> bool:
     return "/" not in name and any(fnmatch(name, pattern) for pattern in patterns)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as e:  # UnicodeDecodeError is one
-        raise AdapterError(f"{path}: not JSON ({e})") from e
-    if not isinstance(found, dict):
-        raise AdapterError(f"{path}: expected an object, found {type(found).__name__}")
-    return found
+def refuse_link(path: Path) -> Path:
+    """`path`, unless it is a link that leads out of its folder: what it leads to would be sent, or
+    copied. The links of the Hub's own cache lead to the same download. Raises AdapterError."""
+    folder, target = path.parent.resolve(), path.resolve()
+    cached = folder.parent.name == "snapshots" and target.parent == folder.parents[1] / "blobs"
+    if target.parent != folder and not cached:
+        raise AdapterError(f"{path}: a link out of its folder, to {target}; expected a file")
+    return path

@@ -17,8 +17,8 @@ from pbranch.errors import AdapterError
 from pbranch.files.atomic import atomic_folder
 from pbranch.hf.fingerprint import check_base
 from pbranch.hf.hub import fetch_adapter
-from pbranch.hf.load_model import load_tokenizer
-from pbranch.hf.merge_adapter import check_markers, grow_vocabulary
+from pbranch.hf.load_model import load_tokenizer, refusing
+from pbranch.hf.merge_adapter import check_markers, grow_vocabulary, read_lora_config
 from ptrain.artifacts.artifact import ADAPTER, read_artifact
 from ptrain.artifacts.merge import load_base_of
 from ptrain.artifacts.stop_tokens import stop_at_turn_end
@@ -29,6 +29,7 @@ PREFIX = "base_model.model."
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that --max-lora-rank takes
 
 
+@refusing
 def export(
     adapter: str | Path, out: Path, dtype: str = "auto", trust_remote_code: bool = False
 ) -> Path:
@@ -47,7 +48,6 @@ def export(
         AdapterError: The adapter is not one of ours, does not fit the base, or `out` is taken.
         ModelError: The base cannot be loaded.
     """
-    from peft import LoraConfig
     from safetensors.torch import load_file, save_file
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -60,7 +60,7 @@ def export(
     check_base(base, source.config, source.folder)
     check_markers(tokenizer, source.config, source.folder)
     grow_vocabulary(base, tokenizer)
-    config: Any = LoraConfig.from_pretrained(str(source.folder))
+    config = read_lora_config(source.folder)
     base = base if dtype == "auto" else base.to(getattr(torch, dtype))
     lora = put_rows(base, load_file(source.folder / ADAPTER[1]), config, source.folder)
     config.trainable_token_indices = None

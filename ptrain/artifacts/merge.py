@@ -15,13 +15,14 @@ from pbranch.files.atomic import atomic_folder
 from pbranch.format.branch_config import BranchConfig
 from pbranch.hf.base_models import locate
 from pbranch.hf.hub import fetch_adapter
-from pbranch.hf.load_model import four_bit, load_model, load_tokenizer
+from pbranch.hf.load_model import four_bit, load_model, load_tokenizer, refusing
 from pbranch.hf.merge_adapter import merge_adapter
 from ptrain.artifacts.artifact import RECIPE, REPORT, matches, read_artifact
 from ptrain.artifacts.model_card import write_card
 from ptrain.artifacts.stop_tokens import stop_at_turn_end
 
 
+@refusing
 def merge(
     adapter: str | Path,
     out: Path,

@@ -3,12 +3,13 @@
 Every number in it is read from `train_report.json`; where there is no report, there are no numbers.
 """
 
-import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pbranch.files.atomic import write_text
+from pbranch.files.markdown import as_block, as_code, as_text, is_repository, one_line
 from pbranch.hf.base_models import NAMED
 from ptrain.artifacts.artifact import CARD, Artifact, read_artifact
 
@@ -24,6 +25,8 @@ MEASURED = {
     "eval_tokens_per_pass": "tokens drawn in a pass",
     "eval_format_rate_linear": "answers without a marker, asked for in linear form",
 }
+# names that need no quotes in a shell, in Python or in Markdown
+PLACE = re.compile(r"[\w.~+:@=/-]*[\w/]|[.~]")
 PREFIXES = {"eval_loss_": "loss, ", "eval_accuracy_": "predicted right, "}
 BODY = """---
 {front}
@@ -69,8 +72,7 @@ print(answer.text)
 
 `recipe.yaml`, for `ptrain sft`:
 
-```yaml
-{recipe}```
+{recipe}
 """
 DERAILS = (
     "Only `pinfer` decodes the branches side by side. The plain `generate` of any other library, "
@@ -130,10 +132,11 @@ def make_card(artifact: Artifact, where: str, license: str | None = None) -> str
     license: an id of the Hub, as `apache-2.0`.
     """
     recipe, is_adapter = artifact.recipe, artifact.is_adapter
+    where = where if PLACE.fullmatch(where) else "FOLDER"
     twin = recipe.form == "linear"
     return BODY.format(
         front=_front_matter(artifact, where, license),
-        base=_base_name(artifact),
+        base=as_text(_base_name(artifact)),
         what=_describe(artifact),
         where=where,
         flag="--adapter" if is_adapter else "--model",
@@ -146,7 +149,7 @@ def make_card(artifact: Artifact, where: str, license: str | None = None) -> str
         results=_write_results(artifact.report),
         data=_write_data(artifact),
         limits=_write_limits(artifact),
-        recipe=artifact.page.rstrip() + "\n",
+        recipe=as_block(artifact.page, "yaml"),
     )
 
 
@@ -155,7 +158,8 @@ def measurements(report: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
     for key, value in report.items():
         prefix = next((p for p in PREFIXES if key.startswith(p)), "")
         label = MEASURED.get(key) or (prefix and PREFIXES[prefix] + key.removeprefix(prefix))
-        if label and isinstance(value, int | float) and math.isfinite(value):
+        known = label and re.fullmatch(r"\w+", key, re.ASCII)
+        if known and type(value) in (int, float) and abs(value) < 1e12:  # not so of NaN
             yield key, label, value
 
 
@@ -167,7 +171,7 @@ def _front_matter(artifact: Artifact, where: str, license: str | None) -> str:
         EvalResult(
             task_type="text-generation",
             dataset_type=datasets[0] if len(datasets) == 1 else "held-out-traces",
-            dataset_name=f"{artifact.report.get('held_out', '')} held-out traces".strip(),
+            dataset_name=one_line(f"{artifact.report.get('held_out', '')} held-out traces"),
             metric_type="loss" if "loss" in key else key.removeprefix("eval_"),
             metric_name=key,
             metric_value=value,
@@ -179,7 +183,7 @@ def _front_matter(artifact: Artifact, where: str, license: str | None) -> str:
         base_model=artifact.hub_base or NAMED.get(artifact.config.base_model),
         library_name="peft" if artifact.is_adapter else "transformers",
         pipeline_tag="text-generation",
-        license=license,
+        license=one_line(license) if license else None,
         datasets=datasets or None,
         tags=["parallel-branches", *method],
         model_name=Path(where).name if results else None,
@@ -194,7 +198,7 @@ def _base_name(artifact: Artifact) -> str:
 
 def _describe(artifact: Artifact) -> str:
     recipe = artifact.recipe
-    base = f"`{artifact.hub_base}`" if artifact.hub_base else _base_name(artifact)
+    base = f"`{artifact.hub_base}`" if artifact.hub_base else as_text(_base_name(artifact))
     if recipe.tuning == "full":
         what = f"All weights of {base}, tuned"
     else:
@@ -202,8 +206,11 @@ def _describe(artifact: Artifact) -> str:
         lora = f"LoRA of rank {recipe.lora.r}{on}"
         what = f"A {lora} {'for' if artifact.is_adapter else 'merged into'} {base}"
     if recipe.adapter:
-        what += f", which goes on from `{recipe.adapter}`"
-    step, planned = artifact.report.get("steps"), artifact.report.get("steps_planned")
+        what += f", which goes on from {as_code(recipe.adapter)}"
+    step, planned = (
+        value if type(value := artifact.report.get(key)) is int else None
+        for key in ("steps", "steps_planned")
+    )
     if planned and step != planned:
         what += f" (a checkpoint, after {step} of {planned} steps)"
     if recipe.form == "linear":
@@ -219,7 +226,7 @@ def _describe(artifact: Artifact) -> str:
         )
     asked = {"parallel": recipe.switch.parallel, "linear": recipe.switch.linear}
     return text + "".join(
-        f"\nThe system text `{said}` asks for an answer in {form} form."
+        f"\nThe system text {as_code(said)} asks for an answer in {form} form."
         for form, said in asked.items()
         if said
     )
@@ -237,7 +244,7 @@ def _write_results(report: dict[str, Any]) -> str:
     rows = [f"| {label} | `{key}` | {value} |" for key, label, value in measurements(report)]
     table = "\n".join(["| measure | in the report | value |", "|---|---|---|", *rows])
     told = {
-        key.replace("_", " "): value
+        as_text(key.replace("_", " ")): as_text(value)
         for key, value in report.items()
         if not key.startswith("eval_") and isinstance(value, str | int | float)
     }
@@ -254,7 +261,8 @@ def _data(artifact: Artifact) -> list[str]:
 
 def _dataset_id(entry: str) -> str | None:
     """`owner/name` of `hf:owner/name:split`; None for a file."""
-    return entry[3:].split(":")[0] if entry.startswith("hf:") else None
+    name = entry[3:].split(":")[0]
+    return name if entry.startswith("hf:") and is_repository(name) else None
 
 
 def _write_data(artifact: Artifact) -> str:
@@ -262,15 +270,17 @@ def _write_data(artifact: Artifact) -> str:
     for entry in _data(artifact):
         dataset = _dataset_id(entry)
         link = (
-            f"[{dataset}](https://huggingface.co/datasets/{dataset})" if dataset else f"`{entry}`"
+            f"[{dataset}](https://huggingface.co/datasets/{dataset})" if dataset else as_code(entry)
         )
         lines.append(f"- {link}")
     report = artifact.report
     if "traces" in report:
-        left = report.get("left_out") or {}
-        reasons = ", ".join(f"{n} {reason}" for reason, n in left.items()) or "none"
+        left = report.get("left_out")
+        left = left if isinstance(left, dict) else {}
+        reasons = ", ".join(as_text(f"{n} {reason}") for reason, n in left.items()) or "none"
         lines.append(
-            f"\n{report['traces']} traces trained on, {report.get('held_out', 0)} held out, "
+            f"\n{as_text(report['traces'])} traces trained on, "
+            f"{as_text(report.get('held_out', 0))} held out, "
             f"left out: {reasons}."
         )
     return "\n".join(["Branch-tagged reasoning traces:\n", *lines])

@@ -19,6 +19,8 @@ import yaml
 
 from pbranch.console import say
 from pbranch.errors import AdapterError, HubError
+from pbranch.files.json_file import read_json_object
+from pbranch.files.yaml_page import read_yaml
 from pbranch.format.branch_config import FILE_NAME as BRANCH_CONFIG
 from pbranch.hf.base_models import NAMED
 from pbranch.hf.gguf.gguf_file import is_gguf, repository_of
@@ -52,7 +54,7 @@ class Publication:
     @property
     def front_matter(self) -> str:
         """The head of the card, as YAML."""
-        return self.card.split("---\n")[1]
+        return self.card.removeprefix("---\n").partition("\n---\n")[0] + "\n"
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -135,7 +137,7 @@ def collect(
     named = artifact.config.base_model
     if base is not None:
         config = replace(artifact.config, base_model=base)
-        recipe = {**yaml.safe_load(artifact.page), "model": base}
+        recipe = {**read_yaml(artifact.page), "model": base}
         page = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
         artifact = replace(artifact, config=config, page=page)
         files[RECIPE] = page.encode()
@@ -145,7 +147,7 @@ def collect(
         if artifact.looks_ahead:
             stored[LOOKAHEAD[0]] = "base_model"
         for name, key in stored.items():
-            content = json.loads((artifact.folder / name).read_text(encoding="utf-8-sig"))
+            content = read_json_object(artifact.folder / name, AdapterError)
             files[name] = (json.dumps({**content, key: base}, indent=2) + "\n").encode()
     elif artifact.is_adapter and artifact.hub_base is None and named not in NAMED:
         kind, wanted = ("file", "OWNER/NAME:FILE") if is_gguf(named) else ("folder", "OWNER/NAME")

@@ -66,7 +66,7 @@ def find_damage(checkpoint: Path) -> str | None:
             content = json.loads((checkpoint / name).read_text("utf-8"))
         except OSError as e:
             return f"{checkpoint / name}: cannot read ({e.strerror})"
-        except ValueError as e:  # of JSON or UTF-8
+        except (ValueError, RecursionError) as e:  # of JSON or UTF-8
             return f"{checkpoint / name}: not JSON ({e})"
     sizes = content.get("sizes") if isinstance(content, dict) else None
     if not isinstance(sizes, dict):

@@ -16,7 +16,7 @@ from pbranch.format.markers import MarkerIds, Role, add_markers
 from pbranch.hf.base_models import locate
 from pbranch.hf.fingerprint import fingerprint
 from pbranch.hf.hub import find_branch_config
-from pbranch.hf.load_model import four_bit, load_config, load_model, load_tokenizer
+from pbranch.hf.load_model import four_bit, load_config, load_model, load_tokenizer, refusing
 from pbranch.hf.merge_adapter import check_markers
 from pbranch.hf.segment_codec import SegmentCodec
 from ptrain import compat
@@ -47,6 +47,7 @@ class Base:
     fingerprint: str
 
 
+@refusing
 def load_base(
     name: str,
     dtype: torch.dtype = torch.float32,

@@ -20,6 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from pbranch.format.markers import MarkerIds
+from pbranch.hf.load_model import refusing
 from ptrain.config import Recipe
 from ptrain.model import attention, vocabulary
 from ptrain.model.base import Base, add_lora
@@ -95,6 +96,7 @@ def estimate(
     )
 
 
+@refusing
 def build_empty(recipe: Recipe, config: Any, tokenizer: Any, markers: MarkerIds) -> Any:
     """The model as it is trained, on the meta device: weights in float32 where all are trained."""
     from transformers import AutoModelForCausalLM

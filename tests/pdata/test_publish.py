@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 from pdata.publish import make_card, push, size_category
 from pdata.synthetic.generator import synthesise
 
@@ -174,6 +175,39 @@ def test_the_card_says_what_is_in_the_file(traces: Path, tmp_path: Path) -> None
     (tmp_path / "traces.rejected.jsonl").write_text('{"origin": "a:1"}\n')
     stream = load_dataset(str(tmp_path), split="train", streaming=True)
     assert sum(1 for _ in stream) == 30
+
+
+HOSTILE = "x\n\n# Injected\n\n---\n<b>hi</b> ![x](http://example.org/p.png) ```\x1b[31m"
+NAMES = [
+    "a: b", "a #b", '"a', "a\nlicense: mit\nx", "a\n---\n# Injected\n<b>x", "*a", "!!python",
+    "{a}", "- a", "😀",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_of_a_file_is_one_in_the_card(name: str, traces: Path, tmp_path: Path) -> None:
+    file = tmp_path / f"{name}.jsonl"
+    file.write_bytes(traces.read_bytes())
+    front, _, body = make_card(file, "t").removeprefix("---\n").partition("\n---\n")
+    head = yaml.safe_load(front)
+    assert head["configs"][0]["data_files"] == [{"split": "train", "path": file.name}]
+    assert set(head) == {"task_categories", "size_categories", "tags", "configs"}
+    assert body.startswith("# t\n")
+
+
+def test_tasks_and_licences_are_no_markup(traces: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in traces.read_text().splitlines()]
+    for row in rows:
+        row["meta"]["task"] = HOSTILE
+    file = tmp_path / "a.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    front, _, body = make_card(file, HOSTILE, HOSTILE).removeprefix("---\n").partition("\n---\n")
+    assert yaml.safe_load(front)["license"].startswith("x # Injected")
+    tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(body)
+    assert [t.type for t in tokens].count("heading_open") == 3 and "\x1b" not in body
+    inside = [child.type for t in tokens for child in t.children or ()]
+    assert not {"image", "link_open", "html_inline"} & set(inside)
+    assert not [t for t in tokens if t.type == "html_block"]
 
 
 @pytest.mark.parametrize(

@@ -12,17 +12,22 @@ from pdata.build.process_line import Rewriter
 
 @contextmanager
 def open_rewriter(
-    base_url: str, model: str, votes: int, cache: Path, prices: tuple[float, float] = (0, 0)
+    base_url: str,
+    model: str,
+    votes: int,
+    cache: Path,
+    prices: tuple[float, float] = (0, 0),
+    timeout: float = 600.0,
 ) -> Iterator[Rewriter | None]:
     """The rewriter of a server's model, None without one; says at the end what was asked, and what
-    it cost at `prices` per million tokens in and out."""
+    it cost at `prices` per million tokens in and out. timeout: seconds for one reply."""
     if not base_url:
         yield None
         return
     from pdata.llm.chat_client import Client
     from pdata.llm.rewriter import LLMRewriter
 
-    with Client(base_url, model, cache=cache) as client:
+    with Client(base_url, model, cache=cache, timeout=timeout) as client:
         try:
             yield LLMRewriter(client, votes=votes).rewrite
         finally:

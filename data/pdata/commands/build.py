@@ -27,6 +27,7 @@ def build(
     prices: Annotated[
         tuple[float, float], typer.Option(help="For llm: of a million tokens in, and out.")
     ] = (0, 0),
+    timeout: Annotated[float, typer.Option(help="For llm: seconds for one reply.")] = 600.0,
     judge_model: Annotated[
         str,
         typer.Option(
@@ -64,7 +65,7 @@ def build(
         raise typer.BadParameter("--rewriter llm goes with --base-url and --model")
     judge = open_judge(judge_model, judge_threshold, trust_remote_code) if judge_model else None
     replies = cache or out.with_suffix(".replies")
-    with open_rewriter(base_url, model, votes, replies, prices) as rewrite:
+    with open_rewriter(base_url, model, votes, replies, prices, timeout) as rewrite:
         counts = run_build(
             source, out, overrides=fields or (), rewriter=rewrite, judge=judge, resume=resume,
             workers=workers, drop_wrong=drop_wrong, max_words=max_words,

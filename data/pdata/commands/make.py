@@ -79,6 +79,7 @@ def distill(
     model: Annotated[str, typer.Option(help="The server's model.")] = "",
     n: Annotated[int, typer.Option("-n", min=1, help="Generations a prompt.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 8,
+    timeout: Annotated[float, typer.Option(help="Seconds for one reply of the server.")] = 600.0,
     linear_too: Annotated[bool, typer.Option("--linear-too", help="Keep unforked ones.")] = False,
     keep_unknown: Annotated[
         bool, typer.Option("--keep-unknown", help="Keep what cannot be graded.")
@@ -97,7 +98,8 @@ def distill(
         asked, source = source, out.with_suffix(".generations.jsonl")
         # servers drop the markers from the text unless they are told otherwise
         options = {"skip_special_tokens": False}
-        with Client(base_url, model, cache=out.with_suffix(".replies"), options=options) as client:
+        replies = out.with_suffix(".replies")
+        with Client(base_url, model, cache=replies, options=options, timeout=timeout) as client:
             ask(asked, source, client, n=n, workers=workers, resume=resume)
     criteria = Criteria(forked=not linear_too, unknown=keep_unknown)
     show(run_distill(source, out, criteria=criteria, resume=resume), as_json)

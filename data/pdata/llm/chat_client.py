@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import random
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,13 +16,12 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 
-import httpx2
-
 from pbranch.errors import DataError
+from pdata.llm.endpoint import KEY_VARIABLE, SHORTEST_SECRET, Endpoint, NoReply, TooLarge
 from pdata.llm.reply_cache import Reply, ReplyCache
 
 Messages = Sequence[Mapping[str, Any]]
-KEY_VARIABLE = "OPENAI_API_KEY"
+MOST_TOKENS = 1e9  # of a request or a reply
 LONGEST_WAIT = 600.0  # seconds; a server that asks for more ends the run
 _PING: Messages = ({"role": "user", "content": "Answer with the word ok."},)
 _ADVICE = {
@@ -90,25 +88,17 @@ class Client:
         tries: int = 6,
         pause: float = 1.0,
     ) -> None:
-        if not base_url.startswith(("http://", "https://")):
-            raise DataError(f"base URL {base_url!r}: expected http://… or https://…")
         key = (api_key or os.environ.get(KEY_VARIABLE, "")).strip()
-        if not (key.isascii() and key.isprintable()):
-            raise DataError("the API key holds a character that no HTTP header can")
-        self.url = base_url.rstrip("/") + "/chat/completions"
+        self._endpoint = Endpoint(base_url, "/chat/completions", key, timeout)
+        self.url = self._endpoint.url
         self.model, self.options = model, dict(options or {})
-        self.timeout, self.tries, self.pause = timeout, tries, pause
+        self.tries, self.pause = tries, pause
         self.usage = Usage()
         self._takes_schema = True
         self._answered = False
         self._cache = ReplyCache(cache)
         self._closed = Event()
         self._lock = Lock()
-        self._http = httpx2.Client(
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx2.Timeout(timeout, connect=min(timeout, 30.0), pool=None),
-            limits=httpx2.Limits(max_connections=None),
-        )
 
     def ask(
         self,
@@ -145,7 +135,7 @@ class Client:
     def close(self) -> None:
         """Ends the pauses of other threads; their requests fail."""
         self._closed.set()
-        self._http.close()
+        self._endpoint.close()
         self._cache.close()
 
     def __enter__(self) -> "Client":
@@ -207,29 +197,41 @@ class Client:
     def _post(self, body: dict[str, Any]) -> Reply:
         """One request. Raises _Retryable on what may pass, Refused, else DataError."""
         self._count(requests=1)
-        deadline = time.monotonic() + self.timeout
-        data = bytearray()
         try:
-            with self._http.stream("POST", self.url, json=body) as response:
-                for chunk in response.iter_bytes():
-                    data += chunk
-                    if time.monotonic() > deadline:
-                        raise _Retryable(f"no whole reply in {self.timeout:g} s")
-        except httpx2.TimeoutException as e:
-            raise _Retryable(f"no reply in {self.timeout:g} s") from e
-        except (httpx2.TransportError, httpx2.DecodingError) as e:
-            raise _Retryable(str(e) or type(e).__name__) from e
-        except httpx2.InvalidURL as e:
-            raise DataError(f"{self.url}: not a URL ({e})") from e
-        if response.status_code == 200:
-            return _read_reply(bytes(data))
-        said = f"{response.status_code} {response.reason_phrase} {_shorten(data)}".strip()
-        if response.status_code in _REFUSALS:
+            reply = self._endpoint.post(body)
+        except NoReply as e:
+            raise _Retryable(str(e)) from e
+        except TooLarge as e:
+            raise Refused(str(e)) from e
+        text = self._endpoint.hide(reply.data.decode("utf-8", "replace"))
+        if reply.status == 200:
+            return self._read_reply(reply.data, text)
+        said = f"{reply.status} {reply.reason} {_shorten(text)}".strip()
+        if reply.status in _REFUSALS:
             raise Refused(said)
-        if response.status_code in (408, 409, 425, 429) or response.status_code >= 500:
-            raise _Retryable(said, _read_retry_after(response.headers.get("retry-after", "")))
-        advice = _ADVICE.get(response.status_code, _OTHER_ADVICE)
+        if reply.status in (408, 409, 425, 429) or reply.status >= 500:
+            raise _Retryable(said, _read_retry_after(reply.retry_after))
+        advice = _ADVICE.get(reply.status, _OTHER_ADVICE)
         raise DataError(f"{self.url}: {said}; {advice}")
+
+    def _read_reply(self, data: bytes, shown: str) -> Reply:
+        """Raises _Retryable where `data`, in messages `shown`, is no chat completion."""
+        try:
+            body = json.loads(data)
+            choice = body["choices"][0]
+            content = choice["message"].get("content")
+            content = "" if content is None else content
+            content.encode("utf-8")  # half of a surrogate pair is no text
+            finish = choice.get("finish_reason")
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as e:
+            raise _Retryable(f"not a chat completion: {_shorten(shown)}") from e
+        usage = body.get("usage") if isinstance(body.get("usage"), dict) else {}
+        return Reply(
+            self._endpoint.hide(content, SHORTEST_SECRET),
+            self._endpoint.hide(finish)[:40] if isinstance(finish, str) else "",
+            _read_count(usage.get("prompt_tokens")),
+            _read_count(usage.get("completion_tokens")),
+        )
 
     def _ping(self, failure: DataError) -> None:
         """Raises DataError unless the server answers a request that nothing is wrong with."""
@@ -242,33 +244,20 @@ class Client:
             ) from e
 
 
-def _read_reply(data: bytes) -> Reply:
-    """Raises _Retryable where `data` is no chat completion."""
-    try:
-        body = json.loads(data)
-        choice, usage = body["choices"][0], body.get("usage") or {}
-        content = choice["message"].get("content")
-        content = "" if content is None else content
-        content.encode("utf-8")  # half of a surrogate pair is no text
-        return Reply(
-            content,
-            str(choice.get("finish_reason") or ""),
-            int(usage.get("prompt_tokens") or 0),
-            int(usage.get("completion_tokens") or 0),
-        )
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as e:
-        raise _Retryable(f"not a chat completion: {_shorten(data)}") from e
+def _read_count(value: Any) -> int:
+    """Tokens, as a server counts them; 0 where it is no number that can be one."""
+    return int(value) if type(value) in (int, float) and 0 < value < MOST_TOKENS else 0
 
 
 def _read_retry_after(value: str) -> float | None:
     """Seconds, from seconds or a date; None where it is neither."""
     with suppress(ValueError):
         return max(0.0, float(value))
-    with suppress(ValueError, TypeError):
+    with suppress(ValueError, TypeError, OverflowError):
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
     return None
 
 
-def _shorten(data: bytes | bytearray) -> str:
+def _shorten(text: str) -> str:
     """The start of a reply's text, on one line."""
-    return " ".join(bytes(data[:1000]).decode("utf-8", "replace").split())[:200]
+    return " ".join(text[:1000].split())[:200]

@@ -6,6 +6,8 @@ from typing import IO, Any
 from rich.console import Console
 from rich.table import Table
 
+from pbranch.console import printable
+
 STATS = {
     "records": "records",
     "forked_share": "forked",
@@ -22,10 +24,10 @@ def print_counts(counts: dict[str, Any], file: IO[str] | None = None) -> None:
     table = Table("", "traces", box=None)
     rows = {key: value for key, value in counts.items() if isinstance(value, int)}
     for key, value in rows.items():
-        table.add_row(key.replace("_", " "), f"{value:,}")
+        table.add_row(printable(key.replace("_", " ")), f"{value:,}")
         for reason, n in counts.get(f"{key}_by_reason", {}).items():
-            table.add_row(f"  {reason}", f"{n:,}")
-    Console(file=file or sys.stderr).print(table)
+            table.add_row(printable(f"  {reason}"), f"{n:,}")
+    _print(table, file or sys.stderr)
 
 
 def print_stats(stats: dict[str, dict[str, Any]], file: IO[str] | None = None) -> None:
@@ -33,5 +35,10 @@ def print_stats(stats: dict[str, dict[str, Any]], file: IO[str] | None = None) -
     table = Table("task", *STATS.values(), box=None)
     for name, figures in stats.items():
         cells = (figures[key] for key in STATS)
-        table.add_row(name, *("–" if cell is None else f"{cell:g}" for cell in cells))
-    Console(file=file or sys.stdout).print(table)
+        table.add_row(printable(name), *("–" if cell is None else f"{cell:g}" for cell in cells))
+    _print(table, file or sys.stdout)
+
+
+def _print(table: Table, file: IO[str]) -> None:
+    """Names of tasks and reasons come from files: brackets and colons in them are no markup."""
+    Console(file=file, markup=False, emoji=False, highlight=False).print(table)

@@ -5,8 +5,10 @@ Each row comes as one line of JSON. Knows no roles; imports pyarrow and datasets
 
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, Any
 
 from pbranch.errors import DataError
@@ -41,11 +43,14 @@ def read_hub(source: str) -> Iterator[str]:
     Raises DataError when it cannot be reached or read.
     """
     name, config, split = parse_hub(source)
-    from datasets import IterableDatasetDict, load_dataset
+    from datasets import IterableDatasetDict, load_dataset_builder
 
     number = 0
     try:
-        splits = load_dataset(name, config, streaming=True)
+        # datasets runs no Python of a data set's repository since 4.0
+        builder = load_dataset_builder(name, config)
+        _refuse_foreign_files(source, name, builder.config.data_files)
+        splits = builder.as_streaming_dataset()
         assert isinstance(splits, IterableDatasetDict)
         chosen = split or _default_split(source, list(splits))
         if chosen not in splits:
@@ -59,6 +64,21 @@ def read_hub(source: str) -> Iterator[str]:
         raise
     except Exception as e:  # whatever a stranger's server, format or builder raises
         raise DataError(f"{source}:{number + 1}: cannot read ({_one_line(e)})") from e
+
+
+def _refuse_foreign_files(source: str, name: str, data_files: Any) -> None:
+    """DataError on a file outside the data set: its README may name any path and any address."""
+    folder = Path(name).resolve() if Path(name).exists() else None
+    own = re.compile(rf"hf://datasets/([^/@]+/)?{re.escape(name.rpartition('/')[2])}@")
+    for split, files in (data_files or {}).items():
+        for file in files:
+            place = str(file).rpartition("::")[2]  # in an archive: zip://MEMBER::ARCHIVE
+            if folder is not None and "://" not in place:
+                inside = Path(place).resolve().is_relative_to(folder)
+            else:
+                inside = folder is None and own.match(place) is not None
+            if not inside or ".." in Path(place).parts:
+                raise DataError(f"{source}: split {split}: {file} lies outside the data set")
 
 
 def parse_hub(source: str) -> tuple[str, str | None, str | None]:

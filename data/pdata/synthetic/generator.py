@@ -8,10 +8,12 @@ such as mark their steps because the prompt asks for it. Plain wording is for su
 
 import random
 import signal
+import sys
 from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
 
+from pbranch.console import rich_console
 from pbranch.errors import DataError, did_you_mean
 from pdata.record import Record, dump_line, open_writer
 from pdata.synthetic.drills import drill_copies, drill_sums
@@ -219,14 +221,13 @@ def synthesise(
     _check(task, level, split, wording)
     if n < 0 or workers < 1:
         raise DataError(f"n {n}, workers {workers}: expected n >= 0 and workers >= 1")
-    from rich.console import Console
     from rich.progress import Progress
 
     jobs = [
         (task, seed, range(start, min(start + CHUNK, n)), level, split, wording)
         for start in range(0, n, CHUNK)
     ]
-    with open_writer(out) as file, Progress(console=Console(stderr=True)) as progress:
+    with open_writer(out) as file, Progress(console=rich_console(sys.stderr)) as progress:
         bar = progress.add_task(f"{task} ({split})", total=n)
         for job, text in zip(jobs, _run(jobs, workers), strict=True):
             file.write(text)

@@ -49,13 +49,14 @@ def read_model(file: Path, reader: Any, advance: Callable[[], None]) -> tuple[An
     place = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": str(file)}
     with _fast_reading(reader, advance), without_load_report():
         with model_errors(file, "configuration"):
-            config = AutoConfig.from_pretrained(**place)
+            config = AutoConfig.from_pretrained(**place, trust_remote_code=False)
         refuse_unmaskable(config, str(file))
         with model_errors(file, "weights"):
             from transformers import GgufConfig  # which an older release lacks
 
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 **place,
+                trust_remote_code=False,  # a file next to it may name some
                 config=config,
                 dtype=torch.bfloat16,
                 quantization_config=GgufConfig(dequantize=True),
@@ -65,7 +66,7 @@ def read_model(file: Path, reader: Any, advance: Callable[[], None]) -> tuple[An
         model, info = loaded
         refuse_misfits(str(file), info)
         with model_errors(file, "tokenizer"):
-            tokenizer = AutoTokenizer.from_pretrained(**place)
+            tokenizer = AutoTokenizer.from_pretrained(**place, trust_remote_code=False)
     # transformers passes over tensors that it has no name for
     stored = sum(int(tensor.n_elements) for tensor in reader.tensors)
     used = sum(weight.numel() for weight in model.parameters())

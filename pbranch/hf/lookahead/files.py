@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pbranch.errors import AdapterError
+from pbranch.files.json_file import read_json_object
 from pbranch.hf.fingerprint import check_base
 from pbranch.hf.load_model import describe_misfits, load_config
 
@@ -91,18 +92,18 @@ def read_config(folder: Path) -> LookaheadConfig:
     path = folder / CONFIG
     if not path.is_file():
         raise AdapterError(f"{folder}: no {CONFIG}; expected a folder that ptrain lookahead wrote")
+    stored = read_json_object(path, AdapterError, "a look-ahead config")
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
         config = LookaheadConfig(**stored)
-    except (ValueError, TypeError) as e:  # of JSON and UTF-8, unknown or missing keys
+    except TypeError as e:  # unknown or missing keys
         raise AdapterError(f"{path}: not a look-ahead config ({e})") from e
     if config.version != VERSION:
         raise AdapterError(f"{path}: version {config.version}, this release reads {VERSION}")
     for field in fields(config):
         value = getattr(config, field.name)
         least = {"tokens": 1, "width": 1}.get(field.name, 0)
-        if field.type is int and (type(value) is not int or value < least):
-            raise AdapterError(f"{path}: {field.name} is {value!r}, expected {least} or more")
+        if field.type is int and (type(value) is not int or not least <= value < 1 << 31):
+            raise AdapterError(f"{path}: {field.name} is {value!r:.80}, expected {least} or more")
     return config
 
 

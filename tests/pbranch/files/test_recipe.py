@@ -85,6 +85,9 @@ def test_an_empty_page_is_the_defaults(page, text):
         ("learning_rate: fast", "learning_rate: found 'fast', expected float"),
         ("learning_rate: .nan", "learning_rate: found nan, expected float"),
         (f"learning_rate: 1{'0' * 400}", "learning_rate: found 1000"),
+        ("learning_rate: .inf", "learning_rate: found inf, expected float"),
+        ("steps: 9223372036854775808", "steps: found 9223372036854775808, expected int"),
+        ("model: &m a\ngrammar: *m", "run.yaml:2: not YAML: alias"),
         ("packing: 1", "packing: found 1, expected bool"),
         ("packing: 'yes'", "packing: found 'yes', expected bool"),
         ("model: [a]", "model: found .'a'., expected str"),
@@ -178,13 +181,13 @@ RECIPES = st.builds(
     positions=st.sampled_from(["max", "flat"]),
     lora=st.builds(
         Lora,
-        rank=st.integers(),
+        rank=st.integers(1 - 2**63, 2**63 - 1),
         alpha=st.floats(1e-9, 1e9),
         targets=st.lists(st.sampled_from(["q", "on", "1", "null", "~"])).map(tuple),
         dropout=st.one_of(st.none(), st.floats(0, 1)),
     ),
     weights=st.dictionaries(st.sampled_from(["body", "join"]), st.floats(0, 1)),
-    seeds=st.lists(st.integers()),
+    seeds=st.lists(st.integers(1 - 2**63, 2**63 - 1)),
 )
 
 

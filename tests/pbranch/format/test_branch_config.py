@@ -61,6 +61,13 @@ def test_round_trip(stored, marker_ids):
         ({"switch": {"parallel": 1}}, "switch.parallel is 1, expected a text or null"),
         ({"switch": {"serial": "x"}}, "not a branch config .*serial"),
         ({"switch": "x"}, "not a branch config"),
+        ({"base_model": 7}, "base_model is 7, expected a name"),
+        ({"base_model": "a\nb"}, "base_model is .*expected a name"),
+        ({"base_fingerprint": ["x"]}, "base_fingerprint is .'x'., expected a name"),
+        ({"branch_tokens": "many"}, "branch_tokens is 'many', expected a number or null"),
+        ({"branch_tokens": float("nan")}, "branch_tokens is nan, expected a number or null"),
+        ({"form": []}, "form is .., expected parallel"),
+        ({"format_version": "x" * 9999}, "format_version 'xxx.*, this release reads"),
     ],
 )
 def test_what_does_not_fit_is_named(stored, changes, message):
@@ -84,7 +91,9 @@ def test_form_and_switch_are_stored_and_may_be_missing(stored):
     assert (found.form, found.switch) == ("parallel", SwitchOptions())
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"3", b"null", b'{"a": "\xff"}'])
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"3", b"null", b'{"a": "\xff"}',
+                                  b'{"a": ' + b"[" * 100_000, b'{"a": ' + b"9" * 10_000 + b"}",
+                                  b'{"a": "\\ud800"}'])  # fmt: skip
 def test_files_that_are_no_config(tmp_path, text):
     (tmp_path / FILE_NAME).write_bytes(text)
     with pytest.raises(AdapterError, match="not a branch config"):
@@ -104,4 +113,12 @@ def test_template_arguments_are_stored_and_may_be_missing(stored):
     assert load_branch_config(folder).template_args == {}
     change(folder, template_args="x")
     with pytest.raises(AdapterError, match="template_args is 'x', expected names and values"):
+        load_branch_config(folder)
+
+
+@pytest.mark.parametrize("token", [-1, 1 << 40, "7", True, 1.0, None])
+def test_marker_ids_are_numbers(stored, token):
+    folder, config = stored
+    change(folder, marker_ids={**config.marker_ids, "fork": token})
+    with pytest.raises(AdapterError, match=r"marker_ids.fork is .*, expected a token id"):
         load_branch_config(folder)

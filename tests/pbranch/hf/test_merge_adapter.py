@@ -1,5 +1,6 @@
 """The one merge of an adapter: rounded once, and refused where weights are missing or foreign."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,36 @@ def test_weights_that_do_not_fit_are_named(
         merge(pair[0], folder, torch.float32)
     assert str(caught.value).startswith(f"{folder}: does not fit the base: ")
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+CONFIG = "adapter_config.json"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"megatron_config": {"a": 1}}, {"megatron_core": "this"}, {"layer_replication": [[0, 9]]},
+        {"peft_type": "XLORA"}, {"peft_type": None}, {"r": 10**9}, {"r": 0}, {"r": "4"},
+        {"r": True}, {"rank_pattern": {"up_proj": 10**9}}, {"alpha_pattern": {"up_proj": "x"}},
+        {"lora_alpha": float("nan")}, {"lora_alpha": "x"}, {"init_lora_weights": "pissa"},
+        {"init_lora_weights": "loftq"}, {"loftq_config": {"a": 1}}, {"use_dora": 1},
+        {"target_modules": 7}, {"target_modules": "([a-z_.]+)+!"}, {"exclude_modules": "("},
+        {"trainable_token_indices": [-1]}, {"trainable_token_indices": {"embed_tokens": "x"}},
+        {"task_type": "SEQ_CLS"}, {"bias": "some"}, {"layers_to_transform": 10**30},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_configuration_that_no_run_leaves_is_one_line(
+    pair: tuple[Path, Path], changes: dict[str, Any], tmp_path: Path
+) -> None:
+    if pair[0].parent.name.startswith("llama"):
+        pytest.skip("alike for both")
+    folder = copy_folder(pair[1], tmp_path / "adapter")
+    stored = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps(stored | changes))
+    with pytest.raises(AdapterError) as caught:
+        merge(pair[0], folder, torch.float32)
+    assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_base_that_peft_has_stored_as_well_is_no_stranger(

@@ -1,16 +1,20 @@
 """One rendering of prompts: template, BOS, markers as text, earlier answers as plain text."""
 
 import copy
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pbranch.bounds import bounded
 from pbranch.errors import RequestError
 from pbranch.format.markers import MARKERS, add_markers
 from pbranch.format.tagged_text import render
 from pbranch.format.tree import Fork, make_trace
 from pbranch.hf.prompt import render_prompt, turn_end_id
+from tests.conftest import CHAT_TEMPLATE
+from tests.support.mutations import TEMPLATES
 from tests.support.strategies import texts
 
 FORK = next(iter(MARKERS.values()))
@@ -262,3 +266,12 @@ def test_a_template_that_does_not_work_is_one_error(byte_tokenizer, template):
     tokenizer.chat_template = template
     with pytest.raises(RequestError, match=r"the chat template (refuses|leaves out)"):
         turn_end_id(tokenizer)
+
+
+@pytest.mark.parametrize("template", TEMPLATES[:4] + TEMPLATES[11:12] + TEMPLATES[14:])
+def test_a_template_that_does_not_end_is_refused(byte_tokenizer, monkeypatch, template):
+    monkeypatch.setattr("pbranch.hf.chat_template.bounded", partial(bounded, 0.5))
+    tokenizer = copy.deepcopy(byte_tokenizer)
+    tokenizer.chat_template = template + CHAT_TEMPLATE
+    with pytest.raises(RequestError, match=r"template (does not end|writes more|refuses)"):
+        render_prompt("hello", tokenizer)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pdata.build.pipeline import build
@@ -107,7 +108,11 @@ def test_hub_streams_are_read_as_they_come(monkeypatch: pytest.MonkeyPatch) -> N
 
     stream = datasets.IterableDataset.from_generator(rows)
     splits = datasets.IterableDatasetDict({"only": stream})
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: splits)
+    builder = SimpleNamespace(
+        config=SimpleNamespace(data_files={"only": ["hf://datasets/some/name@1f/a.jsonl"]}),
+        as_streaming_dataset=lambda: splits,
+    )
+    monkeypatch.setattr(datasets, "load_dataset_builder", lambda *_: builder)
     lines = read_source_lines("hf:some/name")
     assert next(lines).origin == "hf:some/name:1" and len(taken) < 4
     with pytest.raises(DataError, match=r"^hf:some/name:5: cannot read \(cut with a long story\)$"):
@@ -125,6 +130,28 @@ def test_hub_streams_are_read_as_they_come(monkeypatch: pytest.MonkeyPatch) -> N
 def test_unknown_data_sets_are_one_line(hub_folder: Path, source: str, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         list(read_source_lines(source.format(hub_folder)))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("way", ["absolute", "above", "link", "address", "other"])
+def test_files_outside_a_data_set_are_not_read(way: str, tmp_path: Path) -> None:
+    """A README may name any path and any address."""
+    secret = tmp_path / "secret.jsonl"
+    secret.write_text('{"prompt": "secret", "response": "secret"}\n')
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text('{"prompt": "p", "response": "t"}\n')
+    path = {
+        "absolute": str(secret), "above": "../secret.jsonl", "link": "link.jsonl",
+        "address": "http://127.0.0.1:9/secret.jsonl",
+        "other": "hf://datasets/some/other@1f/secret.jsonl",
+    }[way]  # fmt: skip
+    if way == "link":
+        (folder / "link.jsonl").symlink_to(secret)
+    head = {"configs": [{"config_name": "default", "data_files": path}]}
+    (folder / "README.md").write_text(f"---\n{json.dumps(head)}\n---\n")
+    with pytest.raises(DataError, match=r"outside the data set|cannot read") as caught:
+        print(list(read_source_lines(f"hf:{folder}")))
     assert "\n" not in str(caught.value)
 
 

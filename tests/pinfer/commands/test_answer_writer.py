@@ -13,9 +13,9 @@ import time
 
 import pytest
 
+from pbranch.console import printable
 from pinfer import Engine, SamplingParams
 from pinfer.commands.answer_writer import Job, stream_answer
-from pinfer.commands.live_view import printable
 
 RUN = [sys.executable, "-m", "pinfer", "generate", "--device", "cpu"]
 TIMES = ("prefill_seconds", "decode_seconds", "tokens_per_second")

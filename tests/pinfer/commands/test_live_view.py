@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from pinfer.commands.live_view import BranchView, printable
+from pinfer.commands.live_view import BranchView
 from pinfer.output.events import BranchEnded, BranchStarted, Joined, TokenEvent
 
 A, B, DEEP = ((0, 0),), ((0, 1),), ((0, 0), (0, 0))
@@ -79,7 +79,6 @@ def test_no_line_is_wider_than_the_screen(texts, width, ended):
 
 @pytest.mark.parametrize("text", ["\x1b[2J", "\x07", "\r", "\x9b31m", "a\x00b"])
 def test_what_a_model_writes_does_not_steer_the_terminal(text):
-    assert not set(text) & {c for c in printable(text) if not c.isprintable()}
     (line,) = shown(fed(TokenEvent((), text + ".")))
     assert all(c.isprintable() for c in line)
 
@@ -90,7 +89,9 @@ def test_text_stays_as_it_is():
     assert printable(text) == text
     assert printable("a\r\nb") == "a\nb"
     codes = [chr(i) for i in range(0x110000) if printable(chr(i)) != chr(i)]
-    assert codes == [c for c in map(chr, [*range(32), *range(127, 160)]) if c not in "\t\n"]
+    reversing = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+    steering = [*range(32), *range(127, 160), *reversing, *range(0xD800, 0xE000)]
+    assert codes == [c for c in map(chr, steering) if c not in "\t\n"]
 
 
 def test_of_a_long_text_the_newest_lines_are_cut(monkeypatch):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 
 from pbranch.format.branch_config import BranchConfig
 from pbranch.hf.base_models import shipped
@@ -125,6 +126,45 @@ def test_a_base_that_only_this_project_finds_is_said(base, on_the_hub, said):
     card = make_card(made, "me/x")
     assert head(card).get("base_model") == on_the_hub and said in card
     assert "ptrain export me/x" in card and 'from_pretrained("FOLDER/adapter")' in card
+
+
+HOSTILE = "x\n\n# Injected\n\n---\n<b>hi</b> ![x](http://example.org/p.png)\n```\n\x1b[31m"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        artifact(adapter=HOSTILE),
+        artifact(switch=SwitchOptions(parallel=HOSTILE)),
+        artifact(data=[HOSTILE, "hf:" + HOSTILE, "hf:me/" + HOSTILE]),
+        artifact(out=HOSTILE),
+        artifact({**REPORT, "torch": HOSTILE}),
+        artifact({**REPORT, HOSTILE: 5, "eval_loss_" + HOSTILE: 1.0, "eval_loss": 10**400}),
+        artifact({**REPORT, "left_out": {HOSTILE: 1}, "traces": HOSTILE, "held_out": HOSTILE}),
+        artifact({**REPORT, "left_out": [1], "steps": "x", "steps_planned": {}}),
+        replace(artifact(), config=BranchConfig(IDS, "me/" + HOSTILE, "0")),
+        replace(artifact(), config=BranchConfig(IDS, "x: y\n- z", "0")),
+        replace(artifact(), page=f"data: a.jsonl\n# {HOSTILE}\n"),
+    ],
+)
+@pytest.mark.parametrize(("where", "license"), [("me/x", None), (HOSTILE, HOSTILE)])
+def test_nothing_in_a_folder_is_markup_of_its_card(made, where, license):
+    card = make_card(made, where, license)
+    front = head(card)
+    assert set(front) <= {
+        "base_model", "library_name", "pipeline_tag", "license", "datasets", "tags",
+        "model-index",
+    }  # fmt: skip
+    body = card.partition("\n---\n")[2]
+    tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(body)
+    assert not [t for t in tokens if t.type == "html_block"] and "\x1b" not in card
+    titles = [tokens[i + 1].content for i, t in enumerate(tokens) if t.type == "heading_open"]
+    assert titles[1:] == ["Use", "Other libraries", "Results", "Data", "Limits", "Recipe"]
+    inside = [child for t in tokens for child in t.children or ()]
+    assert not [c for c in inside if c.type in ("image", "html_inline")]
+    links = [c.attrs["href"] for c in inside if c.type == "link_open"]
+    assert all(str(link).startswith("https://huggingface.co/datasets/") for link in links)
+    assert tokens[-1].type == "fence" and tokens[-1].info == "yaml"
 
 
 def test_the_shipped_adapter_has_a_card():

@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from pbranch.errors import AdapterError
 from pbranch.format.branch_config import load_branch_config
+from ptrain.artifacts.merge import merge
+from ptrain.artifacts.publish import publish
 from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.train import train
 from tests.support.fake_hub import Hub, serving
@@ -60,6 +63,33 @@ def send(hub: Hub, home: Path, folder: Path, *options: Any, **more: Any) -> Any:
     """`ptrain publish FOLDER me/x --base me/base OPTIONS`."""
     command = (*PUBLISH, folder, "me/x", "--base", "me/base", *options)
     return hub.run(home, *command, **more)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "train_report.json", "recipe.yaml"])
+def test_a_link_out_of_the_folder_is_not_followed(adapter, tmp_path, name):
+    folder, secret = Path(shutil.copytree(adapter, tmp_path / "linked")), tmp_path / "secret"
+    secret.write_bytes((folder / name).read_bytes())
+    (folder / name).unlink()
+    (folder / name).symlink_to(secret)
+    with pytest.raises(AdapterError, match=f"{name}: a link out of its folder"):
+        publish(folder, "me/x", base="me/base", dry_run=True)
+    if name != "tokenizer.json":  # what a merge would copy as it is
+        with pytest.raises(AdapterError, match="a link out of its folder"):
+            merge(folder, tmp_path / "merged")
+    (folder / name).unlink()
+    (folder / name).write_bytes(secret.read_bytes())
+    (folder / "events.log").unlink()
+    (folder / "events.log").symlink_to("/etc/passwd")  # is never sent
+    publish(folder, "me/x", base="me/base", dry_run=True)
+
+
+def test_the_links_of_the_hubs_cache_are_files(adapter, tmp_path):
+    cache = tmp_path / "models--me--x"
+    folder = Path(shutil.copytree(adapter, cache / "snapshots" / "1f"))
+    (cache / "blobs").mkdir()
+    shutil.move(folder / "tokenizer.json", cache / "blobs" / "2a")
+    (folder / "tokenizer.json").symlink_to("../../blobs/2a")
+    assert "tokenizer.json" in publish(folder, "me/x", base="me/base", dry_run=True).files
 
 
 def front_matter(card: bytes) -> dict[str, Any]:

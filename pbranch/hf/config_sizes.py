@@ -1,0 +1,93 @@
+"""Whether the sizes in a configuration are those of the weights next to it.
+
+transformers takes memory for what a configuration says before it looks at the weights, and makes as
+many layers. Weights of other shapes are refused anyway: here, before anything is made.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pbranch.errors import ModelError
+from pbranch.files.json_file import read_json_object
+from pbranch.hf.fingerprint import find_file, weight_files
+
+MOST = 1 << 16  # layers, experts, heads: the largest models have hundreds
+COUNTS = re.compile(r"(num|n)_.*(layer|head|expert)s?(_.*)?|layers?|n_(layer|head)")
+ALLOWED = 1 << 28  # numbers of a matrix that may be made in any case: its name is said afterwards
+LARGEST = 1 << 31  # of any other number: sizes, ids, positions
+FREE = re.compile(r".*(position|length|window|token|seed|theta|context).*")  # which cost nothing
+
+
+def refuse_wild_sizes(path: str) -> None:
+    """ModelError on a number in config.json that no model has. `path`: a folder or Hub id."""
+    try:
+        file = find_file(path, "config.json")
+        stored = read_json_object(file, ModelError) if file else {}
+        numbers = list(_numbers(stored))
+    except Exception:  # whatever it is, transformers says it
+        return
+    for key, value in numbers:
+        name = key.rpartition(".")[2]
+        most = MOST if COUNTS.fullmatch(name) else LARGEST
+        if abs(value) > most and not FREE.fullmatch(name):
+            raise ModelError(f"model {path}: config.json: {key} is {value:.3g}, more than {most:,}")
+
+
+def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, int]]:
+    """(key, number) of all integers, however deep."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _numbers(item, f"{key}.{name}" if key else name)
+    elif type(value) is int:
+        yield key, value
+
+
+def refuse_oversize(path: str, config: Any) -> None:
+    """ModelError where the model would have a huge matrix, larger than any in its files, or more
+    layers than these hold tensors. Knows only weights in safetensors that are not quantised."""
+    if getattr(config, "quantization_config", None):
+        return
+    largest, count = _measure(path)
+    if not largest:
+        return
+    text = config.get_text_config()
+
+    def size(*names: str) -> int:
+        value = next((v for n in names if (v := getattr(text, n, None))), 0)
+        return value if type(value) is int else 0
+
+    layers, width = size("num_hidden_layers"), size("hidden_size")
+    if layers > count:
+        raise ModelError(f"model {path}: num_hidden_layers is {layers}, with {count} weights")
+    head = size("head_dim") or 1
+    sizes = {name: size(name) for name in ("vocab_size", "intermediate_size")}
+    sizes |= {name: head * size(name) for name in ("num_attention_heads", "num_key_value_heads")}
+    for name, rows in sizes.items():
+        if rows * width > max(largest, ALLOWED):
+            raise ModelError(
+                f"model {path}: its {name} and hidden_size make a matrix of {rows} x {width}; the "
+                f"largest of its weights has {largest} numbers"
+            )
+
+
+def _measure(path: str) -> tuple[int, int]:
+    """Numbers in the largest tensor, and how many tensors there are; zeros where unknown."""
+    from safetensors import SafetensorError, safe_open
+
+    largest = count = 0
+    try:
+        for file in weight_files(path):
+            if Path(file).suffix != ".safetensors":
+                return 0, 0
+            with safe_open(file, framework="pt") as tensors:
+                for name in tensors.keys():
+                    numel = 1
+                    for n in tensors.get_slice(name).get_shape():
+                        numel *= n
+                    largest, count = max(largest, numel), count + 1
+    except (ModelError, OSError, SafetensorError, json.JSONDecodeError, KeyError, TypeError):
+        return 0, 0  # what is wrong with the weights, transformers says
+    return largest, count

@@ -1,7 +1,7 @@
 """What a finished request becomes: text, tree, tokens and statistics."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pbranch.errors import BranchError
@@ -9,7 +9,7 @@ from pbranch.format.markers import Role
 from pbranch.format.tagged_text import render
 from pbranch.format.tree import SEPARATOR, Fork, Trace, make_trace, plain_text
 from pbranch.hf.segment_codec import SegmentCodec
-from pinfer.model_spec import ModelSpec
+from pinfer.model_spec import NEUTRAL, ModelSpec
 from pinfer.request.state import Lane, LiveFork, Logprob, Request
 from pinfer.request.stop_strings import truncate_at_stop
 
@@ -53,8 +53,8 @@ class Stats:
 class Generation:
     """One answer. `token_ids` are the generated tokens in text order, `forced` tells those that
     were injected; `logprobs` theirs, None where a token was injected or the request asked for none.
-    `prompt_logprobs`, where asked for: of each prompt token, None for the first. `error`: what went
-    wrong in the request, if anything did."""
+    `prompt_logprobs`, where asked for: of each prompt token, None for the first. `sampling`: what
+    held, by name. `error`: what went wrong in the request, if anything did."""
 
     prompt_token_ids: list[int]
     trace: Trace
@@ -66,6 +66,7 @@ class Generation:
     stats: Stats
     fallback: str | None = None  # why a dialect's branches were not decoded in parallel
     prompt_logprobs: list[Logprob | None] | None = None
+    sampling: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
 
     @property
@@ -88,6 +89,7 @@ class Generation:
             "forced": self.forced,
             "finish_reason": self.finish_reason,
             "limits": self.limits,
+            "sampling": self.sampling,
             "stats": asdict(self.stats),
         }
         if self.fallback is not None:
@@ -117,6 +119,7 @@ def make_generation(request: Request, spec: ModelSpec, codec: SegmentCodec) -> G
         stats=_stats(request, sum(not f for _, f, _ in tokens), len(tokens)),
         fallback=request.fallback,
         prompt_logprobs=of_prompt if asked else None,
+        sampling={name: getattr(request.params, name) for name in ("temperature", *NEUTRAL)},
         error=None if request.error is None else describe_error(request.error),
     )
 
@@ -173,7 +176,7 @@ def _stats(request: Request, sampled: int, total: int) -> Stats:
     first = counted.first_token or counted.finished
     decode_seconds = max(counted.finished - first, 0.0)
     return Stats(
-        mode=request.params.mode,
+        mode=request.params.mode or "parallel",
         prompt_tokens=len(request.prompt),
         generated_tokens=sampled,
         injected_tokens=total - sampled,

@@ -16,7 +16,8 @@ from tests.support.byte_tokenizer import train_byte_tokenizer
 from tests.support.checkpoints import copy_folder, save_base, short
 
 FIELDS = (
-    "prompt prompt_token_ids text tagged_text token_ids forced finish_reason limits stats settings"
+    "prompt prompt_token_ids text tagged_text token_ids forced finish_reason limits sampling stats "
+    "settings"
 )
 STATS = (
     "mode prompt_tokens generated_tokens injected_tokens discarded_tokens grammar_interventions "

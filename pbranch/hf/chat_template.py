@@ -117,9 +117,9 @@ def _write(
     text = _render(turns, tokenizer, how, parted)
     while (lost := _first_lost(turns, text, tokenizer, how, parted)) is not None:
         if lost in parted:
+            role = turns[lost]["role"]
             raise RequestError(
-                f"message {lost + 1} ({turns[lost]['role']}): the chat template leaves out what it "
-                "says"
+                f"message {lost + 1}: the chat template leaves out what the {role} says"
             )
         parted.add(lost)
         text = _render(turns, tokenizer, how, parted)

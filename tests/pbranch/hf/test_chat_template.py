@@ -81,7 +81,9 @@ def test_an_empty_system_text_takes_the_place_of_a_default(show):
 @pytest.mark.parametrize("template", [NO_SYSTEM, "{{ messages[-1].content }}"])
 def test_a_text_that_the_template_leaves_out_is_refused(show, template):
     assert "Hi" in show(template, "Hi")
-    with pytest.raises(RequestError, match=r"message 1 \(system\): the chat template leaves out"):
+    with pytest.raises(
+        RequestError, match="message 1: the chat template leaves out what the system says"
+    ):
         show(template, "Hi", system="Be brief.")
 
 
@@ -163,7 +165,7 @@ def test_one_of_several_named_templates_is_chosen(byte_tokenizer, show):
         ("{{ messages | unknown_filter }}", "the chat template refuses these messages"),
         ("{{ 1 // 0 }}", "the chat template refuses these messages"),
         ("{{ [].__class__ }}", "leaves out"),
-        ("fixed", "leaves out what it says"),
+        ("fixed", "leaves out what the user says"),
     ],
 )
 def test_a_template_that_does_not_work_is_one_line(show, template, message):

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from pbranch.errors import ModelError
-from pbranch.hf.hub import explain_hub
 from pbranch.hf.mask_support import refuse_unmaskable
 
 NAMES_SHOWN = 3  # of the weights that an error is about
@@ -184,6 +183,8 @@ def model_errors(path: str | Path, what: str, hint: str = "") -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as e:
+        from pbranch.hf.hub import explain_hub  # which reads look-ahead files, and so this
+
         if not Path(path).is_dir() and (why := explain_hub(e)) is not None:
             raise ModelError(f"model {path}: no such folder, nor on the Hub: {why}") from e
         reason = (str(e).strip().splitlines() or [type(e).__name__])[0]

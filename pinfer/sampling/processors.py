@@ -24,7 +24,7 @@ def process(logits: Tensor, sites: Sequence[SampleSite]) -> Tensor:
         longest = max(map(len, seen))  # repeating a token changes nothing: it is penalised once
         rows = [tokens + tokens[:1] * (longest - len(tokens)) for tokens in seen]
         ids = torch.tensor(rows, device=logits.device)
-        logits = RepetitionPenaltyLogitsProcessor(params.repetition_penalty)(ids, logits)
+        logits = RepetitionPenaltyLogitsProcessor(params.repetition_penalty or 1.0)(ids, logits)
     if params.suppress_tokens:
         barred = [i for i in params.suppress_tokens if 0 <= i < logits.shape[1]]
         logits = logits.index_fill(1, torch.tensor(barred, device=logits.device), float("-inf"))

@@ -253,7 +253,7 @@ def forced(
     markers = MarkerIds(fork=0, topic=1, spawn=2, branch=3, end=4, join=5)
     end_of_text, word = 6, 7
     spec = ModelSpec(markers, frozenset({end_of_text}), 2**20)
-    table = legal_table(markers, [end_of_text], vocabulary, vocabulary)
+    table = legal_table(markers, [end_of_text], vocabulary, range(vocabulary))
     outline = [markers.fork, *[markers.topic, word] * branches, markers.spawn]
     script: dict[Any, Iterator[int]] = {(): iter([*outline, word, end_of_text])}
     for i in range(branches):

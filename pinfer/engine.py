@@ -60,10 +60,10 @@ class Engine:
         draft: where guesses of the next tokens come from, by name, or a source.
         Raises ModelError where the probe finds that the model would decode wrongly."""
         self.tokenizer, self.branch_config = loaded.tokenizer, loaded.branch_config
-        self.codec = SegmentCodec(loaded.tokenizer)
-        self.spec = loaded.spec
-        self._vocabulary: int = loaded.model.get_output_embeddings().weight.shape[0]
-        known, source = len(loaded.tokenizer), open_source(draft, loaded, attention, path)
+        self.codec, self.spec = SegmentCodec(loaded.tokenizer), loaded.spec
+        self._vocabulary: int = loaded.model.get_input_embeddings().weight.shape[0]
+        known = loaded.tokenizer.get_vocab().values()
+        source = open_source(draft, loaded, attention, path)
         self.core = build_core(
             loaded.model, loaded.spec, known, attention, limits, path, owned, source
         )
@@ -87,12 +87,13 @@ class Engine:
         draft: str | DraftSource | None = "none",
         trust_remote_code: bool = False,
     ) -> "Engine":
-        """Load a base and an adapter, by folder or Hub id; the base by GGUF file or name too.
+        """An engine that owns its model: a base and an adapter, loaded by folder or Hub id, the
+        base by GGUF file or name too.
 
         Args:
             model: The base. None: the adapter's own; with neither, the shipped tiny model.
-            adapter: The adapter. `none`: the bare model, which decodes in mode linear only. None:
-                the one that is shipped for smollm2, if that is the model; else as `none`.
+            adapter: The adapter. `none`: the bare model, which decodes in mode linear. None: the
+                one that is shipped for smollm2, if that is the model; else as `none`.
             dtype: float32, bfloat16, float16 or float64. None: float32 on a CPU, else bfloat16.
             device: cpu, cuda or cuda:N. None: a GPU where there is one.
             attention: `auto`, or a backend by name, see `get_backend`.
@@ -101,9 +102,6 @@ class Engine:
             stored_cost: Take as limits.cost what `pinfer bench --break-even` has stored here.
             draft: `none`, `ngram`, `auto`, `model:NAME`, `auto:model:NAME`, or a source of guesses.
             trust_remote_code: Whether Python code that comes with the model may run.
-
-        Returns:
-            An engine that owns the model.
 
         Raises:
             ModelError: The model cannot be loaded, or would decode branches wrongly.
@@ -132,24 +130,22 @@ class Engine:
         raw: bool = False,
         template_args: Mapping[str, Any] | None = None,
         instruction: str | None = None,
+        special_tokens: bool = False,
     ) -> PreparedRequest:
         """Render a prompt. Changes nothing in the engine's queues, and may run on any thread.
 
-        system, raw, template_args: see `render_prompt`. An adapter's own template_args hold where
-        these do not name them; its switch follows from whether the request may fork. instruction:
-        what asks for the marks of params.dialect, after the prompt; None: the model's own
-        (`paper_instruction` in its generation_config.json), else the shipped text in the prompt's
-        language.
+        system, raw, template_args, special_tokens: see `render_prompt`. An adapter's template_args
+        hold where these do not name them; its switch follows from whether the request may fork.
+        instruction: what asks for the marks of params.dialect, after the prompt; None: the model's
+        (`paper_instruction` in generation_config.json), else the shipped text in its language.
         """
         check_prompt(prompt)
+        params = self.spec.resolve(params)
         tools = prompt.get("tools") if isinstance(prompt, Mapping) else None
-        if isinstance(prompt, Mapping) and "messages" in prompt:
-            prompt = prompt["messages"]
+        if isinstance(prompt, Mapping):
+            prompt = prompt.get("messages", prompt)
         if isinstance(prompt, Mapping):
             ids = list(prompt["token_ids"])
-            rows = self._vocabulary
-            if wrong := [i for i in ids if not 0 <= i < rows]:
-                raise RequestError(f"token id {wrong[0]}: the vocabulary has {rows} rows")
         else:
             if params.dialect == "paper":
                 own = self._model_instruction
@@ -158,7 +154,11 @@ class Engine:
             switch = self.branch_config.switch.text(form) if self.branch_config else None
             if self.branch_config and self.tokenizer.chat_template and not raw:
                 template_args = {**self.branch_config.template_args, **(template_args or {})}
-            ids = render_prompt(prompt, self.tokenizer, system, raw, template_args, switch, tools)
+            ids = render_prompt(
+                prompt, self.tokenizer, system, raw, template_args, switch, tools, special_tokens
+            )
+        if wrong := [i for i in ids if not 0 <= i < self._vocabulary]:
+            raise RequestError(f"token id {wrong[0]}: the vocabulary has {self._vocabulary} rows")
         stops = None
         if params.stop or params.stop_when is not None:
             stops = StopMatcher(self.codec.decode, params.stop, params.stop_when)
@@ -191,7 +191,7 @@ class Engine:
             self.reset()
             raise
         for request in finished:
-            if request.error is not None:
+            if request.error is not None and not isinstance(request.error, BranchError):
                 log.error("request %d failed", request.number, exc_info=request.error)
         return finished
 

@@ -25,8 +25,8 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "min_p": (lambda x: 0 <= x <= 1, "0 to 1"),
     "repetition_penalty": (lambda x: 0 < x < float("inf"), "more than 0"),
     "min_branch_tokens": (lambda x: x >= 0, "0 or more"),
-    "logprobs": (lambda x: x is None or 0 <= x <= 100, "0 to 100"),
-    "prompt_logprobs": (lambda x: x is None or 0 <= x <= 100, "0 to 100"),
+    "logprobs": (lambda x: 0 <= x <= 100, "0 to 100"),
+    "prompt_logprobs": (lambda x: 0 <= x <= 100, "0 to 100"),
     "draft_tokens": (lambda x: x >= 0, "0 (none) or more"),
 }
 
@@ -39,11 +39,13 @@ class SamplingParams:
     each request, which its answer names. timeout_s: from when the request is first decoded.
 
     Logits are processed as in transformers, in this order: repetition_penalty over what the lane
-    sees (markers and injected tokens exempt), temperature, top_k (0: all), top_p, min_p. logprobs:
-    report each sampled token's log-probability under the bare model, and that many of the best;
-    prompt_logprobs: the same of the prompt's tokens.
+    sees (markers and injected tokens exempt), suppress_tokens (never sampled), temperature, top_k
+    (0: all), top_p, min_p. logprobs: report each sampled token's log-probability under the bare
+    model, and that many of the best; prompt_logprobs: the same of the prompt's tokens.
     stop, stop_token_ids: end the answer, or in a branch that branch; what they match is not text.
     stop_when: the same where it returns True for the text of the lane since its last fork.
+    None stands for what the model says (`ModelSpec.resolve`): its generation_config.json, and as
+    mode `parallel` where it knows markers, else `linear`.
     mode: `parallel`; `serial`, the same tokens one branch at a time; `linear`, no fork allowed.
     fork: `never`, as in mode linear; `auto`, a fork that promises little (one topic, or branches
     that were shorter in training than min_branch_tokens) is decoded one branch at a time, which
@@ -59,17 +61,18 @@ class SamplingParams:
 
     max_new_tokens: int = 512
     temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    suppress_tokens: tuple[int, ...] | None = None
     seed: int | None = None
     logprobs: int | None = None
     prompt_logprobs: int | None = None
     stop: tuple[str, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
     stop_when: Callable[[str], bool] | None = None
-    mode: Mode = "parallel"
+    mode: Mode | None = None
     grammar: Literal["on", "off"] = "on"
     fork: Forking = "auto"
     min_branch_tokens: int = 4
@@ -84,7 +87,7 @@ class SamplingParams:
     draft_tokens: int = 8
 
     def __post_init__(self) -> None:
-        if self.mode not in ("parallel", "serial", "linear"):
+        if self.mode not in (None, "parallel", "serial", "linear"):
             raise RequestError(f"mode {self.mode!r}: expected parallel, serial or linear")
         if self.fork not in ("auto", "always", "never"):
             raise RequestError(f"fork {self.fork!r}: expected auto, always or never")
@@ -97,8 +100,9 @@ class SamplingParams:
         if self.grammar not in ("on", "off"):
             raise RequestError(f"grammar {self.grammar!r}: expected on or off")
         for name, (good, expected) in _RANGES.items():
-            if not good(getattr(self, name)):
-                raise RequestError(f"{name} {getattr(self, name)}: expected {expected}")
+            value = getattr(self, name)
+            if value is not None and not good(value):
+                raise RequestError(f"{name} {value}: expected {expected}")
         if isinstance(self.stop, str) or not all(self.stop):
             raise RequestError(f"stop {self.stop!r}: expected texts that are not empty")
         _check_counts(self, {"seed", *_RANGES})
@@ -114,6 +118,16 @@ class SamplingParams:
     def may_branch(self) -> bool:
         """Whether branches are allowed, in whatever dialect."""
         return self.mode != "linear" and self.fork != "never"
+
+    @property
+    def penalises(self) -> bool:
+        """Whether a token's logit depends on the tokens before it."""
+        return (self.repetition_penalty or 1) != 1
+
+    @property
+    def is_argmax(self) -> bool:
+        """Whether what is sampled is the best of the bare model's logits."""
+        return self.temperature == 0 and not self.penalises and not self.suppress_tokens
 
     @property
     def width(self) -> int | None:

@@ -5,7 +5,7 @@ Every token is a full forward over all rows so far, branch after branch; who see
 the rows' paths. Limits on width, rows, time and context do not exist here, nor do penalties.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,7 +36,7 @@ class Reference:
     model: Any
     markers: MarkerIds
     end_of_text: frozenset[int]
-    known: int  # vocabulary ids that have text
+    known: Iterable[int]  # vocabulary ids that have text
     options: LayoutOptions = field(default_factory=LayoutOptions)
 
     def generate(self, prompt: Sequence[int], params: SamplingParams) -> list[int]:

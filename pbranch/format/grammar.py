@@ -72,17 +72,18 @@ def next_state(
 
 
 def legal_table(
-    markers: MarkerIds | None, end_of_text: Iterable[int], size: int, known: int
+    markers: MarkerIds | None, end_of_text: Iterable[int], size: int, known: Iterable[int]
 ) -> np.ndarray:
-    """Bool (9, size): token legal in state. Ids from `known` on have no text and are never legal.
+    """Bool (9, size): token legal in state. Ids that are not `known` have no text and are never
+    legal.
 
     markers None: a model without markers, whose only states are the flat ones.
     """
     table = np.zeros((len(LaneState), size), dtype=bool)
-    ends = [i for i in end_of_text if i < size]
+    ends, texts = ([i for i in ids if i < size] for ids in (end_of_text, known))
     marker_ids = list(markers.as_dict().values()) if markers else []
     for state in LaneState:
-        table[state, :known] = state not in _NO_TEXT
+        table[state, texts] = state not in _NO_TEXT
         table[state, marker_ids] = False
         if markers:
             table[state, [getattr(markers, r.value) for r in _MARKERS_LEGAL[state]]] = True

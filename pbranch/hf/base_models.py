@@ -9,7 +9,8 @@ from pathlib import Path
 from pbranch.errors import ModelError
 from pbranch.hf.gguf import smollm2
 from pbranch.hf.gguf.cache import open_gguf
-from pbranch.hf.gguf.gguf_file import is_gguf
+from pbranch.hf.gguf.gguf_file import SUFFIX, is_gguf
+from pbranch.hf.hub import refuse_hub_id
 
 SHIPPED = "tiny"  # the name of the shipped base
 # names of models -> the model on the Hub that the weights were made of
@@ -42,21 +43,32 @@ def default_adapter(model: str | None) -> Path | None:
 
 def locate(name: str) -> str:
     """The folder or Hub id that `name` stands for. Raises ModelError on a missing folder or file,
-    and on a GGUF file that cannot be read."""
+    on a folder that is no model, and on a GGUF file that cannot be read."""
     if name == SHIPPED:
         return str(shipped("base"))
     if name == smollm2.NAME:
         return smollm2.open_weights()
+    if name.startswith("~"):
+        name = str(Path(name).expanduser())
     if is_gguf(name):
         return open_gguf(name)
-    is_folder = Path(name).is_dir()
-    if not is_folder and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+    if name and Path(name).is_dir():
+        _check_folder(Path(name))
+    elif reason := refuse_hub_id(name):
         raise ModelError(
-            f"model {name}: no such folder; expected a folder, a Hub id, a GGUF file, "
+            f"model {name}: {reason}; expected a folder, a Hub id, a GGUF file, "
             f"{' or '.join(NAMED)}"
         )
-    if is_folder and not (Path(name) / "config.json").is_file():
-        if (Path(name) / "adapter_config.json").is_file():
-            raise ModelError(f"model {name}: an adapter; expected its base, and this as `adapter`")
-        raise ModelError(f"model {name}: no config.json in this folder; expected a model")
     return name
+
+
+def _check_folder(folder: Path) -> None:
+    """ModelError unless a model lies in it; says what to name in its place, if that is there."""
+    if (folder / "config.json").is_file():
+        return
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(f"model {folder}: an adapter; expected its base, and this as `adapter`")
+    inside = [*folder.glob(f"*{SUFFIX}"), *(p.parent for p in folder.glob("*/config.json"))]
+    inside += [p.parent for p in folder.glob("snapshots/*/config.json")]  # as in the Hub's cache
+    hint = f", as is {min(inside)}" if inside else ""
+    raise ModelError(f"model {folder}: no config.json in this folder; expected a model{hint}")

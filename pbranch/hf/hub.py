@@ -8,7 +8,7 @@ with which token, is its own business (HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE).
 from collections.abc import Iterator
 from pathlib import Path
 
-from pbranch.errors import AdapterError, HubError, ModelError
+from pbranch.errors import AdapterError, HubError, ModelError, did_you_mean
 from pbranch.format.branch_config import FILE_NAME, BranchConfig, load_branch_config
 from pbranch.hf.lookahead.files import CONFIG, WEIGHTS
 
@@ -31,6 +31,8 @@ def fetch_lookahead(name: str) -> Path:
 def _fetch(name: str, what: str, files: list[str]) -> Path:
     if Path(name).expanduser().is_dir():
         return Path(name).expanduser()
+    if reason := refuse_hub_id(name):
+        raise AdapterError(f"{what} {name}: {reason}; expected a folder or a Hub id")
     from huggingface_hub import snapshot_download
 
     try:
@@ -67,10 +69,34 @@ def find_branch_config(model: str) -> BranchConfig | None:
     return load_branch_config(found.parent) if found else None
 
 
+def refuse_hub_id(name: str) -> str | None:
+    """Why a name that is no folder is no id of the Hub either; None where it may be one. Told
+    without asking the Hub, which takes long where it cannot be reached."""
+    if not name.strip():
+        return "an empty name"
+    if Path(name).expanduser().is_file():
+        return f"a file; its folder is {Path(name).parent}"
+    if "://" in name:
+        parts = name.partition("://")[2].split("/")[1:3]
+        return "a web address" + (f"; its Hub id is {'/'.join(parts)}" if len(parts) == 2 else "")
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        return "no such folder"
+    parent = Path(name).parent
+    if "/" in name and parent.is_dir():  # a path from here, mistyped
+        known = [str(path) for path in parent.iterdir() if path.is_dir()]
+        return "no such folder" + did_you_mean(name, known)
+    return None
+
+
 def explain(error: BaseException) -> str:
     """Why a call of huggingface_hub failed, and what to do about it, in one line."""
+    return explain_hub(error) or _shorten(error)
+
+
+def explain_hub(error: BaseException) -> str | None:
+    """The same; None where the error does not come from the Hub."""
     import httpx2
-    from huggingface_hub import errors, get_token
+    from huggingface_hub import constants, errors, get_token
 
     for e in _causes(error):
         if isinstance(e, errors.HFValidationError):
@@ -95,7 +121,10 @@ def explain(error: BaseException) -> str:
             return f"cannot reach the Hub ({_shorten(e)})"
         if isinstance(e, httpx2.TransportError):
             return f"the connection broke ({_shorten(e)})"
-    return _shorten(error)
+    if any(isinstance(e, errors.LocalEntryNotFoundError) for e in _causes(error)):
+        offline = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "cannot reach the Hub"
+        return f"not in the cache, and {offline}"
+    return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -103,7 +132,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     found: BaseException | None = error
     while found is not None:
         yield found
-        found = found.__cause__
+        found = found.__cause__ or found.__context__
 
 
 def _shorten(error: BaseException) -> str:

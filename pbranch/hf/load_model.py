@@ -19,6 +19,11 @@ from pbranch.hf.mask_support import refuse_unmaskable
 P = ParamSpec("P")
 T = TypeVar("T")
 NAMES_SHOWN = 3  # of the weights that an error is about
+# where configurations name the context, the usual name first
+_LENGTHS = (
+    "max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length",
+    "n_ctx", "model_max_length",
+)  # fmt: skip
 
 
 def load_config(path: str, trust_remote_code: bool = False) -> Any:
@@ -39,14 +44,24 @@ def context_length(config: Any) -> int | None:
     longrope the one after it, and of yarn either.
     """
     text = config.get_text_config()
-    length = getattr(text, "max_position_embeddings", None)
+    named = (getattr(text, name, None) for name in _LENGTHS)
+    length = next((n for n in named if isinstance(n, int) and n > 0), None)
     rope = getattr(text, "rope_parameters", None) or {}
+    by_layer = isinstance(rope.get("full_attention"), dict)
+    rope = rope["full_attention"] if by_layer else rope
     kind, factor = rope.get("rope_type"), rope.get("factor") or 1.0
-    if length and kind in ("linear", "dynamic"):
+    # models with rope by kind of layer (Gemma 3) give the length after linear scaling
+    if length and kind in ("linear", "dynamic") and not by_layer:
         return int(length * factor)
     if length and kind == "yarn":
         return max(length, int((rope.get("original_max_position_embeddings") or length) * factor))
     return length
+
+
+def vocabulary_size(tokenizer: Any) -> int:
+    """Rows that an embedding needs: one more than the largest id, which is more than the number of
+    tokens where ids have gaps."""
+    return max(tokenizer.get_vocab().values(), default=-1) + 1
 
 
 def load_tokenizer(path: str | Path, trust_remote_code: bool = False) -> Any:
@@ -82,14 +97,19 @@ def load_model(
     """
     from transformers import AutoModelForCausalLM
 
-    refuse_oversize(path, load_config(path, trust_remote_code))
+    config = load_config(path, trust_remote_code)
+    refuse_oversize(path, config)
+    kind = quantization_kind(config)
+    hint = "" if kind is None else (
+        f"; they are quantised ({kind}): expected the model that they were made of, or a GGUF file"
+    )  # fmt: skip
     options = {
         "attn_implementation": attention,
         "quantization_config": quantization,
         "device_map": device_map,
     }
     options = {k: v for k, v in options.items() if v is not None}  # a None is not the default
-    with model_errors(path, "weights"), without_load_report():
+    with model_errors(path, "weights", hint), without_load_report():
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path,
             dtype=dtype,
@@ -99,8 +119,19 @@ def load_model(
             **options,
         )
     model, info = loaded
-    refuse_misfits(path, info)
+    refuse_misfits(path, info, hint)
     return model
+
+
+def quantization_kind(config: Any) -> str | None:
+    """How the weights in a model's files are quantised, as its configuration names it, if so."""
+    for part in (config, config.get_text_config()):
+        for key in ("quantization_config", "compression_config", "quantization"):
+            if found := getattr(part, key, None):
+                found = found if isinstance(found, dict) else found.to_dict()
+                bits = found.get("bits") and f"{found['bits']} bit"
+                return str(found.get("quant_method") or bits or "of an unknown kind")
+    return None
 
 
 def four_bit(kind: str, dtype: Any) -> Any:
@@ -126,8 +157,8 @@ def describe_misfits(
     )
 
 
-def refuse_misfits(path: str, info: dict[str, Any]) -> None:
-    """ModelError unless weights and model have the same names and shapes.
+def refuse_misfits(path: str, info: dict[str, Any], hint: str = "") -> None:
+    """ModelError, ending with `hint`, unless weights and model have the same names and shapes.
 
     `info` is transformers' own count: tied weights, and what a family is known to lack or to carry
     along (`_keys_to_ignore_on_load_*`), are not in it.
@@ -138,7 +169,7 @@ def refuse_misfits(path: str, info: dict[str, Any]) -> None:
     ]
     misfits = describe_misfits(info["missing_keys"], info["unexpected_keys"], reshaped)
     if misfits:
-        raise ModelError(f"model {path}: its weights do not fit its configuration: {misfits}")
+        raise ModelError(f"model {path}: its weights do not fit its configuration: {misfits}{hint}")
 
 
 def _shorten(names: Collection[str]) -> str:
@@ -151,20 +182,25 @@ def _spell(shape: Collection[int]) -> str:
 
 
 @contextmanager
-def model_errors(path: str | Path, what: str) -> Iterator[None]:
-    """What transformers raises about a model's files, which is of many kinds, as one ModelError."""
+def model_errors(path: str | Path, what: str, hint: str = "") -> Iterator[None]:
+    """What transformers raises about a model's files, which is of many kinds, as one ModelError
+    that ends with `hint`."""
     try:
         yield
     except (BranchError, MemoryError):
         raise
     except Exception as e:
+        from pbranch.hf.hub import explain_hub  # which reads look-ahead files, and so this
+
+        if not Path(path).is_dir() and (why := explain_hub(e)) is not None:
+            raise ModelError(f"model {path}: no such folder, nor on the Hub: {why}") from e
         reason = (str(e).strip().splitlines() or [type(e).__name__])[0]
         if "trust_remote_code" in str(e):
             reason = (
                 "Python code that comes with it would have to run; trust it by "
                 "--trust-remote-code, or in a recipe by trust_remote_code: true"
             )
-        raise ModelError(f"model {path}: cannot load its {what} ({reason})") from e
+        raise ModelError(f"model {path}: cannot load its {what} ({reason}){hint}") from e
 
 
 def refusing(function: Callable[P, T]) -> Callable[P, T]:

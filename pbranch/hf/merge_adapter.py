@@ -15,7 +15,7 @@ from pbranch.files.json_file import read_json_object
 from pbranch.format.branch_config import FILE_NAME, BranchConfig
 from pbranch.format.markers import find_markers
 from pbranch.hf.fingerprint import check_base
-from pbranch.hf.load_model import describe_misfits
+from pbranch.hf.load_model import describe_misfits, vocabulary_size
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 SEED = 0  # of rows that a vocabulary grows by and nothing was trained in: alike at every merge
@@ -52,10 +52,11 @@ def grow_vocabulary(base: Any, tokenizer: Any) -> None:
     """Give the base the rows that the tokenizer has and it lacks, as in training."""
     import torch
 
-    if len(tokenizer) > base.get_input_embeddings().weight.shape[0]:
+    size = vocabulary_size(tokenizer)
+    if size > base.get_input_embeddings().weight.shape[0]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
-            base.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=64, mean_resizing=False)
+            base.resize_token_embeddings(size, pad_to_multiple_of=64, mean_resizing=False)
 
 
 def check_markers(tokenizer: Any, config: BranchConfig, folder: str | Path) -> None:

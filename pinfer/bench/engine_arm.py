@@ -90,7 +90,9 @@ def make_core(model: Any, path: str) -> Core:
     words = vocabulary(model)
     context = model.config.get_text_config().max_position_embeddings
     spec = ModelSpec(words.markers, frozenset({words.end_of_text}), context)
-    return build_core(model, spec, words.end_of_text + 1, limits=LIMITS, path=path, owned=True)
+    return build_core(
+        model, spec, range(words.end_of_text + 1), limits=LIMITS, path=path, owned=True
+    )
 
 
 @dataclass(slots=True)

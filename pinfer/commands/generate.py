@@ -29,8 +29,13 @@ def generate(
     prompts: Annotated[
         str | None, typer.Option(help="JSONL of prompt or messages; - stdin")
     ] = None,
-    system: Annotated[str | None, typer.Option(help="system text")] = None,
+    system: Annotated[
+        str | None, typer.Option(help='system text; "" for none, not even the template\'s own')
+    ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="feed the prompt without a template")] = False,
+    special_tokens: Annotated[
+        bool, typer.Option("--special-tokens", help="read those that a prompt spells; else text")
+    ] = False,
     template_arg: Annotated[
         list[str], typer.Option(help="NAME=VALUE for the chat template, as enable_thinking=false")
     ] = [],  # noqa: B006
@@ -41,7 +46,10 @@ def generate(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="run Python code that comes with a model")
     ] = False,
-    mode: Annotated[str, typer.Option(help="parallel, serial or linear")] = "parallel",
+    mode: Annotated[
+        str | None,
+        typer.Option(help="parallel, serial or linear (the default without an adapter)"),
+    ] = None,
     max_new_tokens: Annotated[
         int, typer.Option(help="tokens drawn in all lanes together; -1: until the context ends")
     ] = 512,
@@ -52,10 +60,20 @@ def generate(
     max_rows: Annotated[int, typer.Option(help="tokens fed in one pass")] = 512,
     timeout: Annotated[float | None, typer.Option(help="seconds for an answer")] = None,
     temperature: Annotated[float, typer.Option(help="0: greedy")] = 0.0,
-    top_k: Annotated[int, typer.Option(help="draw from the K best tokens; 0: all")] = 0,
-    top_p: Annotated[float, typer.Option(help="draw from the best tokens of this mass")] = 1.0,
-    min_p: Annotated[float, typer.Option(help="bar tokens below this share of the best")] = 0.0,
-    repetition_penalty: Annotated[float, typer.Option(help="above 1: repeat less")] = 1.0,
+    top_k: Annotated[
+        int | None, typer.Option(help="draw from the K best tokens; 0: all [default: the model's]")
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(help="draw from the best tokens of this mass [default: the model's]"),
+    ] = None,
+    min_p: Annotated[
+        float | None,
+        typer.Option(help="bar tokens below this share of the best [default: the model's]"),
+    ] = None,
+    repetition_penalty: Annotated[
+        float | None, typer.Option(help="above 1: repeat less [default: the model's]")
+    ] = None,
     stop: Annotated[
         list[str], typer.Option(help=r"text to end at, \n for a line break; may be repeated")
     ] = [],  # noqa: B006
@@ -113,6 +131,7 @@ def generate(
         "raw": raw,
         "template_args": read_template_args(template_arg),
         "instruction": asks,
+        "special_tokens": special_tokens,
     }
     from pinfer.params import UNTIL_CONTEXT_ENDS, EngineLimits, SamplingParams, samples
 
@@ -149,14 +168,6 @@ def generate(
         raise RequestError(f"--output {output}: no such folder")
     console.quiet_libraries()
     from pinfer.commands.answer_writer import Job, answer_batch, count_done, identify, stream_answer
-
-    named = {"model": model, "adapter": adapter, "dtype": dtype, **rendering}
-    jobs = [
-        Job(line, p, identify(params=p, **named), where, sample)
-        for where, line in lines
-        for sample, p in enumerate(seeds)
-    ]
-    done = count_done(Path(output), jobs) if resume and output else 0
     from pinfer.drafting.sources import check_source
     from pinfer.engine import Engine
 
@@ -166,6 +177,16 @@ def generate(
     engine = Engine.from_pretrained(
         model, adapter, limits=limits, stored_cost=fork == "auto" or draft.startswith("auto"), **how
     )
+    seeds = [engine.spec.resolve(p) for p in seeds]
+    if mode is None and seeds[0].mode == "linear":
+        console.say("no adapter that knows branches: mode linear")
+    named = {"model": model, "adapter": adapter, "dtype": dtype, **rendering}
+    jobs = [
+        Job(line, p, identify(params=p, **named), where, sample)
+        for where, line in lines
+        for sample, p in enumerate(seeds)
+    ]
+    done = count_done(Path(output), jobs) if resume and output else 0
     if join is not None:
         check_join(join, engine.spec.layout.join, dialect)
     if len(jobs) == 1 and not (as_json or no_stream or output):

@@ -13,6 +13,7 @@ from pbranch.files.yaml_page import YamlError, read_yaml
 # the keys of an answer's JSON object besides those of its input
 ANSWER_KEYS = frozenset(
     "prompt_token_ids text tagged_text token_ids forced finish_reason stop_reason limits seed "
+    "sampling "
     "stats fallback error logprobs prompt_logprobs sample settings".split()
 )
 

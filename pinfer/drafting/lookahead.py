@@ -144,15 +144,16 @@ def proposal(logits: Tensor, params: SamplingParams) -> Tensor:
     """Probabilities (vocabulary,), float64, of a guess: logits as the request has tokens sampled
     (temperature, top-k, top-p, min-p): what these take away, the model would not say either."""
     q = ((logits - logits.max()).double() / params.temperature).softmax(-1)
-    if 0 < params.top_k < len(q):
-        q = torch.where(q < q.topk(params.top_k).values[-1], 0, q)
+    top_k, top_p, min_p = params.top_k or 0, params.top_p or 1.0, params.min_p or 0.0
+    if 0 < top_k < len(q):
+        q = torch.where(q < q.topk(top_k).values[-1], 0, q)
         q = q / q.sum()
-    if params.top_p < 1:
+    if top_p < 1:
         values, order = q.sort(descending=True)
-        values = torch.where(values.cumsum(0) - values >= params.top_p, 0, values)
+        values = torch.where(values.cumsum(0) - values >= top_p, 0, values)
         q = torch.zeros_like(q).scatter(0, order, values / values.sum())
-    if params.min_p > 0:
-        q = torch.where(q < params.min_p * q.max(), 0, q)
+    if min_p > 0:
+        q = torch.where(q < min_p * q.max(), 0, q)
     return q / q.sum()
 
 

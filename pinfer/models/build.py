@@ -1,5 +1,6 @@
 """The step loop over a loaded model: backend, forward, sampler, and memory for its cache."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +27,7 @@ from pinfer.sampling.sampler import Sampler
 def build_core(
     model: Any,
     spec: ModelSpec,
-    known: int,
+    known: Iterable[int],
     attention: str = "auto",
     limits: EngineLimits | None = None,
     path: str = "auto",
@@ -38,6 +39,7 @@ def build_core(
     wrongly."""
     backend = get_backend(attention, model.device, model.dtype)
     size = model.get_output_embeddings().weight.shape[0]
+    rows = model.get_input_embeddings().weight.shape[0]  # what is sampled has to be fed
     forward, token_bytes = choose_path(model, backend, path, owned)
     lookahead = find_lookahead(source)
     if lookahead and lookahead.layers and type(forward) is GeneralModel:
@@ -49,7 +51,7 @@ def build_core(
     if isinstance(source, Follower):
         token_bytes += sum(follower.token_bytes for follower in source.followers())
     limits = replace(limits, max_kv_rows=cached_rows(limits, token_bytes, forward.device))
-    table = legal_table(spec.markers, spec.end_of_text, size, min(size, known))
+    table = legal_table(spec.markers, spec.end_of_text, size, (i for i in known if i < rows))
     sampler = Sampler(torch.from_numpy(table).to(forward.device))
     forward = with_cuda_graphs(forward, backend)
     return Core.build(forward, backend, spec, sampler, limits, source=source)

@@ -20,6 +20,7 @@ from pbranch.hf.load_model import context_length, four_bit, load_model, load_tok
 from pbranch.hf.merge_adapter import check_markers, merge_adapter
 from pbranch.hf.prompt import turn_end_id
 from pinfer.model_spec import ModelSpec
+from pinfer.sampling.generation_config import read_sampling
 
 UNBOUNDED = 1 << 30  # context of a model that names none
 DTYPES = ("float32", "bfloat16", "float16", "float64")
@@ -111,13 +112,27 @@ def _check_rounding(kind: str, folder: Path, device: str) -> None:
 
 
 def make_spec(model: Any, tokenizer: Any, config: BranchConfig | None) -> ModelSpec:
-    """Markers, end-of-text ids and context of a loaded model."""
-    ends = getattr(model.generation_config, "eos_token_id", None)
-    ends = set(ends if isinstance(ends, list) else [ends] if ends is not None else ())
+    """Markers, end-of-text ids, context and sampling of a loaded model."""
     return ModelSpec(
         markers=config.ids if config else None,
-        end_of_text=frozenset(ends | {turn_end_id(tokenizer)}),
+        end_of_text=find_ends(model.generation_config, tokenizer),
         context=context_length(model.config) or UNBOUNDED,
         layout=config.layout_options if config else LayoutOptions(),
         branch_tokens=config.branch_tokens if config else None,
+        sampling=read_sampling(model.generation_config),
     )
+
+
+def find_ends(generation_config: Any, tokenizer: Any) -> frozenset[int]:
+    """The tokens that end a text: the EOS of the model's files, and what ends a turn. A chat
+    template that does not tell is no reason to refuse a model: text is answered without it too."""
+    ends = getattr(generation_config, "eos_token_id", None)
+    ends = set(ends if isinstance(ends, list) else [ends] if ends is not None else ())
+    try:
+        ends.add(turn_end_id(tokenizer))
+    except RequestError as e:
+        if tokenizer.eos_token_id is not None:
+            ends.add(tokenizer.eos_token_id)
+        known = "only EOS ends a text" if ends else "nothing ends a text but max_new_tokens"
+        log.warning("%s; %s", e, known)
+    return frozenset(ends)

@@ -30,6 +30,7 @@ from pinfer.scheduling.scheduler import Scheduler
 
 log = logging.getLogger("pinfer")
 _MARKERS = MarkerIds(fork=0, topic=1, spawn=2, branch=3, end=4, join=5)
+_UNSERVED = "this architecture cannot be decoded here, neither with branches nor in mode linear"
 _PROMPT, _TOPICS, _BODIES = [11, 7, 9], ([12], [8]), ([10, 13, 14], [15, 16])
 
 
@@ -47,10 +48,11 @@ def choose_path(
     name = type(model).__name__
     if path == "fast" and not is_family(model):
         raise ModelError(f"{name}: no fast path; it serves {', '.join(FAMILY)}")
+    plain = _plain_branches(model)
     if path != "general" and is_family(model):
         fast = FastModel(model)
         try:
-            row_bytes = probe(model, backend, fast)
+            row_bytes = probe(model, backend, fast, plain)
         except ModelError as e:
             if path == "fast":
                 raise
@@ -59,15 +61,14 @@ def choose_path(
             if owned:
                 drop_unpacked_weights(model)
             return fast, row_bytes
-    row_bytes = probe(model, backend)
+    row_bytes = probe(model, backend, plain=plain)
     if owned:
-        _bypass_module_calls(model, backend)
+        _bypass_module_calls(model, backend, plain)
     return GeneralModel(model), row_bytes
 
 
-def _bypass_module_calls(model: Any, backend: Backend) -> None:
+def _bypass_module_calls(model: Any, backend: Backend, plain: list[Tensor]) -> None:
     """Where the model's code takes it."""
-    plain = _plain_branches(model)
     leaves = bypass_module_calls(model)
     try:
         _compare(model, GeneralModel(model), backend, plain)
@@ -76,13 +77,18 @@ def _bypass_module_calls(model: Any, backend: Backend) -> None:
         log.info("linear layers stay as they are: %s", e)
 
 
-def probe(model: Any, backend: Backend, forward: Forward | None = None) -> int:
+def probe(
+    model: Any,
+    backend: Backend,
+    forward: Forward | None = None,
+    plain: list[Tensor] | None = None,
+) -> int:
     """Raise ModelError unless branches decode as they would alone, through `forward` or the
-    general path. Leaves the model driven by transformers' own attention. Returns the bytes that a
-    cached token takes."""
+    general path. plain: the logits that they must have, where they are known. Leaves the
+    model driven by transformers' own attention. Returns the bytes that a cached token takes."""
     before = model.config._attn_implementation
     try:
-        plain = _plain_branches(model)
+        plain = plain or _plain_branches(model)
         return _compare(model, forward or GeneralModel(model), backend, plain)
     finally:
         model.set_attn_implementation(before)
@@ -90,26 +96,42 @@ def probe(model: Any, backend: Backend, forward: Forward | None = None) -> int:
 
 def _compare(model: Any, forward: Forward, backend: Backend, plain: list[Tensor]) -> int:
     """Raise ModelError unless branches have the logits `plain`; returns bytes of a cached token."""
-    branched, arena = _engine_logits(forward, backend, _MARKERS)
     name = type(model).__name__
+    try:
+        branched, arena = _engine_logits(forward, backend, _MARKERS)
+    except ModelError as e:
+        raise ModelError(f"{name}: {_UNSERVED} ({e})") from e
     if any(keys is None for keys in arena.keys):
-        raise ModelError(f"{name}: some layers keep no keys and values, so they cannot be masked")
+        raise ModelError(f"{name}: {_UNSERVED} (some layers keep no keys and values)")
     # the model's own dtype: under autocast a trainer turns its logits into float32
     half = model.dtype in (torch.bfloat16, torch.float16)
     for i, (expected, logits) in enumerate(zip(plain, branched, strict=True)):
         gap = (expected.double() - logits.double()).abs().max() / expected.double().abs().max()
         if not gap <= (0.15 if half else 1e-3):
             raise ModelError(
-                f"{name}: branch {i + 1} of a probe differs from plain decoding by {gap:.1e} of "
-                "its logits; this architecture is not supported"
+                f"{name}: {_UNSERVED} (branch {i + 1} of a probe differs from plain decoding by "
+                f"{gap:.1e} of its logits)"
             )
     pools = (pool for pool in (*arena.keys, *arena.values) if pool is not None)
     return sum(pool[0].nbytes for pool in pools)
 
 
 def _plain_branches(model: Any) -> list[Tensor]:
-    """Logits after each branch's last word, of its text in one line."""
-    return [_plain_logits(model, _line(_MARKERS, i)) for i in range(len(_BODIES))]
+    """Logits after each branch's last word, of its text in one line. ModelError where they are no
+    numbers."""
+    found = [_plain_logits(model, _line(_MARKERS, i)) for i in range(len(_BODIES))]
+    if not all(logits.isfinite().all() for logits in found):
+        raise ModelError(f"{type(model).__name__}: its logits are NaN or infinite: {_why(model)}")
+    return found
+
+
+def _why(model: Any) -> str:
+    """What makes a model's logits no numbers."""
+    for name, weight in model.named_parameters():
+        if not weight.isfinite().all():
+            return f"so are numbers in its weight {name}; expected a whole checkpoint"
+    dtype = str(model.dtype).removeprefix("torch.")
+    return f"its weights are finite, but overflow in {dtype}; expected another dtype"
 
 
 def _line(m: MarkerIds, branch: int) -> list[int]:

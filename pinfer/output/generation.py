@@ -1,7 +1,7 @@
 """What a finished request becomes: text, tree, tokens and statistics."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pbranch.errors import BranchError
@@ -16,7 +16,7 @@ from pbranch.format.tree import (
     with_default_separators,
 )
 from pbranch.hf.segment_codec import SegmentCodec
-from pinfer.model_spec import ModelSpec
+from pinfer.model_spec import NEUTRAL, ModelSpec
 from pinfer.request.state import Lane, LiveFork, Logprob, Request
 from pinfer.request.stop_strings import truncate_at_stop
 
@@ -62,8 +62,8 @@ class Generation:
     were injected; `logprobs` theirs, None where a token was injected or the request asked for none.
     `prompt_logprobs`, where asked for: of each prompt token, None for the first. `stop_reason`: the
     stop string or stop token id that ended the answer, None where something else did. `seed`: of
-    its random draws, None in greedy decoding without one. `error`: what went wrong in the request,
-    if anything did."""
+    its random draws, None in greedy decoding without one. `sampling`: what held, by name. `error`:
+    what went wrong in the request, if anything did."""
 
     prompt_token_ids: list[int]
     trace: Trace
@@ -77,6 +77,7 @@ class Generation:
     prompt_logprobs: list[Logprob | None] | None = None
     stop_reason: str | int | None = None
     seed: int | None = None
+    sampling: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
 
     @property
@@ -101,6 +102,7 @@ class Generation:
             "stop_reason": self.stop_reason,
             "limits": self.limits,
             "seed": self.seed,
+            "sampling": self.sampling,
             "stats": asdict(self.stats),
         }
         if self.fallback is not None:
@@ -132,6 +134,7 @@ def make_generation(request: Request, spec: ModelSpec, codec: SegmentCodec) -> G
         prompt_logprobs=of_prompt if asked else None,
         stop_reason=_stop_reason(request),
         seed=request.params.seed,
+        sampling={name: getattr(request.params, name) for name in ("temperature", *NEUTRAL)},
         error=None if request.error is None else describe_error(request.error),
     )
 
@@ -198,7 +201,7 @@ def _stats(request: Request, sampled: int, total: int) -> Stats:
     first = counted.first_token or counted.finished
     decode_seconds = max(counted.finished - first, 0.0)
     return Stats(
-        mode=request.params.mode,
+        mode=request.params.mode or "parallel",
         prompt_tokens=len(request.prompt),
         generated_tokens=sampled,
         injected_tokens=total - sampled,

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
+from pbranch.hf.segment_codec import INCOMPLETE
+
 Decode = Callable[[Sequence[int]], str]
-INCOMPLETE = "\ufffd"  # what decoders write for the bytes of a character that is not complete
 
 
 class Detokenizer:

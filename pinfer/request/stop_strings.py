@@ -3,7 +3,8 @@ lanes."""
 
 from collections.abc import Callable, Sequence
 
-from pinfer.request.detokenizer import INCOMPLETE, Decode, Detokenizer
+from pbranch.hf.segment_codec import INCOMPLETE
+from pinfer.request.detokenizer import Decode, Detokenizer
 
 
 class StopMatcher:

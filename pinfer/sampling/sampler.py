@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pbranch.errors import ModelError
 from pbranch.format.grammar import LaneState
 from pinfer.drafting.verification import verify
 from pinfer.request.state import Logprob
@@ -44,7 +45,7 @@ class Sampler:
         """A sampler that never samples these tokens in these states."""
         legal = self.legal.clone()
         for state, barred in tokens.items():
-            legal[state, list(barred)] = False
+            legal[state, [i for i in barred if i < self.vocabulary]] = False
         return Sampler(legal)
 
     @property
@@ -95,7 +96,13 @@ class Sampler:
         rows = torch.tensor(states, pin_memory=unconstrained.is_cuda)
         rows = rows.to(unconstrained.device, non_blocking=True)
         allowed = self.legal[rows, unconstrained].long()
-        free, legal = torch.stack((unconstrained, allowed)).tolist()
+        numbers = logits.amax(-1).isfinite().long()  # a NaN is the largest of all
+        free, legal, finite = torch.stack((unconstrained, allowed, numbers)).tolist()
+        if not all(finite):
+            raise ModelError(
+                "the model's logits are NaN or infinite; expected numbers. Its weights are broken, "
+                "or too large for its dtype (float16 overflows where bfloat16 does not)"
+            )
         tokens = free
         if not all(legal) or any(site.params.temperature > 0 for site in sites):
             masked = logits.masked_fill(~self.legal[rows], float("-inf"))
@@ -109,7 +116,7 @@ def sample(logits: Tensor, sites: Sequence[SampleSite]) -> Tensor:
     tokens = logits.argmax(-1)
     members: dict[int, list[int]] = {}
     for i, site in enumerate(sites):
-        if site.params.temperature > 0 or site.params.repetition_penalty != 1:
+        if not site.params.is_argmax:
             members.setdefault(site.request, []).append(i)
     for rows in members.values():
         mine = [sites[i] for i in rows]

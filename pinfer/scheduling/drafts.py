@@ -112,7 +112,7 @@ def site_after(
     proposal: what was drafted for it."""
     lane, params = token.lane, token.lane.request.params
     seen: frozenset[int] = frozenset()
-    if params.repetition_penalty != 1:
+    if params.penalises:
         seen = guessed | lane.visible_tokens()
     given = None if token.given is None else token.given.token
     request, at = lane.request, token.position + 1

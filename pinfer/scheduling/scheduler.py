@@ -71,8 +71,8 @@ class Scheduler:
             )
         if params.forks and self.spec.markers is None:
             raise RequestError(
-                f"mode {params.mode} needs an adapter that knows the markers; use mode linear, or "
-                "dialect paper"
+                f"mode {params.mode or 'parallel'} needs an adapter that knows the markers; use "
+                "mode linear, or dialect paper"
             )
         request = open_request(self._count, prompt, params, self.spec, controller or MARKERS, stops)
         most, new = self._most_kv(request), request.params.max_new_tokens

@@ -16,7 +16,14 @@ from pbranch.format.markers import MarkerIds, Role, add_markers
 from pbranch.hf.base_models import locate
 from pbranch.hf.fingerprint import fingerprint
 from pbranch.hf.hub import find_branch_config
-from pbranch.hf.load_model import four_bit, load_config, load_model, load_tokenizer, refusing
+from pbranch.hf.load_model import (
+    four_bit,
+    load_config,
+    load_model,
+    load_tokenizer,
+    refusing,
+    vocabulary_size,
+)
 from pbranch.hf.merge_adapter import check_markers
 from pbranch.hf.segment_codec import SegmentCodec
 from ptrain import compat
@@ -103,7 +110,7 @@ def load_marked_tokenizer(path: str, trust_remote_code: bool = False) -> tuple[A
 
 def add_marker_rows(base: Base, seed: int) -> None:
     """Give each marker a row in embedding and head: spare rows where the base has enough."""
-    model, size = base.model, len(base.tokenizer)
+    model, size = base.model, vocabulary_size(base.tokenizer)
     if size > model.get_input_embeddings().num_embeddings:
         torch.manual_seed(seed)  # the rows between are drawn, by every process the same
         # padded: a vocabulary that is no multiple of 64 is slow, and was seen to diverge (trl#5608)

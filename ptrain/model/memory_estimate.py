@@ -20,7 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from pbranch.format.markers import MarkerIds
-from pbranch.hf.load_model import refusing
+from pbranch.hf.load_model import refusing, vocabulary_size
 from ptrain.config import Recipe
 from ptrain.model import attention, vocabulary
 from ptrain.model.base import Base, add_lora
@@ -110,8 +110,8 @@ def build_empty(recipe: Recipe, config: Any, tokenizer: Any, markers: MarkerIds)
             dtype=torch.float32 if full else getattr(torch, recipe.train.dtype),
             trust_remote_code=recipe.trust_remote_code,
         )
-        if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
-            size = len(tokenizer)
+        size = vocabulary_size(tokenizer)
+        if size > model.get_input_embeddings().weight.shape[0]:
             model.resize_token_embeddings(size, pad_to_multiple_of=64, mean_resizing=False)
         if not full:
             model = add_lora(Base(recipe.model, model, tokenizer, markers, ""), recipe.lora)

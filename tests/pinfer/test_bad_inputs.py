@@ -148,7 +148,10 @@ def test_wrong_models_are_one_line(pinfer, base, adapter, untied, tmp_path):
     stored = json.loads((old / "branch_config.json").read_text())
     (old / "branch_config.json").write_text(json.dumps({**stored, "format_version": 0}))
     one_line(with_model(base, old), old, "format_version 0")
-    one_line(with_model(base, "none"), "use mode linear")
+    code, out, err = with_model(base, "none")
+    assert code == 0 and out and "no adapter that knows branches: mode linear" in err
+    args = short("--model", base, "--adapter", "none", "--mode", "parallel")
+    one_line(pinfer("a", *args, model=False), "use mode linear")
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_branches_are_the_reference_decoders(name: str, tmp_path: Path) -> None:
     params = SamplingParams(max_new_tokens=40, max_topics=3, max_topic_tokens=3)
     spec = loaded.spec
     oracle = Reference(
-        loaded.model, spec.markers, spec.end_of_text, len(loaded.tokenizer), spec.options
+        loaded.model, spec.markers, spec.end_of_text, range(len(loaded.tokenizer)), spec.options
     )
     expected = [oracle.generate(prompt, params) for prompt in prompts]
     assert any(spec.markers.spawn in answer for answer in expected), "no prompt forks"

@@ -27,7 +27,7 @@ from tests.support.toy_engine import (
     paths_of_rows,
 )
 
-_LEGAL = legal_table(MARKERS, [END_OF_TEXT], SIZE, KNOWN)
+_LEGAL = legal_table(MARKERS, [END_OF_TEXT], SIZE, range(KNOWN))
 _FAVOUR = {MARKERS.fork: 3, MARKERS.topic: 8, MARKERS.spawn: 4, MARKERS.end: 3, END_OF_TEXT: 0.3}
 
 

@@ -158,7 +158,7 @@ class Toy:
         forward = FastModel(model) if fast else GeneralModel(model)
         backend = pieces if self.backend == "pieces" else get_backend(self.backend)
         runner = CheckedRunner(Runner(forward, backend), self.on_step)
-        table = torch.from_numpy(legal_table(MARKERS, [END_OF_TEXT], SIZE, KNOWN))
+        table = torch.from_numpy(legal_table(MARKERS, [END_OF_TEXT], SIZE, range(KNOWN)))
         sampler = self.choose or Sampler(table.to(forward.device))
         limits = self.limits or EngineLimits()
         scheduler = Scheduler(self.spec, limits, runner.cache, source=self.source)
@@ -221,7 +221,9 @@ def reference_tokens(
     """What the reference decoder answers. sdpa: eager attention rounds to float32."""
     plain = copy.deepcopy(model)
     plain.set_attn_implementation(attention)
-    decoder = Reference(plain, MARKERS, frozenset({END_OF_TEXT}), KNOWN, options or LayoutOptions())
+    decoder = Reference(
+        plain, MARKERS, frozenset({END_OF_TEXT}), range(KNOWN), options or LayoutOptions()
+    )
     return decoder.generate(prompt, params)
 
 

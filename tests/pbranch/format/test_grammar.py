@@ -12,7 +12,7 @@ IDS = MarkerIds(fork=10, topic=11, spawn=12, branch=13, end=14, join=15)
 EOS, TURN_END, KNOWN, SIZE = 8, 9, 16, 20
 TEXT = {0, 1, 2, 3, 4, 5, 6, 7}
 ENDS = {EOS, TURN_END}
-TABLE = legal_table(IDS, [EOS, TURN_END], SIZE, KNOWN)
+TABLE = legal_table(IDS, [EOS, TURN_END], SIZE, range(KNOWN))
 WORDS = ["a", " b", "\n", ":", "<|", "pb_fork", "|", "é"]  # text of the tokens 0 to 7
 
 LEGAL = {
@@ -42,13 +42,13 @@ def test_what_is_never_legal():
 
 
 def test_without_markers_text_goes_on():
-    table = legal_table(None, [EOS], SIZE, KNOWN)
+    table = legal_table(None, [EOS], SIZE, range(KNOWN))
     for state in (LaneState.TRUNK_FLAT, LaneState.BRANCH_FLAT):
         assert set(np.flatnonzero(table[state]).tolist()) == set(range(KNOWN))
 
 
 def test_ends_outside_the_head_are_left_out():
-    assert legal_table(IDS, [EOS, 999], SIZE, KNOWN).shape == (len(LaneState), SIZE)
+    assert legal_table(IDS, [EOS, 999], SIZE, range(KNOWN)).shape == (len(LaneState), SIZE)
 
 
 def test_states_by_hand():
@@ -117,3 +117,9 @@ def test_legal_walks_always_parse(data, max_depth):
     assert render(trace) == text
     assert trace.depth <= max_depth
     assert all(topic for fork in trace.all_forks() for topic in fork.topics)
+
+
+def test_ids_may_have_gaps():
+    table = legal_table(None, [EOS], SIZE, [0, 3, EOS, 17, 99])
+    for state in (LaneState.TRUNK_FLAT, LaneState.BRANCH_FLAT):
+        assert set(np.flatnonzero(table[state]).tolist()) == {0, 3, EOS, 17}

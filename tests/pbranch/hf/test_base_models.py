@@ -1,12 +1,14 @@
 """Where a model's name leads, which adapter it has, and which models are refused unread."""
 
 import json
+import re
 
 import pytest
 
-from pbranch.errors import ModelError
+from pbranch.errors import AdapterError, ModelError
 from pbranch.hf import base_models
 from pbranch.hf.base_models import default_adapter, find_shipped, locate, shipped
+from pbranch.hf.hub import fetch_adapter
 from pbranch.hf.load_model import load_config
 
 
@@ -38,6 +40,36 @@ def test_hub_ids_pass_and_missing_folders_do_not(tmp_path) -> None:
             locate(name)
     with pytest.raises(ModelError, match=r"no config\.json"):
         locate(str(tmp_path))
+
+
+def test_other_names_say_what_to_name(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    model = tmp_path / "models" / "small"
+    model.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (model / name).write_text("{}")
+    assert locate("~/models/small") == str(model) and locate("models/small") == "models/small"
+    for name, message in {
+        str(model / "model.safetensors"): f"a file; its folder is {model}",
+        "models/small/config.json": "a file; its folder is models/small",
+        "models/smal": "no such folder; did you mean models/small",
+        "models": "no config.json in this folder; expected a model, as is models/small",
+        "https://host.example/Qwen/Qwen3-0.6B/tree/main": "a web address; its Hub id is Qwen/Qwen3",
+        "https://host.example": "a web address; expected a folder, a Hub id",
+        "": "an empty name",
+    }.items():
+        with pytest.raises(ModelError, match=re.escape(message)):
+            locate(name)
+
+
+def test_an_adapter_s_name_is_read_likewise(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "adapter_model.safetensors").write_text("")
+    assert fetch_adapter("~/a") == tmp_path / "a"
+    with pytest.raises(AdapterError, match="a file; its folder is"):
+        fetch_adapter("~/a/adapter_model.safetensors")
 
 
 @pytest.mark.parametrize(

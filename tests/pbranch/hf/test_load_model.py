@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pbranch.errors import ModelError
-from pbranch.hf.load_model import context_length, load_config, load_model, load_tokenizer
+from pbranch.hf.load_model import load_config, load_model, load_tokenizer
 from tests.support.checkpoints import copy_folder, save_base
 from tests.support.run_command import run_command
 
@@ -249,25 +249,27 @@ def test_a_quantised_checkpoint_without_its_library_is_one_line(
     folder = copy_folder(untied, tmp_path / "gptq")
     scheme = {"quant_method": "gptq", "bits": 4, "group_size": 128}
     edit(folder / "config.json", quantization_config=scheme)
-    with pytest.raises(ModelError, match="cannot load its weights") as caught:
+    with pytest.raises(ModelError, match=r"cannot load its weights .*quantised \(gptq\)") as caught:
         load_model(str(folder), torch.float32)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("rope", "length"),
-    [
-        (None, 4096),
-        ({"rope_type": "linear", "factor": 4.0}, 16384),
-        ({"rope_type": "dynamic", "factor": 2.0}, 8192),
-        ({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 4096}, 16384),
-        ({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024}, 4096),
-        ({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-          "original_max_position_embeddings": 512}, 4096),
-    ],
-)  # fmt: skip
-def test_context_counts_rope_scaling(rope, length):
-    from transformers import LlamaConfig
+def test_weights_that_are_quantised_in_a_way_of_their_own_are_told(
+    untied: Path, tmp_path: Path
+) -> None:
+    folder = copy_folder(untied, tmp_path / "mlx")
+    edit(folder / "config.json", quantization={"bits": 4, "group_size": 64})
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    tensors["model.layers.0.mlp.up_proj.scales"] = torch.ones(4)
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"not in the model .*quantised \(4 bit\)"):
+        load_model(str(folder), torch.float32)
 
-    scaling = {"rope_parameters": {"rope_theta": 10000.0, **rope}} if rope else {}
-    assert context_length(LlamaConfig(max_position_embeddings=4096, **scaling)) == length
+
+def test_a_hub_id_that_cannot_be_had_says_that_it_is_no_folder_either() -> None:
+    message = "model no/such: no such folder, nor on the Hub: not in the cache, and HF_HUB_OFFLINE"
+    with pytest.raises(ModelError, match=message):
+        load_config("no/such")
+    with pytest.raises(ModelError, match="not a name of the Hub"):
+        load_config("no such name")

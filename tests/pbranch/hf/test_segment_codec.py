@@ -126,3 +126,28 @@ def test_tags_of_thinking_stay_tokens(byte_tokenizer):
     assert [codec.encode(tag) for tag in tags] == [
         [tokenizer.convert_tokens_to_ids(t)] for t in tags
     ]
+
+
+def test_a_decoder_may_strip_a_space_that_no_encoder_adds():
+    codec = SegmentCodec(train_metaspace("never"))
+    for text in ("First, compute", " compute 12", "  two", "\n\nDone."):
+        ids = codec.encode(text)
+        assert codec.decode(ids) == text == "".join(codec.decode([i]) for i in ids)
+
+
+def test_bytes_of_a_character_that_is_cut_leave_the_others(metaspace_tokenizer):
+    codec = SegmentCodec(metaspace_tokenizer)
+    ids = codec.encode("a😀😀")
+    assert codec.decode(ids[:-2]) == "a😀\ufffd"
+    assert codec.decode([*ids[:-2], *codec.encode("b")]) == "a😀\ufffdb"
+
+
+@given(text=ANY_TEXT, cut=st.integers(0, 12))
+def test_text_is_what_was_streamed(codec, text, cut):
+    from pinfer.request.detokenizer import Detokenizer
+
+    ids = codec.encode(text)
+    ids, stream = ids[: max(0, len(ids) - cut)], Detokenizer(codec.decode)
+    for token in ids:
+        stream.push(token)
+    assert stream.text + stream.tail == codec.decode(ids)

@@ -18,7 +18,7 @@ from tests.support.checkpoints import copy_folder, save_base, short
 
 FIELDS = (
     "prompt prompt_token_ids text tagged_text token_ids forced finish_reason stop_reason limits "
-    "seed stats sample settings"
+    "seed sampling stats sample settings"
 )
 STATS = (
     "mode prompt_tokens generated_tokens injected_tokens discarded_tokens grammar_interventions "

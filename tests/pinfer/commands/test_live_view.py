@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
+from pbranch.console import printable
 from pinfer.commands.live_view import BranchView
 from pinfer.output.events import BranchEnded, BranchStarted, Joined, TokenEvent
 

@@ -32,7 +32,7 @@ from tests.support.toy_engine import (
 )
 
 torch.set_num_threads(1)
-SAMPLER = Sampler(torch.from_numpy(legal_table(MARKERS, [END_OF_TEXT], SIZE, KNOWN)))
+SAMPLER = Sampler(torch.from_numpy(legal_table(MARKERS, [END_OF_TEXT], SIZE, range(KNOWN))))
 
 
 def sites_at(positions, state=LaneState.TRUNK, seen=(), **params):

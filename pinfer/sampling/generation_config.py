@@ -52,8 +52,9 @@ def read_sampling(config: Any) -> dict[str, Any]:
         if value is None:
             continue
         value = tuple(value) if isinstance(value, list) else value
+        given: dict[str, Any] = {name: value}
         try:
-            SamplingParams(**{name: value})
+            SamplingParams(**given)
         except (RequestError, TypeError) as e:
             bad.append(f"{name} {value!r}" if isinstance(e, TypeError) else str(e))
         else:

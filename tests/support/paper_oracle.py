@@ -15,6 +15,7 @@ import torch
 from pbranch.hf.segment_codec import SegmentCodec
 from pinfer.engine import Engine
 from pinfer.models.load import Loaded, make_spec
+from pinfer.request.state import hash_tokens
 from pinfer.sampling.noise import gumbel
 from tests.conftest import build_model
 from tests.support.toy_engine import ExactNorm
@@ -156,7 +157,10 @@ class Oracle:
         _, position, branch = rows[-1]
         path = () if branch < 0 else ((len(self.blocks), branch),)
         site = SimpleNamespace(
-            params=SimpleNamespace(seed=self.seed), path=path, position=position + 1
+            params=SimpleNamespace(seed=self.seed),
+            path=path,
+            position=position + 1,
+            prompt_key=self.prompt_key,
         )
         shaped = logits - logits.max()
         return int((shaped + gumbel([site], shaped[None])[0]).argmax())
@@ -167,6 +171,7 @@ class Oracle:
     def generate(self, prompt: list[int]) -> list[int]:
         """Tokens in text order."""
         out, start, self.budget = [], 0, self.max_new_tokens
+        self.prompt_key = hash_tokens(prompt)
         while True:
             if not self.budget:
                 return out

@@ -125,9 +125,9 @@ def test_the_same_test_fails_for_a_wrong_report():
         return Draft(draft.tokens, flat)
 
     counts = dict.fromkeys(law, 0)
-    params = [SamplingParams(**{**as_dict(PARAMS), "seed": seed}) for seed in range(800)]
+    params = [SamplingParams(**{**as_dict(PARAMS), "seed": seed}) for seed in range(3000)]
     toy = Toy(model, limits=EngineLimits(max_draft_rows=500), source=Guessing(guess))
-    for request in toy.run([PROMPT] * 800, params):
+    for request in toy.run([PROMPT] * 3000, params):
         counts[tuple(t for t, _, _ in request.trunk.tokens())] += 1
     with pytest.raises(AssertionError, match="chi-square"):
-        assert_follows(law, counts, 800)
+        assert_follows(law, counts, 3000)

@@ -135,8 +135,8 @@ def test_the_command_takes_the_page_of_the_recipes(bases, tmp_path, capsys):
     data = write_records(tmp_path / "plain.jsonl", make_records(8, depth=0))
     changes = [
         f"model={bases['qwen3']}", "adapter=null", f"data={data}", f"out={tmp_path / 'out'}",
-        "eval_share=0", "train.steps=1", "train.batch_rows=2", "train.device=cpu",
-        "lookahead.tokens=2", "lookahead.r=0", "lookahead.markov_rank=0",
+        "eval_share=0", "train.steps=1", "train.batch_rows=2", "train.micro_rows=2",
+        "train.device=cpu", "lookahead.tokens=2", "lookahead.r=0", "lookahead.markov_rank=0",
     ]  # fmt: skip
     run_lookahead(ROOT / "recipes" / "lookahead.yaml", changes)
     assert f"lookahead  {tmp_path / 'out'}" in capsys.readouterr().out

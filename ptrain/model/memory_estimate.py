@@ -49,7 +49,7 @@ class Estimate:
     gradients: int
     optimizer: int
     activations: int  # kept for the backward pass, the mask included
-    mask: int
+    mask: int  # a byte for two tokens, on a CPU a float32
     head: int
     process: int  # Python, its libraries and the data, where the device is the machine itself
     pieces: int = 0  # freed, and kept by the C library in pieces between what is alive
@@ -88,7 +88,7 @@ def estimate(
         gradients=size,
         optimizer=math.ceil(share * size) + 4 * len(trained),  # and a counter of steps each
         activations=activations,
-        mask=sequences * length * length,
+        mask=(4 if device == "cpu" else 1) * sequences * length * length,
         head=head,
         process=psutil.Process().memory_info().rss + LIBRARIES if device == "cpu" else 0,
         pieces=round(PIECES * (activations + head)) if device == "cpu" else 0,
@@ -124,8 +124,9 @@ def _attention_name(config: Any, device: str) -> str:
     attention.register()
     name = attention.choose_attention("dense", device, 0, config)
     if name == attention.BRANCH_BANDS:
-        AttentionInterface.register(ONE_BAND, partial(attention.banded_forward, band=sys.maxsize))
-        AttentionMaskInterface.register(ONE_BAND, attention.branch_mask)
+        AttentionInterface.register(ONE_BAND, attention.banded_forward)
+        one = partial(attention.branch_bands, band=sys.maxsize)
+        AttentionMaskInterface.register(ONE_BAND, one)
         return ONE_BAND
     return name
 

@@ -23,7 +23,7 @@ from pbranch.format.markers import MarkerIds
 from ptrain.config import Recipe
 from ptrain.model import attention, vocabulary
 from ptrain.model.base import Base, add_lora
-from ptrain.model.fast_lora import use_fast_lora
+from ptrain.model.fast_layers import use_fast_layers
 
 # bytes of optimiser state a byte of trained weights, by a word in the optimiser's name
 STATES = {"8bit": 0.5, "adafactor": 0.0, "lion": 1.0, "adagrad": 1.0, "rmsprop": 1.0, "sgd": 0.0}
@@ -49,7 +49,7 @@ class Estimate:
     gradients: int
     optimizer: int
     activations: int  # kept for the backward pass, the mask included
-    mask: int  # a byte for two tokens, on a CPU a float32
+    mask: int  # of each pair of tokens a byte, on a CPU a float32
     head: int
     process: int  # Python, its libraries and the data, where the device is the machine itself
     pieces: int = 0  # freed, and kept by the C library in pieces between what is alive
@@ -114,7 +114,7 @@ def build_empty(recipe: Recipe, config: Any, tokenizer: Any, markers: MarkerIds)
         if not full:
             model = add_lora(Base(recipe.model, model, tokenizer, markers, ""), recipe.lora)
             vocabulary.use_frozen_vocabulary(model)
-            use_fast_lora(model)
+            use_fast_layers(model)
     return model
 
 

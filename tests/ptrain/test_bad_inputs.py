@@ -80,7 +80,7 @@ VALUES = {
     "eval_data=nowhere.jsonl": "data nowhere.jsonl: no such file",
     "train.max_length=4": "no trace to train on, 40 left out (40 longer than 4 tokens)",
     "model=./none": "model ./none: no such folder",
-    "model=me/no-such-model": "model me/no-such-model: no such folder, nor on the Hub: not in the cache",
+    "model=me/no-such-model": "model me/no-such-model: no such folder, nor on the Hub: not in",
     "train.optimizer=adam_w": "train.optimizer: found 'adam_w', expected one of transformers'",
 }
 

@@ -1,11 +1,12 @@
 """The engine: prompts in, answers out, the branches of all of them decoded in shared passes."""
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pbranch.errors import BranchError, RequestError
+from pbranch.errors import RequestError
 from pbranch.format.branch_config import Form
 from pbranch.hf.chat_template import Message
 from pbranch.hf.prompt import render_prompt
@@ -63,7 +64,7 @@ class Engine:
         Raises ModelError where the probe finds that the model would decode wrongly."""
         self.tokenizer, self.branch_config = loaded.tokenizer, loaded.branch_config
         self.codec = SegmentCodec(loaded.tokenizer)
-        self.spec = loaded.spec
+        self.spec, self.weights = loaded.spec, (loaded.path, loaded.adapter)
         self._vocabulary: int = loaded.model.get_output_embeddings().weight.shape[0]
         known, source = len(loaded.tokenizer), open_source(draft, loaded, attention, path)
         self.core = build_core(
@@ -179,18 +180,16 @@ class Engine:
 
     def enqueue(self, prepared: PreparedRequest) -> Request:
         """Queue a prepared prompt. RequestError where it can never be served."""
-        p = prepared
-        return self.core.scheduler.add(p.token_ids, p.params, p.stops, p.controller)
+        p, queue = prepared, self.core.scheduler
+        with self.core.adding():
+            return queue.add(p.token_ids, p.params, p.stops, p.controller)
 
     def step(self) -> list[Request]:
         """One pass; returns the requests that it has finished. What fails in a request, or in the
         pass that it is part of, ends it with the reason `error`. If a pass is interrupted, every
         request is aborted: their caches may lack tokens."""
-        try:
+        with self.core.changing():
             finished = self.core.step()
-        except BaseException:
-            self.reset()
-            raise
         for request in finished:
             if request.error is not None:
                 log.error("request %d failed", request.number, exc_info=request.error)
@@ -198,11 +197,13 @@ class Engine:
 
     def abort(self, request: Request) -> None:
         """End a request at once, wherever it stands; what it has stays well-formed."""
-        self.core.scheduler.abort(request)
+        with self.core.changing():
+            self.core.scheduler.abort(request)
 
     def reset(self) -> None:
         """Abort all requests and forget all prompts."""
-        self.core.scheduler.reset()
+        with self.core.changing():
+            self.core.scheduler.reset()
 
     def stream(
         self, prompt: Prompt, params: SamplingParams | None = None, **rendering: Any
@@ -226,8 +227,8 @@ class Engine:
     def follow(self, request: Request) -> Iterator[Event]:
         """The events of a queued request. Left early, it aborts the request; after an `abort` from
         outside, the events of what it has still come."""
-        events = EventStream(request, self.spec, self.codec)
         try:
+            events = EventStream(request, self.spec, self.codec)
             while request.finish_reason is None:
                 self._advance()
                 yield from events.advance()
@@ -249,10 +250,12 @@ class Engine:
                 request = self._unclaimed.pop(next(iter(self._unclaimed)))
                 yield request, self.generation(request)
 
-    def _advance(self) -> None:
-        """One pass, whose finished requests wait for whoever asked for them."""
+    def _advance(self, own: int = sys.maxsize) -> None:
+        """One pass, whose finished requests wait for whoever asked for them, but for those from
+        number `own` on."""
         for request in self.step():
-            self._unclaimed[request.number] = request
+            if request.number < own:
+                self._unclaimed[request.number] = request
         while len(self._unclaimed) > UNCLAIMED:
             gone = self._unclaimed.pop(next(iter(self._unclaimed)))
             log.warning("request %d: nobody has asked for its answer; it is forgotten", gone.number)
@@ -281,19 +284,14 @@ class Engine:
             RequestError: A prompt can never be served; then none of them is decoded.
         """
         params = params or SamplingParams()
-        requests: list[Request] = []
-        try:
-            for prompt in prompts:
-                for sample in samples(params, n):
-                    requests.append(self.add(prompt, sample, **rendering))
-        except BranchError:
-            self.core.scheduler.drop(requests)  # nothing of a refused call is left for the next one
-            raise
-        while any(request.finish_reason is None for request in requests):
-            self._advance()
-        for request in requests:
-            self._unclaimed.pop(request.number, None)
-        return [self.generation(request) for request in requests]
+        with self.core.one_thread:
+            asked = ((prompt, sample) for prompt in prompts for sample in samples(params, n))
+            with self.core.adding() as first:
+                requests = [self.add(*one, **rendering) for one in asked]
+            with self.core.changing():
+                while any(request.finish_reason is None for request in requests):
+                    self._advance(own=first)
+                return [self.generation(request) for request in requests]
 
     def generation(self, request: Request) -> Generation:
         """The answer of a finished request."""

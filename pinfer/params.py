@@ -4,8 +4,9 @@ Limits that change the text stand in `SamplingParams` and are named in the resul
 `EngineLimits`, and `max_width`, change only how work is cut into passes, never a token.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Literal
 
 from pbranch.errors import RequestError
@@ -16,6 +17,11 @@ Mode = Literal["parallel", "serial", "linear"]
 Forking = Literal["auto", "always", "never"]
 Dialect = Literal["native", "paper"]
 
+# kinds of numbers by how a field is annotated; those of numpy are among them
+_NUMBERS: dict[object, tuple[type, ...]] = {
+    int: (Integral,), int | None: (Integral, type(None)),
+    float: (Real,), float | None: (Real, type(None)),
+}  # fmt: skip
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "temperature": (lambda x: 0 <= x < float("inf"), "0 or more"),
     "top_k": (lambda x: x >= 0, "0 (all tokens) or more"),
@@ -79,6 +85,7 @@ class SamplingParams:
     draft_tokens: int = 8
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         if self.mode not in ("parallel", "serial", "linear"):
             raise RequestError(f"mode {self.mode!r}: expected parallel, serial or linear")
         if self.fork not in ("auto", "always", "never"):
@@ -94,7 +101,7 @@ class SamplingParams:
         for name, (good, expected) in _RANGES.items():
             if not good(getattr(self, name)):
                 raise RequestError(f"{name} {getattr(self, name)}: expected {expected}")
-        if isinstance(self.stop, str) or not all(self.stop):
+        if not all(isinstance(x, str) and x for x in self.stop) or isinstance(self.stop, str):
             raise RequestError(f"stop {self.stop!r}: expected texts that are not empty")
         _check_counts(self, {"seed", *_RANGES})
         if self.timeout_s is not None and not self.timeout_s > 0:
@@ -116,11 +123,11 @@ class SamplingParams:
         return 1 if self.mode == "serial" else self.max_width
 
 
-def samples(params: SamplingParams, n: int) -> list[SamplingParams]:
+def samples(params: SamplingParams, n: int) -> Iterator[SamplingParams]:
     """The parameters of `n` samples of one prompt: their seeds follow one another."""
     if n < 1:
         raise RequestError(f"n {n}: expected 1 or more")
-    return [replace(params, seed=params.seed + i) for i in range(n)]
+    return (replace(params, seed=params.seed + i) for i in range(n))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +147,22 @@ class EngineLimits:
     cost: PassCost | None = None
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         _check_counts(self, {"max_prefix_rows", "max_memory"})
-        if self.max_memory is not None and not self.max_memory > 0:
+        if self.max_memory is not None and not 0 < self.max_memory < float("inf"):
             raise RequestError(f"max_memory {self.max_memory}: expected more than 0 GiB")
         if self.max_prefix_rows < 0:
             raise RequestError(f"max_prefix_rows {self.max_prefix_rows}: expected 0 or more")
+
+
+def _check_kinds(values: SamplingParams | EngineLimits) -> None:
+    """Raise RequestError on what is no number where one is expected, or not a whole one."""
+    for field in fields(values):
+        value = getattr(values, field.name)
+        kinds = _NUMBERS.get(field.type)
+        if kinds and (not isinstance(value, kinds) or isinstance(value, bool)):
+            expected = "a whole number" if Integral in kinds else "a number"
+            raise RequestError(f"{field.name} {value!r:.40}: expected {expected}")
 
 
 def _check_counts(values: SamplingParams | EngineLimits, others: set[str]) -> None:

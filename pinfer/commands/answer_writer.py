@@ -7,24 +7,27 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from pbranch import console
 from pbranch.errors import BranchError, DataError, RequestError
-from pbranch.files.jsonl import LineFile, read_objects
+from pbranch.files.jsonl import LineFile, read_objects, to_json
 from pinfer.commands.live_view import BranchView, printable
 from pinfer.engine import Engine
 from pinfer.output.events import BranchStarted, Event, Finished
-from pinfer.output.generation import Generation
+from pinfer.output.generation import ANSWER_KEYS, Generation
 from pinfer.output.reading_order import InOrder
-from pinfer.params import SamplingParams
+from pinfer.params import SamplingParams, samples
 from pinfer.request.state import Request
 
 _SECONDS_A_FRAME = 0.08
+WINDOW = 4096  # answers that wait for one before them, and with them the jobs begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,38 @@ class Job:
         """Text or messages, with the tools that the line names."""
         asked = self.line["messages"] if "messages" in self.line else self.line["prompt"]
         return {"messages": asked, "tools": tools} if (tools := self.line.get("tools")) else asked
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What its answer's line repeats: all keys but those of an answer, which a line that was
+        answered before may hold."""
+        return {key: value for key, value in self.line.items() if key not in ANSWER_KEYS}
+
+
+class Lines(Protocol):
+    """(where it stands, the line): a list, or a file that every loop reads anew."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """`n` jobs for each line, made anew by every loop."""
+
+    lines: Lines
+    params: SamplingParams
+    n: int
+    settings: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.lines) * self.n
+
+    def __iter__(self) -> Iterator[Job]:
+        for where, line in self.lines:
+            for params in samples(self.params, self.n):
+                yield Job(line, params, identify(params=params, **self.settings), where)
 
 
 def identify(**settings: Any) -> str:
@@ -103,7 +138,7 @@ def _show(events: Iterator[Event], out: TextIO) -> Generation:
 
 def answer_batch(
     engine: Engine,
-    jobs: Sequence[Job],
+    jobs: Jobs,
     open_output: Callable[[], AbstractContextManager[TextIO | LineFile]],
     as_json: bool,
     written: int = 0,
@@ -113,64 +148,100 @@ def answer_batch(
     are. A job that the engine refuses gets an answer that says why, as does one in which something
     fails; RequestError at the end counts them. A single one that is refused raises before the
     output is opened."""
-    done: dict[int, str] = {}
-    waiting: dict[int, int] = {}  # request number -> job
-    refused: list[str] = []
-    broken: list[str] = []
-    for i, job in enumerate(jobs[written:], written):
-        try:
-            waiting[engine.add(job.prompt, job.params, **rendering).number] = i
-        except BranchError as e:
-            if len(jobs) == 1:
-                raise
-            refused.append(f"{job.where or 'the prompt'}: {e}")
-            done[i] = _refusal(job, refused[-1]) if as_json else "\n"
+    batch = _Batch(engine, jobs, as_json, written, rendering)
+    batch.fill()
     with (
         open_output() as out,
         console.interruptible() as asked,
-        console.progress("decoding", len(waiting) if len(jobs) > 1 else 0) as advance,
+        console.progress("decoding", len(jobs) - written if len(jobs) > 1 else 0) as advance,
     ):
-        for request, generation in engine.run(until=asked):
-            i = waiting[request.number]
-            if generation.error is not None:
-                broken.append(f"{jobs[i].where or 'the prompt'}: {generation.error}")
-            done[i] = _line(jobs[i], generation) if as_json else generation.text + "\n"
-            if not as_json:
-                _note(generation)
-            written = _write_known(done, written, out)
-            advance()
-        written = _write_known(done, written, out)
+        while True:
+            for request, generation in engine.run(until=asked):
+                batch.take(request, generation)
+                batch.write(out)
+                batch.fill()
+                advance()
+            batch.write(out)
+            if asked() or not batch.fill():
+                break
         if asked():
-            print(f"{written} of {len(jobs)} answers are written", file=sys.stderr)
+            print(f"{batch.written} of {len(jobs)} answers are written", file=sys.stderr)
             raise KeyboardInterrupt
-    if broken:
-        raise RequestError(
-            f"{len(broken)} of {len(jobs)} answers broke off, the first: {broken[0]}"
-        )
-    if refused:
-        raise RequestError(
-            f"{len(refused)} of {len(jobs)} prompts refused, the first: {refused[0]}"
-        )
+    batch.report()
 
 
-def _write_known(done: dict[int, str], written: int, out: TextIO | LineFile) -> int:
-    """Write the answers that no other comes before; returns how many are written now."""
-    while written in done:
-        out.write(done.pop(written))
-        written += 1
-    if not isinstance(out, LineFile):
-        out.flush()
-    return written
+class _Batch:
+    """Jobs on their way through an engine: so many are in it, and so many answers wait for those
+    before them, however many jobs there are."""
+
+    def __init__(
+        self, engine: Engine, jobs: Jobs, as_json: bool, written: int, rendering: dict[str, Any]
+    ) -> None:
+        self.engine, self.total, self.rendering = engine, len(jobs), rendering
+        self.as_json, self.written, self.begun = as_json, written, written
+        self.todo = islice(jobs, written, None)
+        self.most = 2 * engine.core.scheduler.limits.max_requests
+        self.waiting: dict[int, tuple[int, Job]] = {}  # by request number: the job, and its place
+        self.done: dict[int, str] = {}  # by place
+        self.refused: Counter[str] = Counter()
+        self.first: dict[str, str] = {}
+
+    def fill(self) -> bool:
+        """Hand in jobs while there is room; whether there was one."""
+        before = self.begun
+        while len(self.waiting) < self.most and self.begun - self.written < WINDOW:
+            job = next(self.todo, None)
+            if job is None:
+                break
+            place, self.begun = self.begun, self.begun + 1
+            try:
+                request = self.engine.add(job.prompt, job.params, **self.rendering)
+                self.waiting[request.number] = place, job
+            except BranchError as e:
+                if self.total == 1:
+                    raise
+                reason = self._count("prompts refused", job, str(e))
+                self.done[place] = _refusal(job, reason) if self.as_json else "\n"
+        return self.begun > before
+
+    def take(self, request: Request, generation: Generation) -> None:
+        """An answer is there."""
+        place, job = self.waiting.pop(request.number)
+        if generation.error is not None:
+            self._count("answers broke off", job, generation.error)
+        self.done[place] = _line(job, generation) if self.as_json else generation.text + "\n"
+        if not self.as_json:
+            _note(generation)
+
+    def write(self, out: TextIO | LineFile) -> None:
+        """Write the answers that no other comes before."""
+        while self.written in self.done:
+            out.write(self.done.pop(self.written))
+            self.written += 1
+        if not isinstance(out, LineFile):
+            out.flush()
+
+    def report(self) -> None:
+        """Raise RequestError where something went wrong, the worse first."""
+        for what in ("answers broke off", "prompts refused"):
+            if count := self.refused[what]:
+                raise RequestError(f"{count} of {self.total} {what}, the first: {self.first[what]}")
+
+    def _count(self, what: str, job: Job, reason: str) -> str:
+        text = f"{job.where or 'the prompt'}: {reason}"
+        self.refused[what] += 1
+        self.first.setdefault(what, text)
+        return text
 
 
 def _line(job: Job, generation: Generation) -> str:
-    row = {**job.line, **generation.as_dict(), "settings": job.settings}
-    return json.dumps(row, ensure_ascii=False) + "\n"
+    row = {**job.given, **generation.as_dict(), "settings": job.settings}
+    return to_json(row) + "\n"
 
 
 def _refusal(job: Job, reason: str) -> str:
-    row = {**job.line, "text": "", "finish_reason": "error", "error": reason}
-    return json.dumps({**row, "settings": job.settings}, ensure_ascii=False) + "\n"
+    row = {**job.given, "text": "", "finish_reason": "error", "error": reason}
+    return to_json({**row, "settings": job.settings}) + "\n"
 
 
 def _note(generation: Generation) -> None:
@@ -186,17 +257,18 @@ def _note(generation: Generation) -> None:
     )
 
 
-def count_done(path: Path, jobs: Sequence[Job]) -> int:
+def count_done(path: Path, jobs: Jobs) -> int:
     """How many answers an earlier run has written. DataError names a line that is not the answer
     to the job in its place, made with the same settings."""
     count = 0
     if not path.exists():
         return 0
+    expected = iter(jobs)
     for row in read_objects(path):
-        if count == len(jobs):
+        job = next(expected, None)
+        if job is None:
             raise DataError(f"{path}:{count + 1}: more answers than prompts; give another --output")
-        job = jobs[count]
-        same = {key: row.get(key) for key in job.line} == job.line
+        same = {key: row.get(key) for key in job.given} == job.given
         if not same or row.get("settings") != job.settings:
             what = "settings" if same else "prompt"
             raise DataError(

@@ -9,10 +9,11 @@ import typer
 
 from pbranch import console
 from pbranch.errors import RequestError
+from pbranch.files.file_identity import refuse_overwriting
 from pbranch.files.jsonl import LineFile
 from pinfer.commands.prompt_files import (
+    PromptFile,
     read_instruction,
-    read_prompts,
     read_template_args,
     read_text,
 )
@@ -93,8 +94,12 @@ def generate(
         raise typer.BadParameter("give a PROMPT, or --prompts FILE")
     if resume and not (output and as_json):
         raise typer.BadParameter("--resume needs --output FILE and --json")
-    single = [("", {"prompt": read_text(prompt)})] if prompt is not None else []
-    lines = single or read_prompts(str(prompts))
+    read = [path for path in (prompts, instruction, model, adapter) if path is not None]
+    refuse_overwriting(["-" if output is None else output], read)
+    single: list[tuple[str, dict[str, Any]]] = []
+    if prompt is not None:
+        single = [("", {"prompt": read_text(prompt)})]
+    lines = single or PromptFile(str(prompts))
     if instruction is not None and dialect == "native":
         raise RequestError("--instruction needs a dialect that is asked for: --dialect paper")
     asks = None if instruction is None else read_instruction(instruction)
@@ -129,19 +134,12 @@ def generate(
         outline=outline,  # type: ignore[arg-type]
         draft_tokens=draft_tokens,
     )
-    seeds = samples(params, n)
+    samples(params, n)  # refuses n below 1
     limits = EngineLimits(max_rows=max_rows, max_memory=max_memory, max_draft_rows=draft_rows)
     if output is not None and not Path(output).parent.is_dir():
         raise RequestError(f"--output {output}: no such folder")
     console.quiet_libraries()
-    from pinfer.commands.answer_writer import Job, answer_batch, count_done, identify, stream_answer
-
-    jobs = [
-        Job(line, p, identify(params=p, model=model, adapter=adapter, dtype=dtype, **rendering), at)
-        for at, line in lines
-        for p in seeds
-    ]
-    done = count_done(Path(output), jobs) if resume and output else 0
+    from pinfer.commands.answer_writer import Jobs, answer_batch, count_done, stream_answer
     from pinfer.drafting.sources import check_source
     from pinfer.engine import Engine
 
@@ -153,8 +151,15 @@ def generate(
     )
     if join is not None:
         check_join(join, engine.spec.layout.join, dialect)
+    from pinfer.models.load import identify_weights
+
+    settings = {"model": model, "adapter": adapter, "dtype": dtype, **rendering}
+    if as_json:
+        settings["weights"] = identify_weights(*engine.weights, trust_remote_code)
+    jobs = Jobs(lines, params, n, settings)
+    done = count_done(Path(output), jobs) if resume and output else 0
     if len(jobs) == 1 and not (as_json or no_stream or output):
-        stream_answer(engine, jobs[0], sys.stdout, **rendering)
+        stream_answer(engine, next(iter(jobs)), sys.stdout, **rendering)
     else:
         answer_batch(engine, jobs, _opener(output, resume), as_json, done, **rendering)
 

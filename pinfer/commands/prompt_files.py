@@ -1,12 +1,15 @@
 """Reads what is to be answered: a text, or JSONL of prompts; `-` is stdin. Knows no tokenizer."""
 
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 from pbranch.errors import DataError, RequestError
-from pbranch.files.jsonl import JsonLine, read_lines
+from pbranch.files.jsonl import JsonLine, read_lines, read_stream
 
 
 def read_text(prompt: str) -> str:
@@ -24,15 +27,37 @@ def read_instruction(path: str) -> str:
         raise RequestError(f"--instruction {path}: not a text that can be read ({e})") from e
 
 
-def read_prompts(path: str) -> list[tuple[str, dict[str, Any]]]:
-    """(file:line, object with `prompt` or `messages`), one a line, other keys kept.
+class PromptFile:
+    """The lines of a file of prompts as (file:line, object with `prompt` or `messages`), other keys
+    kept: read anew by every loop, so that none is held. What can be read once only is copied.
 
-    Raises DataError with file and line, RequestError on a file without prompts.
+    Raises DataError with file and line before the first loop, RequestError on a file without
+    prompts.
     """
-    jobs = [(line.origin, _read_job(line)) for line in read_lines(path)]
-    if not jobs:
-        raise RequestError(f"{path}: no prompts")
-    return jobs
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._copy: IO[bytes] | None = None
+        if path == "-" or (Path(path).exists() and not Path(path).is_file()):
+            self._copy = TemporaryFile()
+            with _open(path) as stream:
+                shutil.copyfileobj(stream, self._copy)
+        self._count = sum(1 for _ in self)
+        if not self._count:
+            raise RequestError(f"{path}: no prompts")
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for line in self._lines():
+            yield line.origin, _read_job(line)
+
+    def _lines(self) -> Iterator[JsonLine]:
+        if self._copy is None:
+            return read_lines(self.path)
+        self._copy.seek(0)
+        return read_stream(self._copy, self.path)
 
 
 def read_template_args(pairs: Sequence[str]) -> dict[str, Any]:
@@ -64,6 +89,14 @@ def _read_job(line: JsonLine) -> dict[str, Any]:
     except DataError as e:
         raise DataError(f"{line.origin}: {e}") from e
     return job
+
+
+def _open(path: str) -> AbstractContextManager[IO[bytes]]:
+    """Stdin or a pipe. Raises DataError."""
+    try:
+        return nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb")
+    except OSError as e:
+        raise DataError(f"{path}: cannot read ({e.strerror})") from e
 
 
 def _decode(data: bytes, path: str) -> str:

@@ -63,7 +63,8 @@ def quiet_libraries() -> None:
 @contextmanager
 def interruptible(*others: signal.Signals) -> Iterator[Callable[[], bool]]:
     """Turns the first Ctrl-C, and every signal of `others`, into the answer True, so that work can
-    stop where it is whole; a second Ctrl-C interrupts at once.
+    stop where it is whole; a second Ctrl-C interrupts at once. One of `others` that the caller has
+    set to be ignored, as nohup does, stays so.
 
     Outside the main thread, where Python handles no signals, the answer stays False.
     """
@@ -76,7 +77,8 @@ def interruptible(*others: signal.Signals) -> Iterator[Callable[[], bool]]:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     here = threading.current_thread() is threading.main_thread()
-    chosen = (signal.SIGINT, *others) if here else ()
+    heard = [number for number in others if signal.getsignal(number) is not signal.SIG_IGN]
+    chosen = (signal.SIGINT, *heard) if here else ()
     previous = {number: signal.signal(number, ask) for number in chosen}
     try:
         yield lambda: asked

@@ -125,6 +125,7 @@ def test_the_dictionary_is_json_and_complete(answers):
             "stop_reason",
             "limits",
             "seed",
+            "sampling",
             "stats",
         ]
         assert list(stored["stats"]) == [f.name for f in dataclasses.fields(Stats)]

@@ -19,6 +19,7 @@ def refuse_overwriting(written: Iterable[str | Path], read: Iterable[str | Path]
     sources = {key: name for path in read for name, key in _find_files(path, STDIN)}
     targets: dict[Hashable, str] = {}
     for path in written:
+        own: dict[Hashable, str] = {}
         for name, key in _find_files(path, STDOUT):
             if key in sources:
                 raise DataError(
@@ -29,7 +30,8 @@ def refuse_overwriting(written: Iterable[str | Path], read: Iterable[str | Path]
                 raise DataError(
                     f"{name}: is written as {targets[key]} already; give another place to write to"
                 )
-            targets[key] = name
+            own.setdefault(key, name)  # a folder may hold a file and a link to it
+        targets |= own
 
 
 def _find_files(path: str | Path, descriptor: int) -> Iterator[tuple[str, Hashable]]:

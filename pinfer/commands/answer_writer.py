@@ -195,8 +195,7 @@ class _Batch:
         self.begun = answers.written
         self.todo = islice(jobs, self.begun, None)
         self.most = 2 * engine.core.scheduler.limits.max_requests
-        # by request number: the place of the job
-        self.waiting: dict[int, tuple[int, Job, Request]] = {}
+        self.waiting: dict[int, tuple[int, Job, Request]] = {}  # by request number; place first
 
     def fill(self) -> bool:
         """Hand in jobs while there is room; whether there was one. A single one that is refused

@@ -2,6 +2,7 @@
 
 import secrets
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -122,7 +123,7 @@ def generate(
     if resume and not (output and as_json):
         raise typer.BadParameter("--resume needs --output FILE and --json")
     read = [path for path in (prompts, instruction, model, adapter) if path is not None]
-    refuse_overwriting(["-" if output is None else output], read)
+    check_output(output, read)
     from pinfer.output.generation import ANSWER_KEYS
     from pinfer.params import UNTIL_CONTEXT_ENDS, EngineLimits, SamplingParams, samples
 
@@ -169,8 +170,6 @@ def generate(
     if params.seed is None and temperature > 0:
         params = replace(params, seed=choose_seed(output if resume else None))
     limits = EngineLimits(max_rows=max_rows, max_memory=max_memory, max_draft_rows=draft_rows)
-    if output is not None and not Path(output).parent.is_dir():
-        raise RequestError(f"--output {output}: no such folder")
     console.quiet_libraries()
     from pinfer.commands.answer_writer import answer_batch, stream_answer
     from pinfer.commands.jobs import Jobs, count_done
@@ -199,6 +198,16 @@ def generate(
         stream_answer(engine, next(iter(jobs)), sys.stdout, **rendering)
     else:
         answer_batch(engine, jobs, _opener(output, resume), as_json, done, **rendering)
+
+
+def check_output(output: str | None, read: Sequence[str]) -> None:
+    """Raise RequestError where no file can be at --output, DataError where it is one that is read;
+    stdout may be led into one, too."""
+    if output is not None and not Path(output).parent.is_dir():
+        raise RequestError(f"--output {output}: no such folder")
+    if output is not None and Path(output).is_dir():
+        raise RequestError(f"--output {output}: cannot write, it is a folder")
+    refuse_overwriting(["-" if output is None else output], read)
 
 
 def choose_seed(resumed: str | None) -> int:

@@ -48,6 +48,7 @@ def test_a_folder_stands_for_its_files(source: Path) -> None:
         with pytest.raises(DataError, match="is the source itself"):
             refuse_overwriting([written], [read])
     refuse_overwriting([folder / "new.jsonl"], [folder])
+    refuse_overwriting([folder])  # one file under two names, in one place to write to
 
 
 def test_two_outputs_are_two_files(source: Path) -> None:

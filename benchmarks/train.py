@@ -42,7 +42,7 @@ from ptrain.data.collator import collate
 from ptrain.data.path_rows import split_paths
 from ptrain.model import attention
 from ptrain.model.base import Base, add_lora
-from ptrain.model.fast_lora import use_fast_lora
+from ptrain.model.fast_layers import use_fast_layers
 from ptrain.model.vocabulary import use_frozen_vocabulary
 
 MARKERS = MarkerIds(fork=1, topic=2, spawn=3, branch=4, end=5, join=6)
@@ -173,7 +173,7 @@ def make_model(settings: Settings) -> Any:
     model = add_lora(Base("random", model.to(settings.device), None, MARKERS, ""), LoraOptions())
     add_fused_lm_head(model.get_base_model(), outputs=("log_probs", "entropy", "is_top1"))
     use_frozen_vocabulary(model)
-    use_fast_lora(model)
+    use_fast_layers(model)
     return model.train()
 
 

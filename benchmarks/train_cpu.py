@@ -32,7 +32,7 @@ from ptrain.config import LoraOptions
 from ptrain.data.collator import collate
 from ptrain.model import attention
 from ptrain.model.base import add_lora, load_base
-from ptrain.model.fast_lora import use_fast_lora
+from ptrain.model.fast_layers import use_fast_layers
 from ptrain.model.vocabulary import use_frozen_vocabulary
 
 ARMS = ("ours", "markers", "plain")
@@ -56,7 +56,7 @@ def make_model(arm: str, folder: str, dtype: torch.dtype) -> tuple[Any, Any]:
     model.set_attn_implementation(attention.choose_attention("auto", "cpu", 0, model.config))
     if arm == "ours":
         use_frozen_vocabulary(model)
-        use_fast_lora(model)
+        use_fast_layers(model)
     return model, base.markers
 
 

@@ -7,7 +7,7 @@ flex_attention: transformers looks for those substrings.
 """
 
 import math
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -121,37 +121,68 @@ def block_mask(tensor: Tensor, window: int | None = None) -> BlockMask:
     return create(rule, size, None, length, length, device=tensor.device, BLOCK_SIZE=BLOCK)
 
 
+@dataclass(frozen=True, slots=True)
+class Bands:
+    """A mask for a CPU, as `banded_forward` takes it: found once, read by every layer.
+
+    bands: of each the queries, the keys that any of them sees, and what is added to their scores.
+    """
+
+    mask: Tensor  # bool (B, 1, L, keys)
+    bands: list[tuple[slice, slice | Tensor, Tensor]]
+
+
+def branch_bands(band: int | None = None, **kwargs: Any) -> Bands:
+    """The same in bands of `band` (BAND) queries at most. They are alike: no short rest."""
+    mask = branch_mask(**kwargs)
+    assert mask is not None  # only a mask that may be skipped is left out
+    length = mask.shape[2]
+    size = math.ceil(length / math.ceil(length / (band or BAND)))
+    bands = []
+    for start in range(0, length, size):
+        queries = slice(start, min(start + size, length))
+        part = mask[:, :, queries]
+        seen: slice | Tensor = slice(None)
+        if size < length:
+            places = part.flatten(0, 2).any(0).nonzero()[:, 0]
+            last = int(places[-1]) + 1
+            seen = slice(last) if len(places) == last else places  # a slice is not copied
+        part = part[..., seen]
+        bias = torch.zeros(part.shape, device=mask.device)
+        bands.append((queries, seen, bias.masked_fill_(~part, -torch.inf)))
+    return Bands(mask, bands)
+
+
 def banded_forward(
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor,
+    attention_mask: Bands,
     scaling: float | None = None,
     dropout: float = 0.0,
-    band: int | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Scaled dot-product attention for a CPU; (B, heads, L, d) in, (B, L, heads, d) out.
 
-    Band by band: `band` (BAND) queries at most over the keys that any of them sees, as a masked
-    call computes what it hides. Of a long sequence half is never computed then, of a wide tree or a
-    packed sequence most. In float32 whatever the inputs are in: the CPU's backward pass in bfloat16
-    takes twice as long. A GPU would wait in each layer for the keys to be found, and its kernels
-    that share key heads take no mask.
+    Band by band: a few queries over the keys that any of them sees, as a masked call computes what
+    it hides. Of a long sequence half is never computed then, of a wide tree or a packed sequence
+    most. In float32 whatever the inputs are in: the CPU's backward pass in bfloat16 takes twice as
+    long. A GPU would wait for the keys to be found, and its kernels that share key heads take no
+    mask.
     """
     if dropout:
         with torch.autocast("cpu", enabled=False):
             out = scaled_dot_product_attention(
-                query, key, value, attention_mask, dropout, scale=scaling, enable_gqa=True
+                query, key, value, attention_mask.mask, dropout, scale=scaling, enable_gqa=True
             )
     else:
         tensors = (x.float() for x in (query, key, value))
-        out = _Bands.apply(*tensors, attention_mask, scaling, band or BAND)
+        out = _Banded.apply(*tensors, attention_mask.bands, scaling)
     return out.transpose(1, 2).to(query.dtype).contiguous(), None
 
 
-class _Bands(torch.autograd.Function):
+class _Banded(torch.autograd.Function):
     """The bands' keys are gathered anew in the backward pass: kept, they would be many times all
     keys. Through the kernels that scaled_dot_product_attention itself takes on a CPU."""
 
@@ -161,25 +192,24 @@ class _Bands(torch.autograd.Function):
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        mask: Tensor,
+        bands: list[tuple[slice, slice | Tensor, Tensor]],
         scale: float | None,
-        band: int,
     ) -> Tensor:
         parts = []
-        for queries, seen, bias in _find_bands(mask, band):
+        for queries, seen, bias in bands:
             k, v = key[:, :, seen], value[:, :, seen]
             parts.append(FLASH(query[:, :, queries], k, v, attn_mask=bias, scale=scale))
         out, sums = (torch.cat(x, 2) for x in zip(*parts, strict=True))
-        ctx.save_for_backward(query, key, value, mask, out, sums)
-        ctx.scale, ctx.band = scale, band
+        ctx.save_for_backward(query, key, value, out, sums, *(bias for _, _, bias in bands))
+        ctx.places, ctx.scale = [(queries, seen) for queries, seen, _ in bands], scale
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, mask, out, sums = ctx.saved_tensors
+        query, key, value, out, sums, *biases = ctx.saved_tensors
         by_query = torch.empty_like(query)
         by_key, by_value = torch.zeros_like(key), torch.zeros_like(value)
-        for queries, seen, bias in _find_bands(mask, ctx.band):
+        for (queries, seen), bias in zip(ctx.places, biases, strict=True):
             own = (x[:, :, queries] for x in (grads[0], query))
             k, v = key[:, :, seen], value[:, :, seen]
             results = (x[:, :, queries] for x in (out, sums))
@@ -192,25 +222,7 @@ class _Bands(torch.autograd.Function):
                     total[:, :, seen] += part
                 else:
                     total.index_add_(2, seen, part)
-        return by_query, by_key, by_value, None, None, None
-
-
-def _find_bands(mask: Tensor, band: int) -> Iterator[tuple[slice, slice | Tensor, Tensor]]:
-    """Of a mask (B, 1, L, L): the queries of each band, the keys that any of them sees, and what is
-    added to their scores. Bands are alike: no short rest."""
-    length = mask.shape[2]
-    size = math.ceil(length / math.ceil(length / band))
-    for start in range(0, length, size):
-        queries = slice(start, min(start + size, length))
-        part = mask[:, :, queries]
-        seen: slice | Tensor = slice(None)
-        if size < length:
-            places = part.flatten(0, 2).any(0).nonzero()[:, 0]
-            last = int(places[-1]) + 1
-            seen = slice(last) if len(places) == last else places  # a slice is not copied
-        part = part[..., seen]
-        bias = torch.zeros(part.shape, device=mask.device)
-        yield queries, seen, bias.masked_fill_(~part, -torch.inf)
+        return by_query, by_key, by_value, None, None
 
 
 def eager_forward(
@@ -241,6 +253,7 @@ def register() -> None:
     AttentionInterface.register(BRANCH_BANDS, banded_forward)
     AttentionInterface.register(BRANCH_EAGER, eager_forward)
     AttentionInterface.register(BRANCH_FLEX, flex_attention_forward)
-    for name in (BRANCH, BRANCH_BANDS, BRANCH_EAGER):
+    for name in (BRANCH, BRANCH_EAGER):
         AttentionMaskInterface.register(name, branch_mask)
+    AttentionMaskInterface.register(BRANCH_BANDS, branch_bands)
     AttentionMaskInterface.register(BRANCH_FLEX, branch_block_mask)

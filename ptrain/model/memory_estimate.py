@@ -24,7 +24,7 @@ from pbranch.hf.load_model import refusing, vocabulary_size
 from ptrain.config import Recipe
 from ptrain.model import attention, vocabulary
 from ptrain.model.base import Base, add_lora
-from ptrain.model.fast_lora import use_fast_lora
+from ptrain.model.fast_layers import use_fast_layers
 
 # bytes of optimiser state a byte of trained weights, by a word in the optimiser's name
 STATES = {"8bit": 0.5, "adafactor": 0.0, "lion": 1.0, "adagrad": 1.0, "rmsprop": 1.0, "sgd": 0.0}
@@ -50,7 +50,7 @@ class Estimate:
     gradients: int
     optimizer: int
     activations: int  # kept for the backward pass, the mask included
-    mask: int
+    mask: int  # of each pair of tokens a byte, on a CPU a float32
     head: int
     process: int  # Python, its libraries and the data, where the device is the machine itself
     pieces: int = 0  # freed, and kept by the C library in pieces between what is alive
@@ -89,7 +89,7 @@ def estimate(
         gradients=size,
         optimizer=math.ceil(share * size) + 4 * len(trained),  # and a counter of steps each
         activations=activations,
-        mask=sequences * length * length,
+        mask=(4 if device == "cpu" else 1) * sequences * length * length,
         head=head,
         process=psutil.Process().memory_info().rss + LIBRARIES if device == "cpu" else 0,
         pieces=round(PIECES * (activations + head)) if device == "cpu" else 0,
@@ -116,7 +116,7 @@ def build_empty(recipe: Recipe, config: Any, tokenizer: Any, markers: MarkerIds)
         if not full:
             model = add_lora(Base(recipe.model, model, tokenizer, markers, ""), recipe.lora)
             vocabulary.use_frozen_vocabulary(model)
-            use_fast_lora(model)
+            use_fast_layers(model)
     return model
 
 
@@ -126,8 +126,9 @@ def _attention_name(config: Any, device: str) -> str:
     attention.register()
     name = attention.choose_attention("dense", device, 0, config)
     if name == attention.BRANCH_BANDS:
-        AttentionInterface.register(ONE_BAND, partial(attention.banded_forward, band=sys.maxsize))
-        AttentionMaskInterface.register(ONE_BAND, attention.branch_mask)
+        AttentionInterface.register(ONE_BAND, attention.banded_forward)
+        one = partial(attention.branch_bands, band=sys.maxsize)
+        AttentionMaskInterface.register(ONE_BAND, one)
         return ONE_BAND
     return name
 

@@ -26,7 +26,7 @@ from ptrain.data.batching import (
 from ptrain.data.collator import BranchCollator
 from ptrain.data.dataset import Example
 from ptrain.model.attention import BRANCH_FLEX, choose_attention, length_multiple
-from ptrain.model.fast_lora import use_fast_lora
+from ptrain.model.fast_layers import use_fast_layers
 from ptrain.model.sharding import trained_state
 from ptrain.model.vocabulary import use_frozen_vocabulary
 from ptrain.trainer.evaluate import Generations, Tally
@@ -47,7 +47,7 @@ class BranchSFTTrainer(ResumableSFTTrainer):
         super().__init__(*args, **kwargs)
         self.marker_lr, self.fork_weight = marker_lr, fork_weight
         use_frozen_vocabulary(self.model)
-        use_fast_lora(self.model)
+        use_fast_layers(self.model)
         markers = find_markers(self.processing_class)
         self.tally, self.rare = Tally(markers), [markers.fork, markers.spawn]
 

@@ -208,9 +208,11 @@ class Letters:
         return [20 + ord(c) % 200 for c in text]
 
 
-def test_bands_are_the_whole_call(bases, monkeypatch):
-    """Outputs and gradients, whatever the height of a band; packed rows and padding."""
-    base = load_base(str(bases["qwen3"]))
+@pytest.mark.parametrize(("family", "windows"), [("qwen3", 1), ("gemma3", 2)])
+def test_bands_are_the_whole_call(bases, monkeypatch, family, windows):
+    """Outputs and gradients, whatever the height of a band; packed rows and padding. All layers of
+    a window share its bands."""
+    base = load_base(str(bases[family]))
     rng = random.Random(2)
     layouts = [
         build_layout([5, 6], random_trace(rng), Letters(), base.markers, 2) for _ in range(3)
@@ -218,7 +220,8 @@ def test_bands_are_the_whole_call(bases, monkeypatch):
     batch = collate([concatenate(layouts[:2]), layouts[2]])
     shift = batch.pop("shift_labels")
     del batch["kinds"], batch["labels"]
-    found = []
+    found, masks, make = [], [], attention.dense_mask
+    monkeypatch.setattr(attention, "dense_mask", lambda *a, **k: masks.append(k) or make(*a, **k))
     for name, band in ((BRANCH, 0), (BRANCH_BANDS, 10**6), (BRANCH_BANDS, 64), (BRANCH_BANDS, 7)):
         base.model.set_attn_implementation(name)
         monkeypatch.setattr(attention, "BAND", band)
@@ -230,6 +233,7 @@ def test_bands_are_the_whole_call(bases, monkeypatch):
     for loss, gradient in found[1:]:
         torch.testing.assert_close(loss, found[0][0], rtol=1e-6, atol=0)
         torch.testing.assert_close(gradient, found[0][1], rtol=1e-4, atol=1e-4)
+    assert len(masks) == 4 * windows
 
 
 def test_shapes_of_batches_can_be_few():

@@ -16,7 +16,7 @@ from ptrain.data.dataset import Encoder
 from ptrain.model.attention import BRANCH_BANDS
 from ptrain.model.base import add_lora, load_base, load_marked_tokenizer
 from ptrain.model.defaults import fill_in
-from ptrain.model.fast_lora import use_fast_lora
+from ptrain.model.fast_layers import use_fast_layers
 from ptrain.model.memory_estimate import build_empty, estimate, format_estimate
 from ptrain.model.vocabulary import use_frozen_vocabulary
 from tests.ptrain.conftest import make_records, make_tokenizer
@@ -133,7 +133,7 @@ def test_the_peak_is_estimated_within_fifteen_percent(middle, tuning, checkpoint
         base.model.enable_input_require_grads()
     model = add_lora(base, recipe.lora) if tuning == "lora" else base.model
     use_frozen_vocabulary(model)
-    use_fast_lora(model)
+    use_fast_layers(model)
     model.set_attn_implementation(BRANCH_BANDS)
     measured = measure(recipe, model, batch)
     found = look(recipe, length=max(map(len, rows)))

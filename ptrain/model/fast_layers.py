@@ -1,8 +1,9 @@
-"""LoRA's linear layers in few passes over their rows, for a CPU.
+"""LoRA's linear layers and RMSNorm in few passes over their rows, for a CPU.
 
 peft adds the low-rank product to the base's in separate steps: converted to float32 and back under
 autocast, scaled, added, and each of these has a step of its own in the backward pass. Here both
-products go into one matrix. Knows no trainer.
+products go into one matrix. So has each operation of an RMSNorm; here it is two passes forward, and
+four back. Knows no trainer.
 """
 
 from typing import Any
@@ -13,15 +14,22 @@ from peft.tuners.lora import Linear
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+# RMSNorms of transformers that multiply by their weight alone, not by 1 + weight as Gemma's do
+NORMS = ("LlamaRMSNorm", "MistralRMSNorm", "Phi3RMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm")
 
-def use_fast_lora(model: Any) -> None:
-    """Switch the plain LoRA layers of `model` over. Others stay peft's: DoRA, dropout, quantised
-    or sharded weights, several adapters; and all of them on a GPU."""
+
+def use_fast_layers(model: Any) -> None:
+    """Switch plain LoRA layers and frozen RMSNorms of a `model` with LoRA over. Others stay as they
+    are: DoRA, dropout, quantised or sharded weights, several adapters; norms of other kinds, in
+    bfloat16, or without a gradient; and all of them on a GPU."""
     if not isinstance(model, PeftModel):
         return
     plain: list[Any] = [m for m in model.modules() if type(m) is Linear and _is_plain(m)]
     for layer in plain:
         layer.forward = _make_forward(layer)
+    norms: list[Any] = [m for m in model.modules() if type(m).__name__ in NORMS and _is_whole(m)]
+    for norm in norms:
+        norm.forward = _make_norm_forward(norm)
 
 
 class _LoraLinear(torch.autograd.Function):
@@ -55,14 +63,17 @@ def _is_plain(layer: Any) -> bool:
         return False
     (name,) = names
     pair = (layer.lora_A[name], layer.lora_B[name]) if name in layer.lora_A else ()
-    whole = not any(hasattr(p, "ds_id") or isinstance(p, DTensor) for p in layer.parameters())
     return (
-        whole
+        _is_whole(layer)
         and len(pair) == 2
         and all(type(m) is nn.Linear and m.bias is None for m in pair)
         and isinstance(layer.lora_dropout[name], nn.Identity)
         and name not in layer.lora_variant
     )
+
+
+def _is_whole(layer: Any) -> bool:
+    return not any(hasattr(p, "ds_id") or isinstance(p, DTensor) for p in layer.parameters())
 
 
 def _make_forward(layer: Any) -> Any:
@@ -80,5 +91,37 @@ def _make_forward(layer: Any) -> Any:
         flat = x.to(dtype).flatten(0, -2)
         out = _LoraLinear.apply(flat, weight, bias, *pair, layer.scaling[name])
         return out.view(*x.shape[:-1], -1)
+
+    return forward
+
+
+class _RmsNorm(torch.autograd.Function):
+    """x / sqrt(mean(x x) + eps) * weight over the last dimension; the weight is frozen."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        scale = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        ctx.save_for_backward(x, weight, scale)
+        return (x * scale).mul_(weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        x, weight, scale = ctx.saved_tensors
+        by_unit = grads[0] * weight
+        along = torch.linalg.vecdot(by_unit, x)[..., None]  # what only changes the length of x
+        along = along.mul_(scale**3).div_(-x.shape[-1])
+        return by_unit.mul_(scale).addcmul_(x, along), None, None
+
+
+def _make_norm_forward(layer: Any) -> Any:
+    own_forward = layer.forward
+
+    def forward(x: Tensor) -> Tensor:
+        weight = layer.weight
+        trains = torch.is_grad_enabled() and not weight.requires_grad
+        if trains and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32:
+            return _RmsNorm.apply(x, weight, layer.variance_epsilon)
+        return own_forward(x)
 
     return forward

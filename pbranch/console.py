@@ -236,13 +236,15 @@ class Interrupt:
 @contextmanager
 def interruptible(*others: signal.Signals) -> Iterator[Interrupt]:
     """Turns the first Ctrl-C, and every signal of `others`, into the answer True, so that work can
-    stop where it is whole; a second Ctrl-C interrupts at once.
+    stop where it is whole; a second Ctrl-C interrupts at once. One of `others` that the caller has
+    set to be ignored, as nohup does, stays so.
 
     Outside the main thread, where Python handles no signals, the answer stays False.
     """
     asked = Interrupt()
     here = threading.current_thread() is threading.main_thread()
-    chosen = (signal.SIGINT, *others) if here else ()
+    heard = [number for number in others if signal.getsignal(number) is not signal.SIG_IGN]
+    chosen = (signal.SIGINT, *heard) if here else ()
     previous = {number: signal.signal(number, asked.ask) for number in chosen}
     try:
         yield asked

@@ -5,11 +5,14 @@ ends the requests in it; all others go on. Knows no tokenizer and no text.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from torch import Tensor
 
+from pbranch.errors import RequestError
 from pinfer.attention.view import Backend, KVPolicy
 from pinfer.drafting.draft import DraftSource
 from pinfer.execution.forward import Forward
@@ -37,12 +40,29 @@ class PassRunner(Protocol):
         """Feed a batch; logits (sites, vocabulary)."""
 
 
+class OneThread:
+    """Entered by one thread at a time, which may enter again; RequestError for every other."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise RequestError(
+                "the engine is in use by another thread; an EngineLoop serves one to many"
+            )
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 class Core:
     """A scheduler, a runner and a sampler that work together."""
 
     def __init__(self, scheduler: Scheduler, runner: PassRunner, sampler: Sample) -> None:
         """The scheduler must have been given the runner's cache."""
         self.scheduler, self.runner, self.sampler = scheduler, runner, sampler
+        self.one_thread = OneThread()
 
     @classmethod
     def build(
@@ -73,7 +93,8 @@ class Core:
         return Core(Scheduler(scheduler.spec, limits, runner.cache), runner, sampler)
 
     def step(self) -> list[Request]:
-        """One pass; returns the requests that it has finished."""
+        """One pass; returns the requests that it has finished. Raises what was raised in a request
+        where that has broken what others stand on."""
         batch = self.scheduler.schedule()
         if batch.tokens:
             try:
@@ -83,7 +104,37 @@ class Core:
                     self.scheduler.fail(request, error)
             else:
                 self.scheduler.commit(batch, self._sample(logits, batch))
-        return self.scheduler.take_finished()
+        finished = self.scheduler.take_finished()
+        failed = [request.error for request in finished if request.error is not None]
+        if failed:
+            try:
+                self.scheduler.cache.check()
+            except AssertionError as broken:
+                log.error("what failed has broken the cache: %s", broken)
+                raise failed[0] from broken
+        return finished
+
+    @contextmanager
+    def adding(self) -> Iterator[int]:
+        """Of requests that are added in here, the first of which gets the number that is given,
+        none is left where one is refused, or something else goes wrong."""
+        with self.one_thread:
+            first = self.scheduler.count
+            try:
+                yield first
+            except BaseException:
+                self.scheduler.drop(first)
+                raise
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """What is interrupted in here may be half-done: everything is aborted and begins anew."""
+        with self.one_thread:
+            try:
+                yield
+            except BaseException:
+                self.scheduler.reset()
+                raise
 
     def _sample(self, logits: Tensor, batch: Batch) -> Sequence[Choice | Exception]:
         """A choice a site; where sampling fails, the error for the sites of the request it fails

@@ -1,8 +1,9 @@
 """The engine: prompts in, answers out, the branches of all of them decoded in shared passes."""
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pbranch.errors import BranchError, RequestError
@@ -22,23 +23,13 @@ from pinfer.output.events import Event, Finished
 from pinfer.output.generation import Generation, make_generation
 from pinfer.params import EngineLimits, SamplingParams, samples, with_seed
 from pinfer.request.controller import LaneController
-from pinfer.request.prompts import Prompt, as_prompts, check_prompt
+from pinfer.request.prompts import PreparedRequest, Prompt, as_prompts, check_prompt
 from pinfer.request.state import Request
 from pinfer.request.stop_strings import StopMatcher
 from pinfer.sampling.sampler import Sampler
 
 UNCLAIMED = 4096  # finished requests that wait for `run`, at most: the oldest go first
 log = logging.getLogger("pinfer")
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedRequest:
-    """A prompt as token ids, with all that decoding it needs: made on any thread."""
-
-    token_ids: list[int]
-    params: SamplingParams
-    stops: StopMatcher | None
-    controller: LaneController | None
 
 
 class Engine:
@@ -61,6 +52,7 @@ class Engine:
         Raises ModelError where the probe finds that the model would decode wrongly."""
         self.tokenizer, self.branch_config = loaded.tokenizer, loaded.branch_config
         self.codec, self.spec = SegmentCodec(loaded.tokenizer), loaded.spec
+        self.weights = (loaded.path, loaded.adapter)
         self._vocabulary: int = loaded.model.get_input_embeddings().weight.shape[0]
         known = loaded.tokenizer.get_vocab().values()
         source = open_source(draft, loaded, attention, path)
@@ -178,18 +170,16 @@ class Engine:
 
     def enqueue(self, prepared: PreparedRequest) -> Request:
         """Queue a prepared prompt. RequestError where it can never be served."""
-        p = prepared
-        return self.core.scheduler.add(p.token_ids, p.params, p.stops, p.controller)
+        p, queue = prepared, self.core.scheduler
+        with self.core.adding():
+            return queue.add(p.token_ids, p.params, p.stops, p.controller)
 
     def step(self) -> list[Request]:
         """One pass; returns the requests that it has finished. What fails in a request, or in the
         pass that it is part of, ends it with the reason `error`. If a pass is interrupted, every
         request is aborted: their caches may lack tokens."""
-        try:
+        with self.core.changing():
             finished = self.core.step()
-        except BaseException:
-            self.reset()
-            raise
         for request in finished:
             if request.error is not None and not isinstance(request.error, BranchError):
                 log.error("request %d failed", request.number, exc_info=request.error)
@@ -197,11 +187,13 @@ class Engine:
 
     def abort(self, request: Request) -> None:
         """End a request at once, wherever it stands; what it has stays well-formed."""
-        self.core.scheduler.abort(request)
+        with self.core.changing():
+            self.core.scheduler.abort(request)
 
     def reset(self) -> None:
         """Abort all requests and forget all prompts."""
-        self.core.scheduler.reset()
+        with self.core.changing():
+            self.core.scheduler.reset()
 
     def stream(
         self, prompt: Prompt, params: SamplingParams | None = None, **rendering: Any
@@ -225,8 +217,8 @@ class Engine:
     def follow(self, request: Request) -> Iterator[Event]:
         """The events of a queued request. Left early, it aborts the request; after an `abort` from
         outside, the events of what it has still come."""
-        events = EventStream(request, self.spec, self.codec)
         try:
+            events = EventStream(request, self.spec, self.codec)
             while request.finish_reason is None:
                 self._advance()
                 yield from events.advance()
@@ -248,10 +240,12 @@ class Engine:
                 request = self._unclaimed.pop(next(iter(self._unclaimed)))
                 yield request, self.generation(request)
 
-    def _advance(self) -> None:
-        """One pass, whose finished requests wait for whoever asked for them."""
+    def _advance(self, own: int = sys.maxsize) -> None:
+        """One pass, whose finished requests wait for whoever asked for them, but for those from
+        number `own` on."""
         for request in self.step():
-            self._unclaimed[request.number] = request
+            if request.number < own:
+                self._unclaimed[request.number] = request
         while len(self._unclaimed) > UNCLAIMED:
             gone = self._unclaimed.pop(next(iter(self._unclaimed)))
             log.warning("request %d: nobody has asked for its answer; it is forgotten", gone.number)
@@ -280,19 +274,17 @@ class Engine:
             RequestError: A prompt can never be served; then none of them is decoded.
         """
         params = params or SamplingParams()
-        requests: list[Request] = []
-        try:
-            for prompt in as_prompts(prompts):
-                for sample in samples(params, n):
-                    requests.append(self.add(prompt, sample, **rendering))
-        except BranchError:
-            self.core.scheduler.drop(requests)  # nothing of a refused call is left for the next one
-            raise
-        while any(request.finish_reason is None for request in requests):
-            self._advance()
-        for request in requests:
-            self._unclaimed.pop(request.number, None)
-        return [self.generation(request) for request in requests]
+        with self.core.one_thread:
+            with self.core.adding() as first:
+                requests = [
+                    self.add(prompt, sample, **rendering)
+                    for prompt in as_prompts(prompts)
+                    for sample in samples(params, n)
+                ]
+            with self.core.changing():
+                while any(request.finish_reason is None for request in requests):
+                    self._advance(own=first)
+                return [self.generation(request) for request in requests]
 
     def generation(self, request: Request) -> Generation:
         """The answer of a finished request."""

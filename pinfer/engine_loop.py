@@ -12,11 +12,12 @@ from concurrent.futures import Future
 from typing import Any
 
 from pbranch.errors import RequestError
-from pinfer.engine import Engine, PreparedRequest, Prompt
+from pinfer.engine import Engine
 from pinfer.output.event_stream import EventStream
 from pinfer.output.events import Event, Finished
 from pinfer.output.generation import Generation
 from pinfer.params import SamplingParams
+from pinfer.request.prompts import PreparedRequest, Prompt
 from pinfer.request.state import Request
 
 log = logging.getLogger("pinfer")

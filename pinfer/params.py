@@ -5,8 +5,10 @@ Limits that change the text stand in `SamplingParams` and are named in the resul
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from itertools import repeat
+from numbers import Integral, Real
 from typing import Literal
 
 from pbranch.errors import RequestError
@@ -18,6 +20,11 @@ Mode = Literal["parallel", "serial", "linear"]
 Forking = Literal["auto", "always", "never"]
 Dialect = Literal["native", "paper"]
 
+# kinds of numbers by how a field is annotated; those of numpy are among them
+_NUMBERS: dict[object, tuple[type, ...]] = {
+    int: (Integral,), int | None: (Integral, type(None)),
+    float: (Real,), float | None: (Real, type(None)),
+}  # fmt: skip
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "temperature": (lambda x: 0 <= x < float("inf"), "0 or more"),
     "top_k": (lambda x: x >= 0, "0 (all tokens) or more"),
@@ -87,6 +94,7 @@ class SamplingParams:
     draft_tokens: int = 8
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         if self.mode not in (None, "parallel", "serial", "linear"):
             raise RequestError(f"mode {self.mode!r}: expected parallel, serial or linear")
         if self.fork not in ("auto", "always", "never"):
@@ -103,7 +111,7 @@ class SamplingParams:
             value = getattr(self, name)
             if value is not None and not good(value):
                 raise RequestError(f"{name} {value}: expected {expected}")
-        if isinstance(self.stop, str) or not all(self.stop):
+        if not all(isinstance(x, str) and x for x in self.stop) or isinstance(self.stop, str):
             raise RequestError(f"stop {self.stop!r}: expected texts that are not empty")
         _check_counts(self, {"seed", *_RANGES})
         if self.timeout_s is not None and not self.timeout_s > 0:
@@ -135,13 +143,14 @@ class SamplingParams:
         return 1 if self.mode == "serial" else self.max_width
 
 
-def samples(params: SamplingParams, n: int) -> list[SamplingParams]:
+def samples(params: SamplingParams, n: int) -> Iterator[SamplingParams]:
     """The parameters of `n` samples of one prompt: their seeds, if given, follow one another."""
     if n < 1:
         raise RequestError(f"n {n}: expected 1 or more")
     if params.seed is None:
-        return [params] * n
-    return [replace(params, seed=params.seed + i) for i in range(n)]
+        return repeat(params, n)
+    seed = params.seed
+    return (replace(params, seed=seed + i) for i in range(n))
 
 
 def with_seed(params: SamplingParams) -> SamplingParams:
@@ -168,11 +177,22 @@ class EngineLimits:
     cost: PassCost | None = None
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         _check_counts(self, {"max_prefix_rows", "max_memory"})
-        if self.max_memory is not None and not self.max_memory > 0:
+        if self.max_memory is not None and not 0 < self.max_memory < float("inf"):
             raise RequestError(f"max_memory {self.max_memory}: expected more than 0 GiB")
         if self.max_prefix_rows < 0:
             raise RequestError(f"max_prefix_rows {self.max_prefix_rows}: expected 0 or more")
+
+
+def _check_kinds(values: SamplingParams | EngineLimits) -> None:
+    """Raise RequestError on what is no number where one is expected, or not a whole one."""
+    for field in fields(values):
+        value = getattr(values, field.name)
+        kinds = _NUMBERS.get(field.type)
+        if kinds and (not isinstance(value, kinds) or isinstance(value, bool)):
+            expected = "a whole number" if Integral in kinds else "a number"
+            raise RequestError(f"{field.name} {value!r:.40}: expected {expected}")
 
 
 def _check_counts(values: SamplingParams | EngineLimits, others: set[str]) -> None:

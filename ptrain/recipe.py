@@ -28,9 +28,11 @@ def run(path: str | Path, overrides: Sequence[str]) -> None:
     """Train, or raise a BranchError; with several processes the first speaks for all."""
     try:
         recipe = load_recipe(Recipe, path, overrides)
+        from ptrain.artifacts.target import check_page
         from ptrain.train import train
         from ptrain.trainer.guard import oom_as_training_error, what_to_lower
 
+        check_page(Path(recipe.out), Path(path))
         with oom_as_training_error(what_to_lower(recipe), "outside a forward pass"):
             train(recipe, home_of(path))
     except TrainingError:
@@ -49,10 +51,12 @@ def main_lookahead(path: str, overrides: Sequence[str] | None = None) -> None:
 def run_lookahead(path: str | Path, overrides: Sequence[str]) -> None:
     """Train look-ahead rows by a recipe, or raise a BranchError."""
     recipe = load_recipe(LookaheadRecipe, path, overrides)
+    from ptrain.artifacts.target import check_page
     from ptrain.lookahead.run import train_lookahead
     from ptrain.lookahead.trainer import what_to_lower
     from ptrain.trainer.guard import oom_as_training_error
 
+    check_page(Path(recipe.out), Path(path))
     with oom_as_training_error(what_to_lower(recipe), "outside a forward pass"):
         train_lookahead(recipe, home_of(path))
 

@@ -14,6 +14,7 @@ from pbranch.hf.hub import fetch_adapter, find_branch_config
 from pbranch.hf.load_model import describe_misfits, load_config, refusing
 from pbranch.hf.merge_adapter import read_lora_config
 from ptrain.config import Recipe
+from ptrain.data.dataset import find_files
 from ptrain.model.base import Base, load_marked_tokenizer
 from ptrain.model.memory_estimate import Estimate, estimate
 from ptrain.model.sharding import gathered
@@ -77,6 +78,14 @@ def find_start(recipe: Recipe) -> Start:
         raise RecipeError(f"quantization: found {found}, but {folder} was trained on {was}")
     tokenizer, markers = load_marked_tokenizer(str(folder), recipe.trust_remote_code)
     return Start(config, tokenizer, markers, folder, learned)
+
+
+def list_inputs(recipe: Recipe, start: Start, home: Path | None) -> list[str | Path]:
+    """The files and folders that a run reads; home: see `find_files`. Raises DataError where data
+    are missing."""
+    data = [*find_files(recipe.data, home), *find_files(recipe.eval_data, home)]
+    named = [recipe.model, locate(recipe.model), start.adapter, recipe.chat_template]
+    return [*data, *(name for name in named if name is not None)]
 
 
 def load_adapter(model: Any, base: Base, start: Start) -> None:

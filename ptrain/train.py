@@ -1,7 +1,9 @@
 """One fine-tuning run from recipe to adapter folder, told in order. Knows no details."""
 
 import logging
+import os
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,9 @@ import transformers
 from accelerate import PartialState
 
 from pbranch.console import say
+from pbranch.files.lock import locked_folder
 from pbranch.files.recipe import dump_recipe
+from pbranch.files.run_facts import digest as file_digest
 from pbranch.format.branch_config import BranchConfig
 from pbranch.hf.load_model import context_length
 from ptrain.artifacts.run_report import (
@@ -22,6 +26,7 @@ from ptrain.artifacts.run_report import (
     save_metadata,
     write_checkpoint_metadata,
 )
+from ptrain.artifacts.target import check_out
 from ptrain.checkpoints.resume import (
     check_facts,
     check_processes,
@@ -52,7 +57,7 @@ from ptrain.model.sharding import (
     refuse_sharding,
     sharded_loading,
 )
-from ptrain.start import Start, find_start, load_adapter
+from ptrain.start import Start, find_start, list_inputs, load_adapter
 from ptrain.trainer.branch_trainer import BranchSFTTrainer, make_trainer
 from ptrain.trainer.evaluate import make_generations, weak_markers
 from ptrain.trainer.guard import stop_signals
@@ -73,17 +78,19 @@ def train(recipe: Recipe, home: Path | None = None) -> Path:
         The folder `recipe.out`, with the adapter, or all weights where `tuning` is full.
 
     Raises:
-        BranchError: A recipe, data, model or checkpoint that no run can start with, named in one
-            line; TrainingError where the run cannot go on (memory, a loss that is not finite).
+        BranchError: A recipe, data, model, checkpoint or folder that no run can start with, named
+            in one line; TrainingError where it cannot go on (memory, a loss that is not finite).
         KeyboardInterrupt: The run was stopped by a signal; what it says names the last step saved.
         OSError: A file of `recipe.out` cannot be written.
     """
-    run = prepare(recipe, home)
-    if run.trainer.is_world_process_zero():
-        announce(run)
-    metrics = optimise(run.trainer, run.checkpoint, recipe)
-    save(run, metrics)
-    return Path(recipe.out)
+    out = Path(recipe.out)
+    with locked_folder(out) if os.environ.get("RANK", "0") == "0" else nullcontext():
+        run = prepare(recipe, home)
+        if run.trainer.is_world_process_zero():
+            announce(run)
+        metrics = optimise(run.trainer, run.checkpoint, recipe)
+        save(run, metrics)
+    return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +125,7 @@ def prepare(recipe: Recipe, home: Path | None) -> Run:
     refuse_sharding(sharding, recipe.quantization, lora)
     main = PartialState().is_main_process
     start = find_start(recipe)
+    check_out(Path(recipe.out), list_inputs(recipe, start, home))
     asked, recipe = recipe.train.dtype, fill_in(recipe, start.config, device)
     dtype = getattr(torch, recipe.train.dtype)
     overrule_launcher(asked, dtype)
@@ -133,7 +141,7 @@ def prepare(recipe: Recipe, home: Path | None) -> Run:
     initial = copy_initial_weights(model, lora) if lora else {}
     packing = measure_packing(data.train, recipe.train, recipe.seed)
     rounds = plan_rounds(checkpoint, count_steps(packing.sequences, recipe.train))
-    facts = describe_run(base, data, dtype)
+    facts = describe_run(base, data, dtype, start)
     if checkpoint:
         check_facts(checkpoint, facts, main)
     with deepspeed_errors():
@@ -153,15 +161,18 @@ def prepare(recipe: Recipe, home: Path | None) -> Run:
     return Run(recipe, start, base, data, packing, branches, trainer, attention, checkpoint)
 
 
-def describe_run(base: Base, data: Split, dtype: torch.dtype) -> dict[str, str]:
+def describe_run(base: Base, data: Split, dtype: torch.dtype, start: Start) -> dict[str, str]:
     """What a checkpoint is to be of, besides the recipe's keys; see `check_facts`."""
     found = digest([*data.train, *data.held_out])
     counts = f"{len(data.train)} traces, {len(data.held_out)} held out"
-    return {
+    facts = {
         "data": f"{counts} (hash {found})",
         "base": base.fingerprint,
         "dtype": name_of(dtype),
     }
+    if start.adapter is not None:
+        facts["adapter"] = str(file_digest(start.adapter / "adapter_model.safetensors"))
+    return facts
 
 
 def load_model(recipe: Recipe, sharding: str | None, dtype: torch.dtype) -> tuple[Base, Any]:

@@ -5,7 +5,6 @@ Knows nothing of markers: a completion is text here, linear or tagged.
 
 import gzip
 import io
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +14,7 @@ from typing import IO, Any
 
 from pbranch.errors import DataError
 from pbranch.files.atomic import atomic_write
-from pbranch.files.jsonl import JsonLine, read_lines
+from pbranch.files.jsonl import JsonLine, read_lines, to_json
 from pbranch.format.trace_record import KEYS, SCHEMA, check_keys
 
 
@@ -55,7 +54,7 @@ class Record:
 
 def dump_line(record: Record) -> str:
     """One line of JSON with its line break."""
-    return json.dumps(record.to_json(), ensure_ascii=False) + "\n"
+    return to_json(record.to_json()) + "\n"
 
 
 @contextmanager
@@ -89,12 +88,15 @@ def write_jsonl(path: str | Path, records: Iterable[Record]) -> int:
     return count
 
 
-def read_records(path: str | Path) -> Iterator[tuple[int, Record | DataError]]:
-    """(line number from 1, record or what is wrong with the line); `-` is stdin.
+def read_records(
+    path: str | Path, drop_torn: bool = False
+) -> Iterator[tuple[int, Record | DataError]]:
+    """(line number from 1, record or what is wrong with the line); `-` is stdin. drop_torn: see
+    `read_lines`.
 
     Raises DataError when the file cannot be read at all; empty lines are skipped.
     """
-    for line in read_lines(path):
+    for line in read_lines(path, drop_torn=drop_torn):
         try:
             yield line.number, Record.from_json(line.parse())
         except DataError as e:
@@ -113,18 +115,9 @@ def dump_rejected(line: JsonLine, rejection: Rejection) -> str:
     """A line of the rejected file, with its line break."""
     row = {"origin": line.origin, "reason": rejection.reason, "detail": rejection.detail,
            "text": line.text}  # fmt: skip
-    return json.dumps(row, ensure_ascii=False) + "\n"
+    return to_json(row) + "\n"
 
 
 def rejected_path(out: Path) -> Path:
     """FILE.jsonl -> FILE.rejected.jsonl."""
     return out.with_name(out.name.removesuffix(".jsonl") + ".rejected.jsonl")
-
-
-def check_out(out: Path, sources: Iterable[str | Path]) -> None:
-    """DataError where `out` is no .jsonl file, or where it or its rejected file is a source."""
-    if not out.name.endswith(".jsonl"):
-        raise DataError(f"{out}: expected a .jsonl file, since .rejected.jsonl goes next to it")
-    written = {out.resolve(), rejected_path(out).resolve()}
-    if any(str(source) != "-" and Path(source).resolve() in written for source in sources):
-        raise DataError(f"{out}: is the source itself; give another --out")

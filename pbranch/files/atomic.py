@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from pbranch.console import NamedFile
+from pbranch.files.lock import locked_folder
 
 
 def write_text(path: Path, text: str) -> None:
@@ -43,22 +44,28 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill, `path`.part, which takes the place of `path` at the end. Raises OSError."""
-    part, old = (path.with_name(path.name + suffix) for suffix in (".part", ".old"))
-    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
-    part.mkdir(parents=True)
-    try:
-        yield part
-        flush_tree(part)
-        if path.exists():
+    """A folder to fill, `.NAME.part`, which takes the place of `path` at the end.
+
+    Raises OSError, and DataError where another process is filling it.
+    """
+    part, old = (path.with_name(f".{path.name}.{suffix}") for suffix in ("part", "old"))
+    with locked_folder(part):
+        try:
+            for left in part.iterdir():  # by a process that was killed
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            yield part
+            flush_tree(part)
+            if path.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                path.rename(old)
+            part.rename(path)
+            flush_folder(path.parent)
             shutil.rmtree(old, ignore_errors=True)
-            path.rename(old)
-        part.rename(path)
-        flush_folder(path.parent)
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            if old.exists() and not path.exists():
+                old.rename(path)
+            raise
 
 
 def flush_tree(folder: Path) -> None:

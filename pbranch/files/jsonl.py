@@ -7,17 +7,25 @@ can be resumed. Knows JSON objects, not what is in them.
 
 import gzip
 import json
+import math
 import os
+import stat
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from pbranch import console
 from pbranch.errors import DataError
+from pbranch.files.lock import lock
+
+LONGEST = 1 << 25  # bytes of a line; a trace of a million words has a fifth of them
+KEPT = 1000  # bytes of a longer one, to be recognised by
+DEEPEST = 100  # levels of lists and objects: what walks a row may call itself for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +49,11 @@ class JsonLine:
         if self.error:
             raise DataError(self.error)
         try:
-            row = json.loads(self.text)
+            row = _decoder.decode(self.text)
             if "\\ud" in self.text or "\\uD" in self.text:  # only so can half a pair come in
                 json.dumps(row, ensure_ascii=False).encode("utf-8")
+        except DataError:
+            raise
         except json.JSONDecodeError as e:
             raise DataError(f"not JSON text: {e.msg} (column {e.colno})") from e
         except RecursionError as e:
@@ -54,7 +64,49 @@ class JsonLine:
             raise DataError("not JSON text: a number of too many digits") from e
         if not isinstance(row, dict):
             raise DataError(f"found {type(row).__name__}, expected a JSON object")
+        if self.text.count("[") + self.text.count("{") > DEEPEST and _depth(row) > DEEPEST:
+            raise DataError("not JSON text: nested too deeply")
         return row
+
+
+def to_json(value: Any, **options: Any) -> str:
+    """JSON text of plain values, in which a number that JSON has no word for (NaN, an infinity) is
+    null. options: see `json.dumps`."""
+    options = {"ensure_ascii": False, **options}
+    try:
+        return json.dumps(value, allow_nan=False, **options)
+    except ValueError:
+        return json.dumps(_without_nan(value), allow_nan=False, **options)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    return [_without_nan(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise DataError(f"not JSON text: {name} is no number of JSON")
+
+
+def _read_float(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _refuse_constant(f"{digits:.20}")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_read_float)
+
+
+def _depth(row: dict[str, Any]) -> int:
+    """Levels of lists and objects."""
+    depth, level = 0, list[Any]([row])
+    while level:
+        depth += 1
+        inner = chain.from_iterable(x.values() if isinstance(x, dict) else x for x in level)
+        level = [x for x in inner if isinstance(x, dict | list)]
+    return depth
 
 
 def read_lines(
@@ -78,9 +130,17 @@ def read_lines(
         raise DataError(f"{where}: cannot read ({reason})") from e
 
 
-def read_stream(stream: Iterable[bytes], name: str, drop_torn: bool = False) -> Iterator[JsonLine]:
-    """As `read_lines`, of a file that is open."""
-    for number, data in enumerate(stream, 1):
+def read_stream(stream: IO[bytes], name: str, drop_torn: bool = False) -> Iterator[JsonLine]:
+    """As `read_lines`, of a file that is open; of a line above LONGEST the beginning is kept."""
+    number = 0
+    while data := stream.readline(LONGEST + 1):
+        number += 1
+        if len(data) > LONGEST:
+            begin = data[:KEPT].decode("utf-8", "replace").strip()
+            yield JsonLine(name, number, begin, f"longer than {LONGEST >> 20} MiB")
+            while data and not data.endswith(b"\n"):
+                data = stream.readline(LONGEST)
+            continue
         if drop_torn and not data.endswith(b"\n"):
             return
         line = _decode(data, name, number)
@@ -114,21 +174,30 @@ def _decode(data: bytes, file: str, number: int) -> JsonLine:
 
 
 class LineFile:
-    """A file that only ever grows by whole lines."""
+    """A file that only ever grows by whole lines, by one process at a time."""
 
     def __init__(self, path: Path, resume: bool) -> None:
-        self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = open(path, "ab" if resume else "wb", buffering=0)
-            self.size = _cut_torn_line(path) if resume else 0
-        except OSError as e:
-            raise DataError(f"{path}: cannot write ({e.strerror})") from e
+        """resume: go on behind the whole lines that are there; a torn one is cut off by the first
+        write, so that a file that turns out to be another's stays as it is. Raises DataError where
+        the file cannot be written, or another process writes it."""
+        self.path, self.size, self._torn = path, 0, False
+        with ExitStack() as stack:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self.file = stack.enter_context(open(path, "ab", buffering=0))
+                if stat.S_ISREG(os.fstat(self.file.fileno()).st_mode):  # no pipe, no /dev/null
+                    lock(self.file.fileno(), path)
+                    self.size = _find_torn_line(path) if resume else self.file.truncate(0)
+                    self._torn = resume
+            except OSError as e:
+                raise DataError(f"{path}: cannot write ({e.strerror})") from e
+            stack.pop_all()  # it stays open
 
     def write(self, line: str) -> None:
         """Append `line`. Raises DataError when it does not fit; the file then ends before it."""
         data = line.encode("utf-8", "replace")  # a file's name in an error may be no text
         try:
+            self._cut()
             written = self.file.write(data)
             while written < len(data):  # a full disk takes a part, and then raises
                 written += self.file.write(data[written:])
@@ -140,6 +209,11 @@ class LineFile:
                 "what is written so far is whole, --resume goes on from there"
             ) from e
         self.size += len(data)
+        self._torn = False
+
+    def _cut(self) -> None:
+        if self._torn:
+            self.file.truncate(self.size)
 
     def __enter__(self) -> "LineFile":
         return self
@@ -150,12 +224,14 @@ class LineFile:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
+        if kind is None:
+            self._cut()
         self.file.close()
 
 
-def _cut_torn_line(path: Path) -> int:
-    """Cut what follows the last line break; returns the size that is left."""
-    with open(path, "r+b") as file:
+def _find_torn_line(path: Path) -> int:
+    """The size of a file up to its last line break."""
+    with open(path, "rb") as file:
         end = file.seek(0, os.SEEK_END)
         while end > 0:
             start = max(0, end - 65536)
@@ -165,5 +241,4 @@ def _cut_torn_line(path: Path) -> int:
                 end = start + at + 1
                 break
             end = start
-        file.truncate(end)
         return end

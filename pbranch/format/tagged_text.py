@@ -49,6 +49,9 @@ def separators_of(trace: Trace) -> list[str] | None:
     return found if any(s != SEPARATOR for s in found) else None
 
 
+DEEPEST = 100  # levels of blocks: what walks a tree calls itself for each
+
+
 class _Parser:
     """Walks (text before a marker, marker) pairs; `offset` is where the last marker stands."""
 
@@ -56,7 +59,7 @@ class _Parser:
         self.text = text
         self.marks = MARKER_PATTERN.finditer(text)
         self.separators = separators
-        self.cursor = self.offset = self.forks = 0
+        self.cursor = self.offset = self.forks = self.depth = 0
 
     def piece(self) -> tuple[str, Role | None]:
         """The next run of ordinary text and the marker that ends it (None at the text's end)."""
@@ -79,6 +82,9 @@ class _Parser:
     def fork(self) -> Fork:
         opened, index = self.offset, self.forks
         self.forks += 1
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise FormatError(f"found blocks nested {self.depth} deep, expected fewer", opened)
         self.expect(Role.TOPIC, opened)
         topics: list[str] = []
         role: Role | None = Role.TOPIC
@@ -102,6 +108,7 @@ class _Parser:
                 )
             branches.append(branch)
         self.expect(Role.JOIN, opened)
+        self.depth -= 1
         if self.separators is not None and index >= len(self.separators):
             raise FormatError(f"{len(self.separators)} separators, and fork {index + 1} follows")
         separator = SEPARATOR if self.separators is None else self.separators[index]

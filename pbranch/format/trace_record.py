@@ -79,23 +79,17 @@ def read_trace(row: Mapping[str, Any]) -> Trace:
     meta = row.get("meta") or {}
     for flaw in find_flaws(row["completion"], meta):
         raise DataError(flaw)
-    return parse(row["completion"], meta.get("separators"))
+    return parse_completion(row["completion"], meta)
 
 
 def find_flaws(completion: str, meta: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with a completion."""
     if not completion.strip():
         yield "the completion is empty"
-    separators = meta.get("separators")
-    if separators is not None and not (
-        isinstance(separators, list) and all(isinstance(s, str) for s in separators)
-    ):
-        yield f"meta.separators: expected a list of texts, found {separators!r:.40}"
-        return
     try:
-        trace = parse(completion, separators)
-    except FormatError as e:
-        yield f"completion: {e}"
+        trace = parse_completion(completion, meta)
+    except DataError as e:
+        yield str(e)
         return
     forks = list(trace.all_forks())
     form = meta.get("form")
@@ -103,6 +97,23 @@ def find_flaws(completion: str, meta: Mapping[str, Any]) -> Iterator[str]:
         yield f"meta.form is {form!r}, the completion has {len(forks)} blocks"
     for i, fork in enumerate(forks, 1):
         yield from (f"block {i}: {reason}" for reason in _check_fork(fork))
+
+
+def parse_completion(completion: str, meta: Mapping[str, Any]) -> Trace:
+    """The tree of a completion, with the separators that `meta` names. Raises DataError."""
+    check_separators(separators := meta.get("separators"))
+    try:
+        return parse(completion, separators)
+    except FormatError as e:
+        raise DataError(f"completion: {e}") from e
+
+
+def check_separators(separators: Any) -> None:
+    """Raises DataError on what cannot stand under `meta.separators`, where anything does."""
+    if separators is None:
+        return
+    if not isinstance(separators, list) or not all(isinstance(s, str) for s in separators):
+        raise DataError(f"meta.separators: expected a list of texts, found {separators!r:.40}")
 
 
 def _check_fork(fork: Fork) -> Iterator[str]:

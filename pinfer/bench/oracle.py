@@ -151,6 +151,13 @@ class MaskedRunner:
         if record is not None and keep_prompt is not None:
             self.records[request.number] = record.first(keep_prompt)
 
+    def clear(self) -> None:
+        """As `TokenCache`."""
+        self.records.clear()
+
+    def check(self) -> None:
+        """As `TokenCache`: a record a request is always consistent."""
+
 
 @dataclass(slots=True)
 class CheckedRunner:
@@ -231,6 +238,16 @@ class CheckedRunner:
         self.fed.pop(request.number, None)
         if keep_prompt is not None:
             self.fed[request.number] = keep_prompt - request.prefix.shared
+
+    def clear(self) -> None:
+        """As `TokenCache`."""
+        self.runner.cache.clear()
+        self.oracle.clear()
+        self.fed.clear()
+
+    def check(self) -> None:
+        """As `TokenCache`."""
+        self.runner.cache.check()
 
     def refusal(self, exact: bool) -> str | None:
         """Why no speed may be printed, if so."""

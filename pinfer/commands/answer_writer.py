@@ -4,21 +4,20 @@ Results go to `out` in input order. Ctrl-C ends between two passes or within one
 then is printed.
 """
 
-import hashlib
-import json
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from itertools import islice
 from typing import Any, TextIO
 
 from pbranch import console
-from pbranch.errors import BranchError, DataError, RequestError
-from pbranch.files.jsonl import LineFile, read_objects
+from pbranch.errors import BranchError, RequestError
+from pbranch.files.jsonl import LineFile, to_json
+from pinfer.commands.jobs import Job, Rereadable
 from pinfer.commands.live_view import BranchView
 from pinfer.engine import Engine
 from pinfer.execution.runner import Runner
@@ -26,34 +25,10 @@ from pinfer.output.event_stream import EventStream
 from pinfer.output.events import BranchStarted, Event, Finished
 from pinfer.output.generation import Generation
 from pinfer.output.reading_order import InOrder
-from pinfer.params import SamplingParams
 from pinfer.request.state import Request
 
 _SECONDS_A_FRAME = 0.08
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One answer to be made: a line of the input, and the parameters of one sample of it.
-    `settings` identifies all that decides about the answer, apart from the prompt."""
-
-    line: dict[str, Any]
-    params: SamplingParams
-    settings: str
-    where: str = ""
-    sample: int = 0
-
-    @property
-    def prompt(self) -> Any:
-        """Text or messages, with the tools that the line names."""
-        asked = self.line["messages"] if "messages" in self.line else self.line["prompt"]
-        return {"messages": asked, "tools": tools} if (tools := self.line.get("tools")) else asked
-
-
-def identify(**settings: Any) -> str:
-    """A short name of everything given, the same for equal values."""
-    text = json.dumps(settings, sort_keys=True, default=asdict)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+WINDOW = 4096  # answers that wait for one before them, and with them the jobs begun
 
 
 def stream_answer(engine: Engine, job: Job, out: TextIO, **rendering: Any) -> None:
@@ -143,55 +118,123 @@ def _show(events: Iterator[Event], out: TextIO) -> Generation:
     return event.generation
 
 
-class _Writer:
-    """Writes answers to jobs in the order of the jobs, each as soon as those before it are written:
-    as JSON lines, or as text, where several are told apart by titles."""
+class _Answers:
+    """Answers to jobs on their way out, in the order of the jobs: as JSON lines, or as text, where
+    several are told apart by titles. Counts those in which something went wrong."""
 
-    def __init__(
-        self, jobs: Sequence[Job], out: TextIO | LineFile, as_json: bool, written: int
-    ) -> None:
-        """written: of how many the answers are there already."""
-        self.jobs, self.out, self.as_json, self.written = jobs, out, as_json, written
-        self._waiting: dict[int, str] = {}  # by job
+    def __init__(self, total: int, as_json: bool, written: int) -> None:
+        """written: of how many jobs the answers are there already."""
+        self.total, self.as_json, self.written = total, as_json, written
+        self._waiting: dict[int, str] = {}  # by the place of the job
+        self._wrong: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
 
-    def add_answer(self, i: int, generation: Generation) -> None:
-        """The answer to job i."""
-        row = generation.as_dict() if self.as_json else {}
-        self._add(i, row, generation.text, generation.seed)
-        if not self.as_json:
+    def add(self, place: int, job: Job, generation: Generation) -> None:
+        """The answer to the job in this place."""
+        if generation.error is not None:
+            self._count("answers broke off", f"{job.name}: {generation.error}")
+        if self.as_json:
+            self._waiting[place] = _line(job, generation.as_dict())
+        else:
+            self._waiting[place] = self._title(place, job, generation.seed) + generation.text + "\n"
             _note(generation)
 
-    def add_refusal(self, i: int, reason: str) -> None:
-        """Why there is no answer to job i."""
-        seed = self.jobs[i].params.seed
-        row = {"text": "", "finish_reason": "error", "error": reason, "seed": seed}
-        self._add(i, row, f"error: {reason}", None)
-
-    def _add(self, i: int, row: dict[str, Any], text: str, seed: int | None) -> None:
-        job = self.jobs[i]
+    def add_refusal(self, place: int, job: Job, error: BranchError) -> None:
+        """Why there is no answer to the job in this place."""
+        reason = f"{job.name}: {error}"
+        self._count("prompts refused", reason)
         if self.as_json:
-            row = {**job.line, **row, "sample": job.sample, "settings": job.settings}
-            line = json.dumps(row, ensure_ascii=False)
-            # JSON allows control characters beyond ASCII, a terminal obeys them
-            text = re.sub(r"[\x7f-\x9f]", lambda c: f"\\u{ord(c[0]):04x}", line)
-        elif len(self.jobs) > 1:
-            sample = f"sample {job.sample + 1}" if self.jobs[-1].sample else ""
-            of = [job.where, sample, "" if seed is None else f"seed {seed}"]
-            title = f"[{i + 1}/{len(self.jobs)}] {', '.join(filter(None, of))}"
-            text = "\n" * (i > 0) + f"{title}\n{_filter_of(self.out)(text)}"
+            row = {"text": "", "finish_reason": "error", "error": reason, "seed": job.params.seed}
+            self._waiting[place] = _line(job, row)
         else:
-            text = _filter_of(self.out)(text)
-        self._waiting[i] = text + "\n"
+            self._waiting[place] = self._title(place, job, None) + f"error: {reason}\n"
+
+    def write(self, out: TextIO | LineFile) -> None:
+        """Write the answers that no other comes before."""
+        shown = str if self.as_json else _filter_of(out)
         while self.written in self._waiting:
-            self.out.write(self._waiting.pop(self.written))
+            out.write(shown(self._waiting.pop(self.written)))
             self.written += 1
-        if not isinstance(self.out, LineFile):
-            self.out.flush()
+        if not isinstance(out, LineFile):
+            out.flush()
+
+    def report(self) -> None:
+        """Raise RequestError where something went wrong, the worse first."""
+        for what in ("answers broke off", "prompts refused"):
+            if count := self._wrong[what]:
+                first = self._first[what]
+                raise RequestError(f"{count} of {self.total} {what}, the first: {first}")
+
+    def _title(self, place: int, job: Job, seed: int | None) -> str:
+        if self.total == 1:
+            return ""
+        sample = f"sample {job.sample + 1}" if job.n > 1 else ""
+        of = [job.where, sample, "" if seed is None else f"seed {seed}"]
+        gap = "\n" if place else ""
+        return f"{gap}[{place + 1}/{self.total}] {', '.join(filter(None, of))}\n"
+
+    def _count(self, what: str, reason: str) -> None:
+        self._wrong[what] += 1
+        self._first.setdefault(what, reason)
+
+
+def _line(job: Job, answer: dict[str, Any]) -> str:
+    line = to_json({**job.line, **answer, "sample": job.sample, "settings": job.settings})
+    # JSON allows control characters beyond ASCII, a terminal obeys them
+    return re.sub(r"[\x7f-\x9f]", lambda c: f"\\u{ord(c[0]):04x}", line) + "\n"
+
+
+class _Batch:
+    """Jobs on their way through an engine: so many are in it, and so many answers wait for those
+    before them, however many jobs there are."""
+
+    def __init__(
+        self, engine: Engine, jobs: Rereadable[Job], answers: _Answers, rendering: dict[str, Any]
+    ) -> None:
+        self.engine, self.answers, self.rendering = engine, answers, rendering
+        self.begun = answers.written
+        self.todo = islice(jobs, self.begun, None)
+        self.most = 2 * engine.core.scheduler.limits.max_requests
+        self.waiting: dict[int, tuple[int, Job, Request]] = {}  # by request number; place first
+
+    def fill(self) -> bool:
+        """Hand in jobs while there is room; whether there was one. A single one that is refused
+        raises."""
+        before = self.begun
+        while len(self.waiting) < self.most and self.begun - self.answers.written < WINDOW:
+            job = next(self.todo, None)
+            if job is None:
+                break
+            place, self.begun = self.begun, self.begun + 1
+            try:
+                request = self.engine.add(job.prompt, job.params, **self.rendering)
+                self.waiting[request.number] = place, job, request
+            except BranchError as e:
+                if self.answers.total == 1:
+                    raise
+                self.answers.add_refusal(place, job, e)
+        return self.begun > before
+
+    def run(self, asked: Callable[[], bool]) -> Iterator[None]:
+        """As `Engine.run`, until it is asked to stop; each answer is added before the next step."""
+        try:
+            for request, generation in self.engine.run(until=asked):
+                place, job, _ = self.waiting.pop(request.number)
+                self.answers.add(place, job, generation)
+                yield
+        except KeyboardInterrupt:  # in a forward: the engine has aborted all requests
+            pass
+
+    def add_begun(self) -> None:
+        """What the aborted requests have that had begun is their answer."""
+        for place, job, request in self.waiting.values():
+            if request.stats.started:
+                self.answers.add(place, job, self.engine.generation(request))
 
 
 def answer_batch(
     engine: Engine,
-    jobs: Sequence[Job],
+    jobs: Rereadable[Job],
     open_output: Callable[[], AbstractContextManager[TextIO | LineFile]],
     as_json: bool,
     written: int = 0,
@@ -204,50 +247,32 @@ def answer_batch(
 
     After Ctrl-C, what the answers that have begun have by then is written, unless `--resume` makes
     them whole later: that is, unless JSON goes to a file."""
-    asked_for: dict[int, tuple[int, Request]] = {}  # by request number: (job, request)
-    refused: dict[int, str] = {}
-    broken: list[str] = []
-    for i, job in enumerate(jobs[written:], written):
-        try:
-            request = engine.add(job.prompt, job.params, **rendering)
-            asked_for[request.number] = i, request
-        except BranchError as e:
-            if len(jobs) == 1:
-                raise
-            refused[i] = f"{job.where or 'the prompt'}: {e}"
+    total = len(jobs)
+    answers = _Answers(total, as_json, written)
+    batch = _Batch(engine, jobs, answers, rendering)
+    batch.fill()
     with (
         open_output() as out,
         _interruptible(engine) as asked,
-        console.progress("decoding", len(asked_for) if len(jobs) > 1 else 0) as advance,
+        console.progress("decoding", total - written if total > 1 else 0) as advance,
     ):
-        writer = _Writer(jobs, out, as_json, written)
-        for i, reason in refused.items():
-            writer.add_refusal(i, reason)
-        for request, generation in _run(engine, asked):
-            i, _ = asked_for.pop(request.number)
-            if generation.error is not None:
-                broken.append(f"{jobs[i].where or 'the prompt'}: {generation.error}")
-            writer.add_answer(i, generation)
-            advance()
+        more = True
+        while more:
+            for _ in batch.run(asked):
+                answers.write(out)
+                batch.fill()
+                advance()
+            answers.write(out)
+            more = not asked() and batch.fill()
         if asked():
             engine.reset()
-            for i, request in asked_for.values():
-                if request.stats.started and not (as_json and isinstance(out, LineFile)):
-                    writer.add_answer(i, engine.generation(request))
-            if len(jobs) > 1:
-                print(f"{writer.written} of {len(jobs)} answers are written", file=sys.stderr)
+            if not (as_json and isinstance(out, LineFile)):
+                batch.add_begun()
+                answers.write(out)
+            if total > 1:
+                print(f"{answers.written} of {total} answers are written", file=sys.stderr)
             raise KeyboardInterrupt
-    for what, those in (("answers broke off", broken), ("prompts refused", [*refused.values()])):
-        if those:
-            raise RequestError(f"{len(those)} of {len(jobs)} {what}, the first: {those[0]}")
-
-
-def _run(engine: Engine, asked: Callable[[], bool]) -> Iterator[tuple[Request, Generation]]:
-    """As `engine.run`, until it is asked to stop."""
-    try:
-        yield from engine.run(until=asked)
-    except KeyboardInterrupt:  # in a forward: the engine has aborted all requests
-        pass
+    answers.report()
 
 
 def _note(generation: Generation) -> None:
@@ -261,23 +286,3 @@ def _note(generation: Generation) -> None:
         f"passes{drafts}, {stats.branches} branches, {stats.decode_seconds:.2f} s",
         file=sys.stderr,
     )
-
-
-def count_done(path: Path, jobs: Sequence[Job]) -> int:
-    """How many answers an earlier run has written. DataError names a line that is not the answer
-    to the job in its place, made with the same settings."""
-    count = 0
-    if not path.exists():
-        return 0
-    for row in read_objects(path):
-        if count == len(jobs):
-            raise DataError(f"{path}:{count + 1}: more answers than prompts; give another --output")
-        job = jobs[count]
-        same = {key: row.get(key) for key in job.line} == job.line
-        if not same or row.get("settings") != job.settings:
-            what = "settings" if same else "prompt"
-            raise DataError(
-                f"{path}:{count + 1}: an answer to another {what}; --resume goes on with the same"
-            )
-        count += 1
-    return count

@@ -10,6 +10,7 @@ import typer
 from pbranch import console
 from pbranch.errors import ModelError, RequestError
 from pbranch.files.atomic import write_text
+from pbranch.files.file_identity import refuse_overwriting
 
 if TYPE_CHECKING:
     from pinfer.bench.findings import Finding
@@ -65,6 +66,8 @@ def bench(
         raise RequestError(
             f"--plot {plot}: expected W1 among the workloads, and an existing folder"
         )
+    if plot is not None and model is not None:
+        refuse_overwriting([plot], [model])
     counts = {"--branches": branches, "--lengths": lengths}
     widths, sizes = (numbers(name, text) for name, text in counts.items())
     from pinfer.bench.suite import Settings, Suite, check_names

@@ -2,6 +2,7 @@
 
 import secrets
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,11 @@ import typer
 
 from pbranch import console
 from pbranch.errors import RequestError
+from pbranch.files.file_identity import refuse_overwriting
 from pbranch.files.jsonl import LineFile, read_objects
 from pinfer.commands.prompt_files import (
-    ANSWER_KEYS,
+    PromptFile,
     read_instruction,
-    read_prompts,
     read_template_args,
     read_text,
     unescape,
@@ -121,8 +122,15 @@ def generate(
         raise typer.BadParameter("give a PROMPT, or --prompts FILE")
     if resume and not (output and as_json):
         raise typer.BadParameter("--resume needs --output FILE and --json")
-    single = [("", {"prompt": read_text(prompt)})] if prompt is not None else []
-    lines = single or read_prompts(str(prompts), ANSWER_KEYS if as_json else frozenset())
+    read = [path for path in (prompts, instruction, model, adapter) if path is not None]
+    check_output(output, read)
+    from pinfer.output.generation import ANSWER_KEYS
+    from pinfer.params import UNTIL_CONTEXT_ENDS, EngineLimits, SamplingParams, samples
+
+    single: list[tuple[str, dict[str, Any]]] = []
+    if prompt is not None:
+        single = [("", {"prompt": read_text(prompt)})]
+    lines = single or PromptFile(str(prompts), ANSWER_KEYS if as_json else frozenset())
     if instruction is not None and dialect == "native":
         raise RequestError("--instruction needs a dialect that is asked for: --dialect paper")
     asks = None if instruction is None else read_instruction(instruction)
@@ -133,8 +141,6 @@ def generate(
         "instruction": asks,
         "special_tokens": special_tokens,
     }
-    from pinfer.params import UNTIL_CONTEXT_ENDS, EngineLimits, SamplingParams, samples
-
     params = SamplingParams(
         max_new_tokens=UNTIL_CONTEXT_ENDS if max_new_tokens == -1 else max_new_tokens,
         temperature=temperature,
@@ -160,14 +166,13 @@ def generate(
     )
     if logprobs is not None and not as_json:
         raise typer.BadParameter("--logprobs needs --json")
+    samples(params, n)  # refuses n below 1
     if params.seed is None and temperature > 0:
         params = replace(params, seed=choose_seed(output if resume else None))
-    seeds = samples(params, n)
     limits = EngineLimits(max_rows=max_rows, max_memory=max_memory, max_draft_rows=draft_rows)
-    if output is not None and not Path(output).parent.is_dir():
-        raise RequestError(f"--output {output}: no such folder")
     console.quiet_libraries()
-    from pinfer.commands.answer_writer import Job, answer_batch, count_done, identify, stream_answer
+    from pinfer.commands.answer_writer import answer_batch, stream_answer
+    from pinfer.commands.jobs import Jobs, count_done
     from pinfer.drafting.sources import check_source
     from pinfer.engine import Engine
 
@@ -177,22 +182,32 @@ def generate(
     engine = Engine.from_pretrained(
         model, adapter, limits=limits, stored_cost=fork == "auto" or draft.startswith("auto"), **how
     )
-    seeds = [engine.spec.resolve(p) for p in seeds]
-    if mode is None and seeds[0].mode == "linear":
+    params = engine.spec.resolve(params)
+    if mode is None and params.mode == "linear":
         console.say("no adapter that knows branches: mode linear")
-    named = {"model": model, "adapter": adapter, "dtype": dtype, **rendering}
-    jobs = [
-        Job(line, p, identify(params=p, **named), where, sample)
-        for where, line in lines
-        for sample, p in enumerate(seeds)
-    ]
-    done = count_done(Path(output), jobs) if resume and output else 0
     if join is not None:
         check_join(join, engine.spec.layout.join, dialect)
+    from pinfer.models.load import identify_weights
+
+    settings = {"model": model, "adapter": adapter, "dtype": dtype, **rendering}
+    if as_json:
+        settings["weights"] = identify_weights(*engine.weights, trust_remote_code)
+    jobs = Jobs(lines, params, n, settings)
+    done = count_done(Path(output), jobs) if resume and output else 0
     if len(jobs) == 1 and not (as_json or no_stream or output):
-        stream_answer(engine, jobs[0], sys.stdout, **rendering)
+        stream_answer(engine, next(iter(jobs)), sys.stdout, **rendering)
     else:
         answer_batch(engine, jobs, _opener(output, resume), as_json, done, **rendering)
+
+
+def check_output(output: str | None, read: Sequence[str]) -> None:
+    """Raise RequestError where no file can be at --output, DataError where it is one that is read;
+    stdout may be led into one, too."""
+    if output is not None and not Path(output).parent.is_dir():
+        raise RequestError(f"--output {output}: no such folder")
+    if output is not None and Path(output).is_dir():
+        raise RequestError(f"--output {output}: cannot write, it is a folder")
+    refuse_overwriting(["-" if output is None else output], read)
 
 
 def choose_seed(resumed: str | None) -> int:

@@ -1,21 +1,18 @@
 """Reads what is to be answered: a text, or JSONL of prompts; `-` is stdin. Knows no tokenizer."""
 
 import re
-from collections.abc import Sequence
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence, Set
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 from pbranch import console
 from pbranch.errors import DataError, RequestError
-from pbranch.files.jsonl import JsonLine, read_lines
+from pbranch.files.jsonl import JsonLine, read_lines, read_stream
 from pbranch.files.yaml_page import YamlError, read_yaml
-
-# the keys of an answer's JSON object besides those of its input
-ANSWER_KEYS = frozenset(
-    "prompt_token_ids text tagged_text token_ids forced finish_reason stop_reason limits seed "
-    "sampling "
-    "stats fallback error logprobs prompt_logprobs sample settings".split()
-)
 
 
 def read_text(prompt: str) -> str:
@@ -35,18 +32,44 @@ def read_instruction(path: str) -> str:
         raise RequestError(f"--instruction {path}: not a text that can be read ({e})") from e
 
 
-def read_prompts(
-    path: str, refused: frozenset[str] = frozenset()
-) -> list[tuple[str, dict[str, Any]]]:
-    """(file:line, object with `prompt` or `messages`), one a line, other keys kept.
+class PromptFile:
+    """The lines of a file of prompts as (file:line, object with `prompt` or `messages`), other keys
+    kept: read anew by every loop, so that none is held. What can be read once only is copied.
 
-    refused: keys that a line may not have. Raises DataError with file and line, RequestError on a
-    file without prompts.
+    An answer repeats the keys of its line. answer_keys: those that it has itself, which no line may
+    have, unless it is an answer, which is asked again without them.
+
+    Raises DataError with file and line before the first loop, RequestError on a file without
+    prompts.
     """
-    jobs = [(line.origin, _read_job(line, refused)) for line in read_lines(path)]
-    if not jobs:
-        raise RequestError(f"{path}: no prompts")
-    return jobs
+
+    def __init__(self, path: str, answer_keys: Set[str] = frozenset()) -> None:
+        self.path, self.answer_keys = path, answer_keys
+        once = path == "-" or (Path(path).exists() and not Path(path).is_file())
+        self._copy = _copy(path) if once else None
+        found = Counter(_is_answer(_read_job(line, answer_keys)) for line in self._lines())
+        self._count = found.total()
+        if not self._count:
+            raise RequestError(f"{path}: no prompts")
+        if answer_keys and found[True]:
+            console.say(
+                f"{path}: answers stand in {found[True]} of {self._count} lines; they are asked "
+                "again, and what is known of the old answers is left out"
+            )
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for line in self._lines():
+            job = _read_job(line, self.answer_keys)
+            yield line.origin, {k: v for k, v in job.items() if k not in self.answer_keys}
+
+    def _lines(self) -> Iterator[JsonLine]:
+        if self._copy is None:
+            return read_lines(self.path)
+        self._copy.seek(0)
+        return read_stream(self._copy, self.path)
 
 
 def read_template_args(pairs: Sequence[str]) -> dict[str, Any]:
@@ -70,7 +93,7 @@ def unescape(text: str) -> str:
     return re.sub(r"\\([nrt\\])", lambda found: meant[found[1]], text)
 
 
-def _read_job(line: JsonLine, refused: frozenset[str]) -> dict[str, Any]:
+def _read_job(line: JsonLine, answer_keys: Set[str]) -> dict[str, Any]:
     try:
         job = line.parse()
         if not {"prompt", "messages"} & set(job):
@@ -80,11 +103,28 @@ def _read_job(line: JsonLine, refused: frozenset[str]) -> dict[str, Any]:
             raise DataError(f'"{key}" is not a {kind.__name__}')
         if not isinstance(job.get("tools") or [], list):
             raise DataError('"tools" is not a list')
-        if taken := sorted(refused & job.keys()):
+        taken = sorted(answer_keys & job.keys())
+        if taken and not _is_answer(job):
             raise DataError(f'"{taken[0]}" is a key of the answer; give it another name')
     except DataError as e:
         raise DataError(f"{line.origin}: {e}") from e
     return job
+
+
+def _is_answer(job: dict[str, Any]) -> bool:
+    """Whether a line is one that `--json` has written."""
+    return {"finish_reason", "settings"} <= job.keys()
+
+
+def _copy(path: str) -> IO[bytes]:
+    """What stdin or a pipe holds, in a file without a name. Raises DataError."""
+    copy = TemporaryFile()
+    try:
+        with nullcontext(console.open_stdin()) if path == "-" else open(path, "rb") as stream:
+            shutil.copyfileobj(stream, copy)
+    except OSError as e:
+        raise DataError(f"{path}: cannot read ({e.strerror})") from e
+    return copy
 
 
 def _decode(data: bytes, path: str) -> str:

@@ -100,6 +100,12 @@ class Follower:
     def discarded(self, lane: Lane) -> None:
         """All tokens fed for a lane, or a hidden outline, have left."""
 
+    def reset(self) -> None:
+        """The engine begins anew: nothing of what it fed is left, whatever state that was in."""
+
+    def check(self) -> None:
+        """Raise AssertionError where an exception has left what it keeps inconsistent."""
+
     def followers(self) -> list["Follower"]:
         """Itself, and those that it stands for."""
         return [self]

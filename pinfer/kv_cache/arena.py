@@ -54,6 +54,13 @@ class Arena:
         self.positions = torch.zeros(self.slots, dtype=torch.long)
         self._free = [(0, self.slots)]
 
+    def clear(self) -> None:
+        """Forget all rows. Reads nothing that an exception may have left half-changed; the tensors
+        are made anew by the next write."""
+        self.keys, self.values = [None] * self.layers, [None] * self.layers
+        self.positions = torch.zeros(self.slots, dtype=torch.long)
+        self.segments, self._free = {}, [(0, self.slots)]
+
     def open(self, rows: int = 0) -> int:
         """A new segment for `rows` that are known, and as many more; returns its number."""
         start, capacity = self._take(max(_SMALLEST, 2 * rows), max(1, rows))

@@ -4,6 +4,7 @@ A lane sees what its parent sees, the parent's own segment, and its own. It hold
 nothing that is visible is ever given back. Knows no policy and no model.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -147,6 +148,19 @@ class LaneCache:
         for number, _ in home.context:
             self.arena.release(number)
         return count
+
+    def clear(self) -> None:
+        """As `TokenCache`."""
+        self._homes = {}
+        self.arena.clear()
+
+    def check(self) -> None:
+        """As `TokenCache`."""
+        self.arena.check()
+        seen = Counter(number for home in self._homes.values() for number, _ in home.context)
+        seen.update(home.segment for home in self._homes.values() if home.segment is not None)
+        held = {number: segment.holders for number, segment in self.arena.segments.items()}
+        assert seen == held, "segments are held by other lanes than see them"
 
     def release(self, request: Request, keep_prompt: int | None = None) -> None:
         """As `TokenCache`."""

@@ -163,11 +163,11 @@ class CudaGraphModel:
     def _forget_moved(self, arena: Arena) -> None:
         """Drop what was captured over keys and values that have been reallocated since. Later
         captures take other memory: a pool whose graphs are gone cannot be captured into."""
-        pools = (arena.keys[0], arena.values[-1])
-        slab = (arena.slots, *(p.data_ptr() for p in pools if p is not None))
-        if slab != self._pool_key:
+        pools = (*arena.keys, *arena.values)  # one may come to lie where it was, and others not
+        key = (arena.slots, *(p.data_ptr() for p in pools if p is not None))
+        if key != self._pool_key:
             self.captured.clear()
-            self._pool_key, self._capture = slab, self.make_capture()
+            self._pool_key, self._capture = key, self.make_capture()
 
     def _capture_step(self, inputs: Inputs, arena: Arena, flash: Flash) -> CapturedStep:
         assert self._groups is not None

@@ -94,6 +94,15 @@ class ModelSource(Follower):
             run[:] = [token for token in run if token.home is not lane]
         self.cache.discard(lane)
 
+    def reset(self) -> None:
+        """As `Follower`."""
+        self._behind, self._left = {}, set()
+        self.cache.clear()
+
+    def check(self) -> None:
+        """As `Follower`."""
+        self.cache.check()
+
     def forget(self, request: Request) -> None:
         """As `DraftSource`."""
         self._behind.pop(request, None)

@@ -11,12 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from pbranch.errors import AdapterError, RequestError
+from pbranch.files.run_facts import digest
 from pbranch.format.branch_config import FILE_NAME as BRANCH_CONFIG
 from pbranch.format.branch_config import BranchConfig, load_branch_config
 from pbranch.format.layout import LayoutOptions
 from pbranch.hf.base_models import SHIPPED, default_adapter, locate, shipped
+from pbranch.hf.fingerprint import fingerprint
 from pbranch.hf.hub import fetch_adapter, find_branch_config
-from pbranch.hf.load_model import context_length, four_bit, load_model, load_tokenizer, refusing
+from pbranch.hf.load_model import (
+    context_length,
+    four_bit,
+    load_config,
+    load_model,
+    load_tokenizer,
+    refusing,
+)
 from pbranch.hf.merge_adapter import check_markers, merge_adapter
 from pbranch.hf.prompt import turn_end_id
 from pinfer.model_spec import ModelSpec
@@ -36,6 +45,7 @@ class Loaded:
     spec: ModelSpec
     branch_config: BranchConfig | None = None
     adapter: Path | None = None  # the folder of what was merged into the model
+    path: str = ""  # of the base: a folder or a Hub id
 
 
 @refusing
@@ -85,7 +95,14 @@ def load(
     elif config is not None:
         check_markers(tokenizer, config, model)
     spec = make_spec(base, tokenizer, config)
-    return Loaded(base.to(device).eval(), tokenizer, spec, config, folder)
+    return Loaded(base.to(device).eval(), tokenizer, spec, config, folder, model)
+
+
+def identify_weights(path: str, adapter: Path | None, trust_remote_code: bool = False) -> str:
+    """The same for equal weights of a base and an adapter, wherever these lie: see `fingerprint`
+    of the base, which looks at some of its weights, and a hash of all of the adapter's."""
+    base = fingerprint(path, load_config(path, trust_remote_code))
+    return f"{base} {digest(adapter / 'adapter_model.safetensors') if adapter else None}"
 
 
 def load_rounded(model: str, dtype: Any, kind: str, device: str, trust_remote_code: bool) -> Any:

@@ -20,6 +20,13 @@ from pinfer.model_spec import NEUTRAL, ModelSpec
 from pinfer.request.state import Lane, LiveFork, Logprob, Request
 from pinfer.request.stop_strings import truncate_at_stop
 
+# the keys of an answer's line: those of `Generation.as_dict`, and what the command adds; a prompt's
+# line may hold others
+ANSWER_KEYS = frozenset(
+    """prompt_token_ids text tagged_text token_ids forced finish_reason stop_reason limits seed
+    sampling stats fallback error logprobs prompt_logprobs sample settings""".split()
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Stats:

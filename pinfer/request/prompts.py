@@ -1,13 +1,28 @@
-"""What a caller may hand in as a prompt, or as several: told apart by form, never guessed."""
+"""What a caller may hand in as a prompt, or as several, told apart by form, never guessed; and what
+is made of one."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pbranch.errors import RequestError
 from pbranch.hf.chat_template import Message
+from pinfer.params import SamplingParams
+from pinfer.request.controller import LaneController
+from pinfer.request.stop_strings import StopMatcher
 
 # {"token_ids": […]}, or {"messages": […], "tools": […]}, besides a text and messages
 Prompt = str | Sequence[Message] | Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRequest:
+    """A prompt as token ids, with all that decoding it needs: made on any thread."""
+
+    token_ids: list[int]
+    params: SamplingParams
+    stops: StopMatcher | None
+    controller: LaneController | None
 
 
 def as_prompts(given: Prompt | Sequence[Prompt]) -> list[Prompt]:

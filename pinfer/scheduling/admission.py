@@ -1,11 +1,32 @@
-"""Which waiting branches start, and how many at once. Changes when a token is drawn, never which.
+"""Which prompts are taken at all; which waiting branches start, and how many at once: that changes
+when a token is drawn, never which.
 
 Decides by places, and where it was measured by what a pass costs. No tensors.
 """
 
+from collections.abc import Sequence
+
+from pbranch.errors import RequestError
 from pinfer.model_spec import ModelSpec
+from pinfer.params import SamplingParams
 from pinfer.request.state import Lane, Request, Status
 from pinfer.request.transitions import start
+
+
+def check_servable(prompt: Sequence[int], params: SamplingParams, spec: ModelSpec) -> None:
+    """Raise RequestError on a prompt that the model can never answer so."""
+    if not prompt:
+        raise RequestError("the prompt is empty; an answer needs at least one token before it")
+    if len(prompt) >= spec.context:
+        raise RequestError(
+            f"the prompt has {len(prompt)} tokens; the model's context holds "
+            f"{spec.context}, and an answer needs room"
+        )
+    if params.forks and spec.markers is None:
+        raise RequestError(
+            f"mode {params.mode or 'parallel'} needs an adapter that knows the markers; use "
+            "mode linear, or dialect paper"
+        )
 
 
 def admit(request: Request, spec: ModelSpec, others: int = 0) -> None:
@@ -14,12 +35,15 @@ def admit(request: Request, spec: ModelSpec, others: int = 0) -> None:
     others: live lanes of other requests, whose rows are in the same passes. A branch always starts
     where the request has no live lane.
     """
-    while ready := [lane for lane in request.waiting if _has_turn(lane)]:
-        if request.live and not _places(request, len(ready), spec, others):
-            break
-        lane = min(ready, key=lambda x: x.path)
-        request.waiting.remove(lane)
-        start(lane, spec)
+    while ready := _find_ready(request):
+        for started, lane in enumerate(ready):
+            if request.live and not _places(request, len(ready) - started, spec, others):
+                return
+            request.waiting.remove(lane)
+            waiting = len(request.waiting)
+            start(lane, spec)
+            if lane.status is Status.CLOSED or len(request.waiting) != waiting:
+                break  # there was no room for a token of it, and others may have their turn now
 
 
 def _places(request: Request, ready: int, spec: ModelSpec, others: int) -> int:
@@ -32,10 +56,14 @@ def _places(request: Request, ready: int, spec: ModelSpec, others: int) -> int:
     return spec.cost.worth(others + request.live, ready)
 
 
-def _has_turn(lane: Lane) -> bool:
-    """Whether a waiting branch may start: in a sequential fork, only once those before it ended."""
-    fork = lane.parent.fork  # type: ignore[union-attr]
-    if not fork.sequential:
-        return True
-    before = fork.lanes[: fork.lanes.index(lane)]
-    return all(x.status is Status.CLOSED for x in before)
+def _find_ready(request: Request) -> list[Lane]:
+    """The waiting branches that may start, in order: of a sequential fork the first that has not
+    ended."""
+    forks = dict.fromkeys(lane.parent.fork for lane in request.waiting)  # type: ignore[union-attr]
+    first = {fork: next(x for x in fork.lanes if x.status is not Status.CLOSED) for fork in forks}
+    ready = [
+        lane
+        for lane in request.waiting
+        if not (fork := lane.parent.fork).sequential or lane is first[fork]  # type: ignore[union-attr]
+    ]
+    return sorted(ready, key=lambda lane: lane.path)

@@ -22,7 +22,7 @@ from pinfer.request.marker_controller import MARKERS
 from pinfer.request.state import QueuedToken, Request, Status
 from pinfer.request.stop_strings import StopMatcher
 from pinfer.request.transitions import accept, close, finish, open_request, stop
-from pinfer.scheduling.admission import admit
+from pinfer.scheduling.admission import admit, check_servable
 from pinfer.scheduling.batch import Batch, Choice
 from pinfer.scheduling.drafts import NO_GUESSES, Drafter, Guesses, add_guesses
 from pinfer.scheduling.kv_bound import KVBound, keep_all
@@ -51,7 +51,7 @@ class Scheduler:
         self.queued: deque[Request] = deque()
         self.running: list[Request] = []
         self.prefixes = PrefixCache(limits.max_prefix_rows, self.cache)
-        self._count, self._scheduled = 0, 0.0
+        self.count, self._scheduled = 0, 0.0  # requests so far, which are numbered in order
 
     def add(
         self,
@@ -62,19 +62,8 @@ class Scheduler:
     ) -> Request:
         """Queue a prompt; stops: looks for its stop strings; controller: of its trunk, where a
         dialect stands in for the markers. RequestError where it can never be served."""
-        if not prompt:
-            raise RequestError("the prompt is empty; an answer needs at least one token before it")
-        if len(prompt) >= self.spec.context:
-            raise RequestError(
-                f"the prompt has {len(prompt)} tokens; the model's context holds "
-                f"{self.spec.context}, and an answer needs room"
-            )
-        if params.forks and self.spec.markers is None:
-            raise RequestError(
-                f"mode {params.mode or 'parallel'} needs an adapter that knows the markers; use "
-                "mode linear, or dialect paper"
-            )
-        request = open_request(self._count, prompt, params, self.spec, controller or MARKERS, stops)
+        check_servable(prompt, params, self.spec)
+        request = open_request(self.count, prompt, params, self.spec, controller or MARKERS, stops)
         most, new = self._most_kv(request), request.params.max_new_tokens
         if self.limits.max_kv_rows is not None and most > self.limits.max_kv_rows:
             raise RequestError(
@@ -82,29 +71,37 @@ class Scheduler:
                 f"need {most} cached rows; there is memory for {self.limits.max_kv_rows}"
             )
         apply_effects(request, self.cache)
-        self._count += 1
+        self.count += 1
         self.queued.append(request)
         return request
 
-    def drop(self, requests: Sequence[Request]) -> None:
-        """Forget requests that still wait."""
-        self.queued = deque(r for r in self.queued if r not in requests)
+    def drop(self, first: int) -> None:
+        """Forget the requests from number `first` on that still wait."""
+        self.queued = deque(r for r in self.queued if r.number < first)
 
     def abort(self, request: Request) -> None:
         """End a request now, wherever it stands. One that has ended stays as it is."""
         if request.finish_reason is None:
             with self._guarding(request):
                 stop(request, "error", "aborted", self.spec)
-        self.drop([request])
+        if request in self.queued:
+            self.queued.remove(request)
         if request in self.running:
             self.running.remove(request)
             self._end(request)
 
     def reset(self) -> None:
-        """Abort all requests and forget all prompts."""
-        for request in [*self.queued, *self.running]:
-            self.abort(request)
-        self.prefixes.evict(0)
+        """Abort all requests and forget all prompts. Nothing is undone step by step: whatever an
+        exception has interrupted, queues and cache are new."""
+        requests, self.queued, self.running = [*self.queued, *self.running], deque(), []
+        self.prefixes = PrefixCache(self.limits.max_prefix_rows, self.cache)
+        self.cache.clear()
+        for request in requests:
+            with self._guarding(request):
+                if request.finish_reason is None:
+                    stop(request, "error", "aborted", self.spec)
+            with self._guarding(request):
+                self._settle(request)
 
     @property
     def busy(self) -> bool:
@@ -249,10 +246,13 @@ class Scheduler:
         return done
 
     def _end(self, request: Request) -> None:
+        self._settle(request)
+        self.prefixes.release(request)
+
+    def _settle(self, request: Request) -> None:
         request.queue.clear()
         request.effects.clear()
         request.stats.finished = time.monotonic()
-        self.prefixes.release(request)
         self.drafter.forget(request)
 
     def _evict(self) -> None:

@@ -22,6 +22,12 @@ class TokenCache(Protocol):
     def release(self, request: Request, keep_prompt: int | None = None) -> None:
         """Drop all that a request holds, but for the first `keep_prompt` tokens of its prompt."""
 
+    def clear(self) -> None:
+        """Drop everything, whatever state an exception has left it in."""
+
+    def check(self) -> None:
+        """Raise AssertionError where an exception has left it inconsistent."""
+
 
 class NoCache:
     """For a scheduler without a model: nothing is cached."""
@@ -38,6 +44,12 @@ class NoCache:
         return 0
 
     def release(self, request: Request, keep_prompt: int | None = None) -> None:
+        """As `TokenCache`."""
+
+    def clear(self) -> None:
+        """As `TokenCache`."""
+
+    def check(self) -> None:
         """As `TokenCache`."""
 
 
@@ -69,6 +81,18 @@ class FollowedCache:
     def release(self, request: Request, keep_prompt: int | None = None) -> None:
         """As `TokenCache`."""
         self.cache.release(request, keep_prompt)
+
+    def clear(self) -> None:
+        """As `TokenCache`."""
+        self.cache.clear()
+        for follower in self.followers:
+            follower.reset()
+
+    def check(self) -> None:
+        """As `TokenCache`."""
+        self.cache.check()
+        for follower in self.followers:
+            follower.check()
 
 
 def follow(cache: TokenCache, followers: Sequence[Follower]) -> TokenCache:

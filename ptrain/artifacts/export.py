@@ -21,6 +21,7 @@ from pbranch.hf.load_model import load_tokenizer, refusing
 from pbranch.hf.merge_adapter import check_markers, grow_vocabulary, read_lora_config
 from ptrain.artifacts.artifact import ADAPTER, read_artifact
 from ptrain.artifacts.merge import load_base_of
+from ptrain.artifacts.run_report import disk_errors
 from ptrain.artifacts.stop_tokens import stop_at_turn_end
 
 BASE, LORA = "base", "adapter"  # the folders that are written
@@ -47,6 +48,7 @@ def export(
     Raises:
         AdapterError: The adapter is not one of ours, does not fit the base, or `out` is taken.
         ModelError: The base cannot be loaded.
+        OSError: `out` cannot be written; nothing of it is left.
     """
     from safetensors.torch import load_file, save_file
 
@@ -66,7 +68,7 @@ def export(
     config.trainable_token_indices = None
     config.base_model_name_or_path = str(out / BASE)
     stop_at_turn_end(base, tokenizer)
-    with atomic_folder(out) as part:
+    with disk_errors(out), atomic_folder(out) as part:
         for name in (BASE, LORA):
             (part / name).mkdir()
             tokenizer.save_pretrained(part / name)

@@ -12,6 +12,8 @@ import torch
 
 from pbranch.errors import AdapterError
 from pbranch.files.atomic import atomic_folder
+from pbranch.files.file_identity import refuse_overwriting
+from pbranch.format.branch_config import FILE_NAME as BRANCH_CONFIG
 from pbranch.format.branch_config import BranchConfig
 from pbranch.hf.base_models import locate
 from pbranch.hf.hub import fetch_adapter
@@ -19,6 +21,7 @@ from pbranch.hf.load_model import four_bit, load_model, load_tokenizer, refusing
 from pbranch.hf.merge_adapter import merge_adapter
 from ptrain.artifacts.artifact import RECIPE, REPORT, matches, read_artifact
 from ptrain.artifacts.model_card import write_card
+from ptrain.artifacts.run_report import disk_errors
 from ptrain.artifacts.stop_tokens import stop_at_turn_end
 
 
@@ -46,18 +49,21 @@ def merge(
     Raises:
         AdapterError: The adapter is not one of ours, does not fit the base, or `out` holds
             something else.
+        DataError: `out` is the adapter or its base.
         ModelError: The base cannot be loaded.
+        OSError: `out` cannot be written; nothing of it is left.
     """
     refuse_target(out, force)
     source = read_artifact(fetch_adapter(str(adapter)))
     if not source.is_adapter:
         raise AdapterError(f"{adapter}: a whole model, nothing to merge; expected an adapter")
+    refuse_overwriting([out], [source.folder, locate(source.config.base_model)])
     base = load_base_of(source.folder, source.config, trust_remote_code)
     tokenizer = load_tokenizer(source.folder, trust_remote_code)
     written = base.dtype if dtype == "auto" else getattr(torch, dtype)
     model = merge_adapter(base, tokenizer, source.folder, source.config, written)
     stop_at_turn_end(model, tokenizer)
-    with atomic_folder(out) as part:
+    with disk_errors(out), atomic_folder(out) as part:
         model.save_pretrained(part)
         tokenizer.save_pretrained(part)
         source.config.save(part)
@@ -81,6 +87,8 @@ def refuse_target(out: Path, force: bool) -> None:
             f"{out}: holds {foreign[0]}, which no merge has written; --force replaces merged "
             "models only"
         )
+    if held and BRANCH_CONFIG not in held:
+        raise AdapterError(f"{out}: holds a model that no merge has written (no {BRANCH_CONFIG})")
 
 
 def load_base_of(folder: Path, config: BranchConfig, trust_remote_code: bool = False) -> Any:

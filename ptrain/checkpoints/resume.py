@@ -31,7 +31,7 @@ BY_FACT = {"data", "eval_data", "train.dtype"}
 PLANNED = {"train.steps", "train.epochs"}  # see `plan_rounds`
 FACTS = {
     "data": "the data", "base": "the base's weights (fingerprint)",
-    "dtype": "the precision (train.dtype)",
+    "adapter": "the adapter to train further (hash)", "dtype": "the precision (train.dtype)",
 }  # fmt: skip
 
 
@@ -81,12 +81,12 @@ def check_facts(checkpoint: Path, facts: dict[str, Any], main: bool = True) -> N
     """
     stored = read_facts(checkpoint)
     for key, what in FACTS.items():
-        if key in stored and stored[key] != facts[key]:
+        if key in stored and stored[key] != facts.get(key):
             raise RecipeError(
-                f"{checkpoint}: {what} was {stored[key]}, is {facts[key]}; expected the same, "
+                f"{checkpoint}: {what} was {stored[key]}, is {facts.get(key)}; expected the same, "
                 "resume=never, or another out"
             )
-    missing = [what for key, what in FACTS.items() if key not in stored]
+    missing = [what for key, what in FACTS.items() if key in facts and key not in stored]
     if missing and main:
         say(f"{checkpoint} is of an earlier release: not compared with it: {', '.join(missing)}")
 

@@ -11,6 +11,7 @@ from accelerate import PartialState
 
 from pbranch.console import say
 from pbranch.errors import RecipeError
+from pbranch.files.lock import locked_folder
 from pbranch.files.recipe import dump_recipe
 from pbranch.hf.load_model import context_length
 from pbranch.hf.lookahead.files import tensor_shapes
@@ -24,11 +25,12 @@ from ptrain.artifacts.run_report import (
     report_at_step,
     write_pages,
 )
+from ptrain.artifacts.target import check_out
 from ptrain.checkpoints.resume import check_facts, check_processes, find_checkpoint, plan_rounds
 from ptrain.checkpoints.storage import replacing
 from ptrain.config import LookaheadRecipe
 from ptrain.data.batching import count_steps
-from ptrain.data.dataset import Split, load_split
+from ptrain.data.dataset import Split, find_files, load_split
 from ptrain.data.digest import digest
 from ptrain.data.encoder import make_encoder
 from ptrain.lookahead.target import Target, data_recipe, find_target
@@ -61,10 +63,18 @@ def train_lookahead(recipe: LookaheadRecipe, home: Path | None = None) -> Path:
         KeyboardInterrupt: The run was stopped by a signal; what it says names the last step saved.
         OSError: A file of `recipe.out` cannot be written.
     """
+    with locked_folder(Path(recipe.out)):
+        return _train(recipe, home)
+
+
+def _train(recipe: LookaheadRecipe, home: Path | None) -> Path:
     quieten()
     limit_kernel_caches()
     check_reporter(recipe.train.report_to)
     refuse_launch_and_folder(recipe)
+    data_files = [*find_files(recipe.data, home), *find_files(recipe.eval_data, home)]
+    named = [recipe.model, recipe.adapter]
+    check_out(Path(recipe.out), [*data_files, *(name for name in named if name is not None)])
     target = find_target(recipe)
     asked, recipe = recipe.train.dtype, fill_in(recipe, target)
     dtype = getattr(torch, recipe.train.dtype)

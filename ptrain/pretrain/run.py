@@ -5,6 +5,7 @@ goes on from its last checkpoint. Needs torch and transformers alone; knows noth
 """
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -13,7 +14,10 @@ from transformers import PreTrainedTokenizerFast
 
 from pbranch import console
 from pbranch.errors import RecipeError
+from pbranch.files.lock import locked_folder
 from pbranch.files.recipe import load_recipe
+from ptrain.artifacts.artifact import matches
+from ptrain.artifacts.target import refuse_foreign
 from ptrain.pretrain.config import PretrainRecipe, TrainSection
 from ptrain.pretrain.corpus import list_files, load_corpus, read_texts
 from ptrain.pretrain.loop import processes, start_run, train_run
@@ -23,11 +27,19 @@ from ptrain.pretrain.tokenizer import train_tokenizer
 
 def pretrain(recipe: PretrainRecipe) -> Path:
     """Train, or go on training, and return the folder of the finished model."""
-    out, train = Path(recipe.out), recipe.train
-    out.mkdir(parents=True, exist_ok=True)
-    device = _choose_device(train)
+    device = _choose_device(recipe.train)
     rank, world = processes()
-    if rank:  # the first process makes the tokenizer and the corpus, the others read them
+    with nullcontext() if rank else locked_folder(Path(recipe.out)):
+        return _pretrain(recipe, device, rank, world)
+
+
+def _pretrain(recipe: PretrainRecipe, device: str, rank: int, world: int) -> Path:
+    out, train = Path(recipe.out), recipe.train
+    if not rank:
+        own = any((out / name).exists() for name in ("state", "training.json"))
+        refuse_foreign(out, sorted(p for p in out.iterdir() if matches(p.name)), own)
+        (out / "state").mkdir(exist_ok=True)
+    else:  # the first process makes the tokenizer and the corpus, the others read them
         distributed.barrier()
     tokenizer = _load_tokenizer(recipe, out)
     corpora = [

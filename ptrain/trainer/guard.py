@@ -26,8 +26,10 @@ OOM_PHRASES = ("out of memory", "DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAIL
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Whether a stop was asked for: by Ctrl-C, SIGTERM, or SIGUSR1 as SLURM sends in advance."""
-    names = [name for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]  # not on Windows
+    """Whether a stop was asked for: by Ctrl-C, SIGTERM, SIGHUP as a closed terminal sends it, or
+    SIGUSR1 as SLURM sends in advance."""
+    wanted = ("SIGTERM", "SIGHUP", "SIGUSR1")
+    names = [name for name in wanted if hasattr(signal, name)]  # not all on Windows
     with interruptible(*(signal.Signals[name] for name in names)) as asked:
         yield asked
 

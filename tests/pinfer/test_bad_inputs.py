@@ -80,6 +80,7 @@ BAD_OPTIONS = {
     "--max-width 0": "max_width 0",
     "--max-rows 0": "max_rows 0",
     "--max-memory 0": "max_memory 0.0: expected more than 0 GiB",
+    "--max-memory inf": "max_memory inf: expected more than 0 GiB",
     "--max-memory 1e-6": "there is memory for",
     "--timeout 0": "timeout_s 0.0: expected more than 0",
     "--dtype int8": "'int8': expected float32",

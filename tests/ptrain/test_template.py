@@ -75,7 +75,7 @@ def test_decoding_feeds_what_was_trained(folder, tmp_path, merged):
 
 
 def test_a_line_of_prompts_names_its_tools(folder):
-    from pinfer.commands.answer_writer import Job
+    from pinfer.commands.jobs import Job
 
     line = {"messages": ASK, "tools": TOOLS}
     assert Job(line, SamplingParams(), "").prompt == line

@@ -14,12 +14,14 @@ from pbranch.format.tagged_text import render, separators_of
 from pbranch.format.trace_record import UniqueIds
 from pbranch.format.tree import plain_text
 from pdata.build.counts import Counts
+from pdata.build.outputs import check_out
+from pdata.build.process_line import set_aside
 from pdata.grading.answer_match import grade_trace
-from pdata.record import Record, Rejection, check_out, dump_line, dump_rejected, rejected_path
+from pdata.record import Record, Rejection, dump_line, dump_rejected, rejected_path
 from pdata.roles.field_map import parse_overrides
 from pdata.roles.schemas import Schemas
 from pdata.sources.dialects import DIALECTS, read_dialect
-from pdata.sources.reader import list_files, look_at_files, say_fields
+from pdata.sources.reader import look_at_files, say_fields
 from pdata.sources.source import read_source
 from pdata.validate import check_record
 
@@ -33,15 +35,14 @@ def convert(
     """
     if dialect not in DIALECTS:
         raise DataError(f"dialect {dialect!r}: expected {', '.join(DIALECTS)}")
-    mapping, files = parse_overrides(overrides), list_files(source)
-    check_out(out, files)
-    looked = look_at_files(files, mapping)
+    mapping = parse_overrides(overrides)
+    looked = look_at_files(check_out(out, source), mapping)
     counts, ids = Counts(), UniqueIds()
     with LineFile(out, False) as kept, LineFile(rejected_path(out), False) as rejected:
         for file in looked:
             say_fields(file.path, file.schemas)
             for line in file.read():
-                outcome = convert_line(line, file.schemas, dialect)
+                outcome = set_aside(convert_line, line, file.schemas, dialect)
                 if isinstance(outcome, Rejection):
                     rejected.write(dump_rejected(line, outcome))
                 else:

@@ -25,7 +25,7 @@ class Counts:
         self.total["out"] += 1
         self.total[outcome.meta["form"]] += 1
         if reason := outcome.meta.get("linear"):
-            self.linear[reason] += 1
+            self.linear[str(reason)] += 1
         verdict = {True: "answer_ok", False: "answer_wrong", None: "answer_unknown"}
         self.total[verdict[outcome.answer_ok]] += 1
 

@@ -9,24 +9,27 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pbranch.errors import DataError, FormatError
-from pbranch.files.jsonl import JsonLine, LineFile, read_lines, read_objects
+from pbranch.files.file_identity import refuse_overwriting
+from pbranch.files.jsonl import JsonLine, LineFile, read_lines, read_objects, to_json
+from pbranch.files.run_facts import check_run, digest, facts_path
 from pbranch.format.tagged_text import parse, render
 from pbranch.format.trace_record import SCHEMA, UniqueIds
 from pbranch.format.tree import Trace
 from pdata.build.counts import Counts
+from pdata.build.outputs import check_out, check_resume
+from pdata.build.process_line import set_aside
 from pdata.grading.answer_match import grade_trace
 from pdata.llm.chat_client import Client, Refused
 from pdata.llm.ordered_threads import map_in_order
 from pdata.record import (
     Record,
     Rejection,
-    check_out,
     dump_line,
     dump_rejected,
     read_records,
@@ -55,13 +58,14 @@ def distill(
     criteria = criteria or Criteria()
     if str(generations) == "-":
         raise DataError("-: generations are read twice; give a file")
-    check_out(out, [generations])
+    check_out(out, str(generations))
     best, total = _find_best(generations, criteria)
     counts, ids = Counts(), UniqueIds()
     with LineFile(out, resume) as kept, LineFile(rejected_path(out), resume) as rejected:
+        check_resume(out, {"source": digest(generations), **asdict(criteria)}, resume)
         done = {*_read_origins(out), *_read_origins(rejected_path(out))}
         for line in read_lines(generations, generations.name):
-            outcome = _select(line, criteria, best, total)
+            outcome = set_aside(_select, line, criteria, best, total)
             counts.add(outcome)
             if isinstance(outcome, Record):
                 outcome = replace(outcome, id=ids.make(outcome.id))
@@ -85,11 +89,13 @@ def ask(
     `skip_special_tokens: false`. Raises DataError when the server is gone; the file is whole.
     """
     jobs = ((record, k) for record in _prompts(prompts) for k in range(n))
+    refuse_overwriting([out, facts_path(out)], [prompts])
     with LineFile(out, resume) as file:
+        check_run(out, {"--model": client.model}, resume and file.size > 0)
         written = 0
         for row in read_objects(out):
             record, k = next(jobs, (None, 0))
-            if record is None or (row.get("id"), row.get("sample")) != (record.id, k):
+            if record is None or any(row.get(key) != x for key, x in _asked(record, k).items()):
                 raise DataError(f"{out}:{written + 1}: not a generation of {prompts} in its place; "
                                 "give another file")  # fmt: skip
             written += 1
@@ -108,15 +114,20 @@ def _prompts(path: Path) -> Iterator[Record]:
 
 def _generate(client: Client, job: tuple[Record, int]) -> str:
     record, sample = job
-    row = {"id": record.id, "messages": list(record.messages), "answer": record.answer,
-           "sample": sample}  # fmt: skip
-    row |= {"tools": list(record.tools)} if record.tools else {}
+    row = _asked(record, sample)
     try:
         reply = client.ask(record.messages, sample=sample, tools=record.tools)
         row |= {"tagged_text": reply.content, "finish_reason": reply.finish_reason}
     except Refused as e:
         row |= {"tagged_text": "", "finish_reason": "error", "error": str(e)}
-    return json.dumps(row, ensure_ascii=False) + "\n"
+    return to_json(row) + "\n"
+
+
+def _asked(record: Record, sample: int) -> dict[str, Any]:
+    """What a line of generations says of its question."""
+    row = {"id": record.id, "messages": list(record.messages), "answer": record.answer,
+           "sample": sample}  # fmt: skip
+    return {**row, "tools": list(record.tools)} if record.tools else row
 
 
 def _find_best(
@@ -132,7 +143,7 @@ def _find_best(
                 continue
             prompt = _identify(row)
             total[prompt] += 1
-            record = _read_generation(row, "", criteria)
+            record = set_aside(_read_generation, row, "", criteria)
             if isinstance(record, Record):
                 here = record.meta["critical_words"], line.number
                 best[prompt] = min(best.get(prompt, here), here)

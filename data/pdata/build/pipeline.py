@@ -6,23 +6,23 @@ Knows the flow; sources, what becomes of a line, filters and judge have files of
 
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.pool import AsyncResult
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pbranch.console import say
 from pbranch.errors import DataError
 from pbranch.files.jsonl import JsonLine, LineFile, read_objects
-from pbranch.format.tagged_text import parse
-from pbranch.format.trace_record import UniqueIds
+from pbranch.format.trace_record import UniqueIds, parse_completion
 from pbranch.format.tree import plain_text
 from pdata.build.counts import Counts
 from pdata.build.filters import TraceFilter, take_fingerprint
+from pdata.build.outputs import check_out, check_resume, describe_source
 from pdata.build.process_line import (
     Accepted,
     LineOptions,
@@ -34,7 +34,6 @@ from pdata.build.process_line import (
 from pdata.record import (
     Record,
     Rejection,
-    check_out,
     dump_line,
     dump_rejected,
     read_records,
@@ -42,7 +41,7 @@ from pdata.record import (
 )
 from pdata.roles.field_map import parse_overrides
 from pdata.rules.rewriter import rewrite
-from pdata.sources.reader import list_files, look_at_files, say_fields
+from pdata.sources.reader import look_at_files, say_fields
 
 if TYPE_CHECKING:
     from pdata.judge.judge import Judge
@@ -62,6 +61,7 @@ def build(
     drop_wrong: bool = False,
     max_words: int | None = None,
     drop_near_duplicates: bool = False,
+    settings: Mapping[str, Any] | None = None,
 ) -> Counts:
     """Rewrite linear traces into branch-tagged ones.
 
@@ -74,22 +74,30 @@ def build(
         resume: Go on with what an earlier run has written.
         workers: Processes; with a rewriter, threads. The result is the same for any number.
         drop_wrong, max_words, drop_near_duplicates: Reject what these name.
+        settings: What else the records depend on, as plain values: of the rewriter and the judge.
 
     Returns:
         The counts of the whole file, resumed or not: in = out + rejected. An id that an earlier
         record has becomes `ID-2`, `ID-3`, ….
 
     Raises:
-        DataError: The source cannot be read, `out` is one of its files, or the disk is full.
+        DataError: The source cannot be read, `out` is one of its files or another process writes
+            it, a run goes on with other files or settings, or the disk is full.
     """
-    mapping, files = parse_overrides(overrides), list_files(source)
-    check_out(out, files)
-    looked = look_at_files(files, mapping)
+    mapping = parse_overrides(overrides)
+    looked = look_at_files(check_out(out, source), mapping)
+    facts = {
+        "source": describe_source(looked), "--map": mapping, "--drop-wrong": drop_wrong,
+        "--max-words": max_words, "--drop-near-duplicates": drop_near_duplicates,
+        **(settings or {}),
+    }  # fmt: skip
     counts, ids, trace_filter = Counts(), UniqueIds(), None
     if max_words is not None or drop_near_duplicates:
         trace_filter = TraceFilter(max_words, drop_near_duplicates)
     with LineFile(out, resume) as kept, LineFile(rejected_path(out), resume) as rejected:
-        done = _read_done(out, counts, ids, trace_filter) if resume else set()
+        check_resume(out, facts, resume)
+        names = {file.name for file in looked}
+        done = _read_done(out, names, counts, ids, trace_filter) if resume else set()
         for file in looked:
             say_fields(file.path, file.schemas)
             said = set(file.schemas.maps)
@@ -134,24 +142,43 @@ def _finish(
 
 
 def _read_done(
-    out: Path, counts: Counts, ids: UniqueIds, trace_filter: TraceFilter | None
+    out: Path, names: set[str], counts: Counts, ids: UniqueIds, trace_filter: TraceFilter | None
 ) -> set[str]:
-    """Origins of the lines that an earlier run has written, which are counted."""
+    """Origins of the lines that an earlier run has written, which are counted. names: what origins
+    call the files of this run. Raises DataError on a line that no such run has written."""
     done = set()
-    for _, record in read_records(out):
+    for number, record in read_records(out, drop_torn=True):
         if isinstance(record, DataError):
             raise record
+        where = f"{out}:{number}"
+        origin = _read_origin(record.meta, names, where)
+        try:
+            text = plain_text(parse_completion(record.completion, record.meta))
+        except DataError as e:
+            raise DataError(f"{where}: {e}") from e
+        if record.meta.get("form") not in ("branches", "linear"):
+            raise DataError(f"{where}: no meta.form; expected a record of an earlier run")
         counts.add(record)
         ids.make(record.id)
-        origin = str(record.meta.get("origin"))
         done.add(origin)
         if trace_filter:
-            text = plain_text(parse(record.completion, record.meta.get("separators")))
             trace_filter.add(origin, take_fingerprint(record.prompt, text))
-    for row in read_objects(rejected_path(out)):
+    rejected = rejected_path(out)
+    for number, row in enumerate(read_objects(rejected), 1):
         counts.add(Rejection(str(row.get("reason"))))
-        done.add(str(row.get("origin")))
+        done.add(_read_origin(row, names, f"{rejected}:{number}"))
     return done
+
+
+def _read_origin(row: Mapping[str, Any], names: set[str], where: str) -> str:
+    origin = str(row.get("origin"))
+    name, _, number = origin.rpartition(":")
+    if name not in names or not number.isdecimal():
+        raise DataError(
+            f"{where}: of {origin}, expected lines of {', '.join(sorted(names)[:3])}; --resume "
+            "goes on with the same source"
+        )
+    return origin
 
 
 def _process(

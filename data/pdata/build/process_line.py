@@ -6,6 +6,7 @@ threads; grading keeps time by an alarm, and needs the main thread of a process.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 from pbranch.errors import DataError
 from pbranch.files.jsonl import JsonLine
@@ -19,6 +20,8 @@ from pdata.roles.schemas import Schemas
 from pdata.rules.rewriter import Rewrite
 from pdata.sources.source import Source, read_source
 
+P = ParamSpec("P")
+T = TypeVar("T")
 # text, prompt -> tree
 Rewriter = Callable[[str, str], Rewrite]
 
@@ -50,6 +53,18 @@ class Accepted:
     fingerprint: Fingerprint | None = None
 
 
+def set_aside(step: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T | Rejection:
+    """What a step makes of a line; where it fails, the line alone is rejected, and the run goes on.
+
+    Raises DataError as the step does: that ends the run, such as a server that is gone."""
+    try:
+        return step(*arguments, **named)
+    except DataError:
+        raise
+    except Exception as e:
+        return Rejection("failed", f"{type(e).__name__}: {e}"[:300])
+
+
 def process_line(options: LineOptions, line: JsonLine) -> Accepted | Rejection:
     """One line from JSON to record."""
     return grade_line(options, rewrite_line(options, line))
@@ -57,6 +72,10 @@ def process_line(options: LineOptions, line: JsonLine) -> Accepted | Rejection:
 
 def rewrite_line(options: LineOptions, line: JsonLine) -> Rewritten | Rejection:
     """One line from JSON to tree. Raises DataError when a rewriter's server is gone."""
+    return set_aside(_rewrite, options, line)
+
+
+def _rewrite(options: LineOptions, line: JsonLine) -> Rewritten | Rejection:
     try:
         source = read_source(line, options.fields)
     except DataError as e:
@@ -69,8 +88,10 @@ def rewrite_line(options: LineOptions, line: JsonLine) -> Rewritten | Rejection:
 
 def grade_line(options: LineOptions, rewritten: Rewritten | Rejection) -> Accepted | Rejection:
     """One line from tree to record."""
-    if isinstance(rewritten, Rejection):
-        return rewritten
+    return set_aside(_grade, options, rewritten) if isinstance(rewritten, Rewritten) else rewritten
+
+
+def _grade(options: LineOptions, rewritten: Rewritten) -> Accepted | Rejection:
     source, rewrite = rewritten.source, rewritten.rewrite
     verdict = grade_trace(rewrite.trace, source.answer, source.prompt, rewrite.blocks)
     record = _make_record(source, rewrite, verdict)

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -58,6 +58,7 @@ def build(
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Turn linear traces into branch-tagged ones; what is not independent stays linear."""
+    from pdata.build.outputs import check_out
     from pdata.build.pipeline import build as run_build
     from pdata.build.rewriters import open_judge, open_rewriter
 
@@ -65,11 +66,17 @@ def build(
         raise typer.BadParameter("--rewriter llm goes with --base-url and --model")
     judge = open_judge(judge_model, judge_threshold, trust_remote_code) if judge_model else None
     replies = cache or out.with_suffix(".replies")
+    settings: dict[str, Any] = {}
+    if judge_model:
+        settings |= {"--judge-model": judge_model, "--judge-threshold": judge_threshold}
+    if rewriter is Rewriter.llm:
+        settings |= {"--rewriter": "llm", "--model": model, "--votes": votes}
+        check_out(out, source, replies)  # before the cache is opened
     with open_rewriter(base_url, model, votes, replies, prices, timeout) as rewrite:
         counts = run_build(
             source, out, overrides=fields or (), rewriter=rewrite, judge=judge, resume=resume,
             workers=workers, drop_wrong=drop_wrong, max_words=max_words,
-            drop_near_duplicates=drop_near_duplicates,
+            drop_near_duplicates=drop_near_duplicates, settings=settings,
         ).as_dict()  # fmt: skip
     make.show(counts, as_json)
     make.fail_if_empty(source, out, counts)

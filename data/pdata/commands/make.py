@@ -90,15 +90,17 @@ def distill(
     """Keep the right ones among your own model's generations as training data."""
     from pdata.build.distill import Criteria, ask
     from pdata.build.distill import distill as run_distill
+    from pdata.build.outputs import check_out
     from pdata.llm.chat_client import Client
 
     if bool(base_url) != bool(model):
         raise typer.BadParameter("--base-url goes with --model")
     if base_url:
         asked, source = source, out.with_suffix(".generations.jsonl")
+        replies = out.with_suffix(".replies")
+        check_out(out, str(asked), source, replies)
         # servers drop the markers from the text unless they are told otherwise
         options = {"skip_special_tokens": False}
-        replies = out.with_suffix(".replies")
         with Client(base_url, model, cache=replies, options=options, timeout=timeout) as client:
             ask(asked, source, client, n=n, workers=workers, resume=resume)
     criteria = Criteria(forked=not linear_too, unknown=keep_unknown)

@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from pbranch.errors import DataError
+from pbranch.files.file_identity import refuse_overwriting
 from pbranch.files.jsonl import read_objects
 from pbranch.format.tree import Fork, Trace, plain_text
 from pdata.record import Record, open_writer, rejected_path
@@ -105,8 +105,7 @@ def write_html(path_in: str | Path, path_out: str | Path) -> None:
 
     Reads `FILE.rejected.jsonl` too, where it lies next to FILE.
     """
-    if str(path_in) != "-" and Path(path_in).resolve() == Path(path_out).resolve():
-        raise DataError(f"{path_out}: is the trace file itself; give another file for the page")
+    refuse_overwriting([path_out], [path_in, rejected_path(Path(path_in))])
     data = ReportData()
     for record, trace in read_traces(path_in):
         data.add(record, trace)

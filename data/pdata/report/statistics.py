@@ -11,8 +11,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from pbranch.errors import DataError, FormatError
-from pbranch.format.tagged_text import parse
+from pbranch.errors import DataError
+from pbranch.format.trace_record import parse_completion
 from pbranch.format.tree import Segment, Trace, plain_text
 from pbranch.format.words import count_words
 from pdata.record import Record, read_records
@@ -109,9 +109,9 @@ def read_traces(path: str | Path) -> Iterator[tuple[Record, Trace]]:
         if isinstance(record, DataError):
             raise record
         try:
-            yield record, parse(record.completion, record.meta.get("separators"))
-        except (FormatError, TypeError) as e:
-            raise DataError(f"{path}:{number}: completion: {e}") from e
+            yield record, parse_completion(record.completion, record.meta)
+        except DataError as e:
+            raise DataError(f"{path}:{number}: {e}") from e
 
 
 def collect_stats(path: str | Path) -> dict[str, dict[str, Any]]:

@@ -11,12 +11,14 @@ from itertools import islice
 from typing import IO, Any
 
 from pbranch.errors import DataError
+from pbranch.files.jsonl import LONGEST
 from pdata.roles.names import COMPLETIONS, MESSAGES, name_of
 from pdata.roles.turns import as_turns, is_turn
 
 CHUNK = 1 << 16  # characters that are read at a time, doubled for a value that is longer
 _BLANK = re.compile(r"[\s\ufeff]*")
 MAX_COLUMNS = 100
+MOST_HELD = 1 << 28  # characters of an object that is held whole
 _TURNS = (*MESSAGES, "history")  # keys whose lists are no rows
 LOOKED_AT = 20  # elements of a list in an object that are asked whether they are rows
 # Python reads no integer of thousands of digits; whoever reads the row says so
@@ -49,7 +51,7 @@ class _Text:
 
     def __init__(self, stream: IO[str]) -> None:
         self.stream = stream
-        self.buffer, self.at, self.ended = "", 0, False
+        self.buffer, self.at, self.ended, self.held = "", 0, False, 0
 
     def peek(self) -> str:
         """The next character that is not blank, nothing at the end."""
@@ -88,8 +90,17 @@ class _Text:
                     return value, raw
             self._fill()
 
+    def hold(self, raw: str) -> str:
+        """Count text that stays in memory until its object ends. Raises DataError."""
+        self.held += len(raw)
+        if self.held > MOST_HELD:
+            raise DataError(f"one JSON object of more than {MOST_HELD >> 20} MiB; expected rows")
+        return raw
+
     def _fill(self) -> None:
         rest = self.buffer[self.at :]
+        if len(rest) > LONGEST:
+            raise DataError(f"not JSON: a value of more than {LONGEST >> 20} MiB")
         more = self.stream.read(max(CHUNK, len(rest)))
         self.buffer, self.at, self.ended = rest + more, 0, not more
 
@@ -109,7 +120,7 @@ def _read_list(text: _Text) -> Iterator[str]:
     turns: list[str] = []
     for value, raw in _read_elements(text):
         if is_turn(value):
-            turns.append(raw)
+            turns.append(text.hold(raw))
         elif isinstance(value, list) and as_turns(value):
             yield f'{{"messages": {raw}}}'
         else:
@@ -123,6 +134,7 @@ def _read_object(text: _Text, is_row: IsRow) -> Iterator[str]:
     members: dict[str, tuple[Any, str]] = {}
     found = False
     text.take("{")
+    text.held = 0
     while text.peek() != "}":
         key, raw_key = text.take_value()
         if not isinstance(key, str):
@@ -130,6 +142,7 @@ def _read_object(text: _Text, is_row: IsRow) -> Iterator[str]:
         text.take(":")
         if text.peek() != "[":
             members[key] = text.take_value()
+            text.hold(members[key][1])
         else:
             held: list[tuple[Any, str]] = []
             are_rows = False
@@ -138,7 +151,9 @@ def _read_object(text: _Text, is_row: IsRow) -> Iterator[str]:
                 if asked and is_row(value):
                     are_rows = not is_row({name: value for name, (value, _) in members.items()})
                 held.append((value, raw))
-                if are_rows:
+                if not are_rows:
+                    text.hold(raw)
+                else:
                     yield from (raw for _, raw in held)
                     held.clear()
             found |= are_rows

@@ -4,7 +4,6 @@ Each row comes as one line of JSON. Knows no roles; imports pyarrow and datasets
 """
 
 import io
-import json
 import re
 import sys
 from collections.abc import Iterator
@@ -12,8 +11,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from pbranch.errors import DataError
+from pbranch.files.jsonl import to_json
 
 HUB = "hf:"
+MOST_HELD = 1 << 30  # bytes of a Parquet file that is packed
 BATCH = 128  # rows of a Parquet file that are held at a time
 
 
@@ -26,7 +27,9 @@ def read_parquet(file: str, packed: IO[bytes] | None = None) -> Iterator[str]:
     number = 0
     try:
         # without buffer_size a whole row group is held, which is often the whole file
-        content = file if packed is None else io.BytesIO(packed.read())
+        content = file if packed is None else io.BytesIO(packed.read(MOST_HELD + 1))
+        if isinstance(content, io.BytesIO) and content.getbuffer().nbytes > MOST_HELD:
+            raise DataError(f"{file}: more than {MOST_HELD >> 20} MiB of Parquet, unpack it first")
         with parquet.ParquetFile(content, buffer_size=1 << 20, pre_buffer=False) as table:
             for batch in table.iter_batches(BATCH):
                 for row in batch.to_pylist():
@@ -102,7 +105,7 @@ def _default_split(source: str, splits: list[str]) -> str:
 
 def to_line(row: dict[str, Any]) -> str:
     """A row as JSON; what JSON cannot hold becomes text."""
-    return json.dumps(row, ensure_ascii=False, default=_as_text)
+    return to_json(row, default=_as_text)
 
 
 def _as_text(value: Any) -> str:

@@ -4,6 +4,7 @@ CSV, TSV, Parquet, packed or not, told apart by what they hold.
 Every row becomes a line of JSON with its origin. Knows no rewriter and no grading.
 """
 
+import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from pdata.roles.guess import SAMPLE, Row, is_row
 from pdata.roles.schemas import Schemas, guess_schemas
 from pdata.roles.turns import as_turns
 from pdata.sources.containers import (
+    HEAD,
     UNPACKING,
     begins_with,
     list_members,
@@ -34,6 +36,7 @@ SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".zip")
 PACKINGS = ("", ".gz", ".bz2", ".xz")
 METADATA = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
 LOOK_AHEAD = 1000  # lines to look at for those that show which keys there are
+LOOKED_AT = 1 << 26  # characters of them, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,12 @@ class SourceFile:
     schemas: Schemas
     opened: Iterator[JsonLine] | None = None
     empty: bool = False
+    begins: str = ""  # a hash of the rows that were looked at
+
+    @property
+    def name(self) -> str:
+        """What origins call it."""
+        return _name(self.path)
 
     def read(self) -> Iterator[JsonLine]:
         """All of its lines."""
@@ -59,7 +68,7 @@ def list_files(source: str) -> list[str]:
         return [source]
     path = Path(source)
     if path.is_dir():
-        files = [str(p) for p in sorted(path.iterdir()) if p.is_file() and _is_data(p.name)]
+        files = [str(p) for p in sorted(path.iterdir()) if p.is_file() and is_data(p.name)]
         if not files:
             raise DataError(
                 f"{source}: no {' or '.join(SUFFIXES)} file in this folder"
@@ -144,8 +153,13 @@ def _look_at(file: str, overrides: Mapping[str, str]) -> tuple[SourceFile, list[
     seen: list[JsonLine] = []
     rows: list[Row] = []
     schemas = Schemas()
+    size = 0
     for line in islice(lines, LOOK_AHEAD):
         seen.append(line)
+        size += len(line.text)
+        if size > LOOKED_AT:
+            schemas = guess_schemas(rows, overrides)
+            break
         try:
             rows.append(line.parse())
         except DataError:
@@ -158,7 +172,8 @@ def _look_at(file: str, overrides: Mapping[str, str]) -> tuple[SourceFile, list[
         schemas = guess_schemas(rows, overrides)
     path = Path(file)
     once = file == "-" or file.startswith(HUB) or (path.exists() and not path.is_file())
-    return SourceFile(file, schemas, chain(seen, lines) if once else None, not seen), rows
+    begins = hashlib.sha256("\n".join(line.text for line in seen).encode()).hexdigest()[:16]
+    return SourceFile(file, schemas, chain(seen, lines) if once else None, not seen, begins), rows
 
 
 def _name(file: str) -> str:
@@ -166,10 +181,11 @@ def _name(file: str) -> str:
     if file == "-" or file.startswith(HUB):
         return "stdin" if file == "-" else file
     archive, member = split_member(file)
-    return f"{Path(archive).name}/{member}" if member else Path(file).name
+    name = f"{Path(archive).name}/{member}" if member else Path(file).name
+    return name.encode("utf-8", "replace").decode("utf-8")  # it may hold bytes that are no text
 
 
-def _is_data(name: str) -> bool:
+def is_data(name: str) -> bool:
     """Whether a file of a folder or an archive may hold rows."""
     plain = Path(name).name.casefold()
     known = (suffix + packing for suffix in SUFFIXES for packing in PACKINGS)
@@ -181,7 +197,7 @@ def _list_members(file: str) -> list[str]:
     if not begins_with(file, b"PK\x03\x04", b"PK\x05\x06"):
         return [file]
     members = list_members(Path(file))
-    known = [member for member in members if _is_data(member)]
+    known = [member for member in members if is_data(member)]
     if not known and len(members) != 1:
         raise DataError(f"{file}: no {' or '.join(SUFFIXES)} file in this archive")
     return known or members
@@ -194,11 +210,14 @@ def _find_kind(file: str, head: bytes, overrides: Mapping[str, str]) -> str:
     if b"\0" in head[:4096]:
         raise DataError(f"{file}: is no text; expected JSON, CSV, TSV or Parquet")
     text = head.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
-    if text.startswith(("{", "[")):
-        return "document" if _is_document(text) else "lines"
     stem = Path(file).name.casefold()
     for packing in PACKINGS[1:]:
         stem = stem.removesuffix(packing)
+    if text.startswith(("{", "[")):
+        cut = len(head) >= HEAD and "\n" not in text  # a line that goes on behind the head
+        if cut and text.startswith("{") and stem.endswith((".jsonl", ".ndjson")):
+            return "lines"
+        return "document" if _is_document(text) else "lines"
     if not text or stem.endswith((".jsonl", ".ndjson", ".json")):
         return "lines"
     columns = dict.fromkeys(read_header(text)[0], "some text")

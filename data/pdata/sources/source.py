@@ -6,6 +6,7 @@ from typing import Any
 from pbranch.errors import DataError, FormatError
 from pbranch.files.jsonl import JsonLine
 from pbranch.format.tagged_text import parse, separators_of
+from pbranch.format.trace_record import check_separators
 from pbranch.format.tree import Trace, make_trace
 from pdata.roles.field_map import FieldMap, find_value
 from pdata.roles.schemas import Schemas
@@ -71,11 +72,13 @@ def _make_id(line: JsonLine) -> str:
 
 
 def _native_trace(row: dict[str, Any], text: str) -> Trace:
-    """A record of ours holds tagged text; what does not parse as such is ordinary text."""
+    """A record of ours holds tagged text; what does not parse as such is ordinary text. Raises
+    DataError on separators that are none."""
     meta = row.get("meta")
     separators = meta.get("separators") if isinstance(meta, dict) else None
+    check_separators(separators)
     try:
         trace = parse(text, separators)
         return trace if separators_of(trace) == separators else parse(text)
-    except (FormatError, TypeError):
+    except FormatError:
         return make_trace(text)

@@ -3,10 +3,11 @@
 import csv
 import io
 import json
-import sys
 from collections.abc import Iterator
+from functools import partial
 
 from pbranch.errors import DataError
+from pbranch.files.jsonl import LONGEST
 
 DELIMITERS = ",\t;|"
 
@@ -23,8 +24,8 @@ def read_table(stream: io.TextIOBase, delimiter: str) -> Iterator[tuple[str, str
 
     Raises DataError where a quoted cell does not end.
     """
-    csv.field_size_limit(sys.maxsize)
-    rows = csv.reader(stream, delimiter=delimiter, strict=True)
+    csv.field_size_limit(LONGEST)
+    rows = csv.reader(iter(partial(stream.readline, LONGEST), ""), delimiter=delimiter, strict=True)
     try:
         header = [name.lstrip("\ufeff").strip() for name in next(rows, [])]
         if twice := next((name for name in header if header.count(name) > 1), ""):

@@ -53,8 +53,8 @@ def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
 def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     for name in ("first", "second"):
-        (tmp_path / "out.part").mkdir()  # of a process that was killed
-        (tmp_path / "out.part" / "stray").write_text("")
+        (tmp_path / ".out.part" / "folder").mkdir(parents=True)  # of a process that was killed
+        (tmp_path / ".out.part" / "stray").write_text("")
         with atomic_folder(folder) as part:
             (part / "inner").mkdir()
             (part / "inner" / name).write_text("")

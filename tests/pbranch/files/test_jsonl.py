@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from pbranch.errors import DataError
-from pbranch.files.jsonl import JsonLine, LineFile, read_lines, read_objects
+from pbranch.files import jsonl
+from pbranch.files.jsonl import JsonLine, LineFile, read_lines, read_objects, to_json
 
 GOOD = (
     b'\xef\xbb\xbf{"a": 1}\n'  # a byte order mark
@@ -27,6 +28,10 @@ BAD = {
     b"[" * 100_000: "not JSON text: nested too deeply",
     b'{"a":' * 100_000: "not JSON text: nested too deeply",
     b'{"a": ' + b"1" * 5000 + b"}": "not JSON text: a number of too many digits",
+    b'{"a": {"b": ' + b"[" * 99 + b"]" * 99 + b"}}": "not JSON text: nested too deeply",
+    b'{"a": NaN}': "not JSON text: NaN is no number of JSON",
+    b'{"a": [-Infinity]}': "not JSON text: -Infinity is no number of JSON",
+    b'{"a": -1e999}': "not JSON text: -1e999 is no number of JSON",
     b"[1]": "found list, expected a JSON object",
     b"null": "found NoneType, expected a JSON object",
     b'"a"': "found str, expected a JSON object",
@@ -115,3 +120,21 @@ def test_a_torn_last_line_is_left_out_and_cut_off(tmp_path: Path) -> None:
     with LineFile(path, resume=True) as file:
         file.write(json.dumps({"n": 3}) + "\n")
     assert list(read_objects(path)) == [{"n": 1}, {"n": 3}]
+
+
+def test_an_overlong_line_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is passed over piece by piece, and known by its beginning."""
+    monkeypatch.setattr(jsonl, "LONGEST", 1 << 20)
+    path = tmp_path / "a.jsonl.gz"
+    long = b'{"a": "' + b"x" * (5 << 20) + b'"}\n'
+    path.write_bytes(gzip.compress(b'{"n": 1}\n' + long + b'{"n": 3}\n' + long[:-1]))
+    lines = list(read_lines(path))
+    assert [line.number for line in lines] == [1, 2, 3, 4]
+    assert [line.error for line in lines] == ["", "longer than 1 MiB"] * 2
+    assert lines[1].text == long[: jsonl.KEPT].decode()
+
+
+def test_what_json_has_no_word_for_is_null() -> None:
+    row = {"a": [1.5, float("nan"), (float("inf"),)], "b": {"c": -float("inf")}, "d": "é"}
+    assert to_json(row) == '{"a": [1.5, null, [null]], "b": {"c": null}, "d": "é"}'
+    assert to_json({"a": 1}, indent=1) == '{\n "a": 1\n}'

@@ -59,7 +59,7 @@ def record(name: str, trace: Trace, **keys: Any) -> dict[str, Any]:
 def evil_rows() -> list[dict[str, Any]]:
     branches = (make_trace(f"{EVIL} and more"), NESTED_B, make_trace("C: is short"))
     evil = make_trace(f"Go {EVIL} ", Fork((EVIL, "B", "C"), branches), f" end {EVIL}")
-    scores = [0.25, -0.5, float("nan"), 1e308, 10**400, True, "x"]
+    scores = [0.25, -0.5, -1e308, 1e308, 10**400, True, "x"]
     return [
         record(EVIL, evil, meta={"task": EVIL, "independence": scores}, answer_ok=True),
         record("nested", NESTED, meta={"independence": "none"}, answer_ok=False),
@@ -141,7 +141,7 @@ def test_page_says_what_is_not_there(tmp_path: Path) -> None:
         (tmp_path / "broken.jsonl").write_text("{\n")
         write_html(tmp_path / "broken.jsonl", tmp_path / "broken.html")
     assert not (tmp_path / "broken.html").exists()
-    with pytest.raises(DataError, match="is the trace file itself"):
+    with pytest.raises(DataError, match="is the source itself"):
         write_html(plain, plain)
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from pbranch.console import printable
 from pinfer import Engine, SamplingParams
-from pinfer.commands.answer_writer import Job, stream_answer
+from pinfer.commands.answer_writer import stream_answer
+from pinfer.commands.jobs import Job
 
 RUN = [sys.executable, "-m", "pinfer", "generate", "--device", "cpu"]
 TIMES = ("prefill_seconds", "decode_seconds", "tokens_per_second")

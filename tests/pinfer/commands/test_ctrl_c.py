@@ -19,7 +19,8 @@ import pytest
 
 from pbranch import parse, plain_text
 from pinfer import Engine, SamplingParams
-from pinfer.commands.answer_writer import Job, answer_batch, stream_answer
+from pinfer.commands.answer_writer import answer_batch, stream_answer
+from pinfer.commands.jobs import Job, Jobs
 from pinfer.models import fast
 
 LAYERS = 2
@@ -100,6 +101,21 @@ def test_a_batch_prints_what_has_begun(engine, interrupt, tmp_path):
 
     interrupt(20 * LAYERS, to_file)
     assert path.read_text() == ""
+
+
+def test_of_many_jobs_those_that_have_begun_are_printed(engine, interrupt, capsys):
+    """The others are not even made."""
+    jobs = Jobs([("", {"prompt": "Go on."})], PARAMS, 10**8, {})
+
+    def batch(out):
+        answer_batch(engine, jobs, lambda: nullcontext(out), True)
+
+    rows = [json.loads(line) for line in interrupt(20 * LAYERS, batch).splitlines()]
+    aborted = sum(row["limits"] == ["aborted"] for row in rows)
+    most = engine.core.scheduler.limits.max_requests
+    assert 1 < aborted <= most and len(rows) <= 2 * most
+    assert [(row["sample"], row["seed"]) for row in rows] == [(i, 3 + i) for i in range(len(rows))]
+    assert f"{len(rows)} of {10**8} answers are written" in capsys.readouterr().err
 
 
 def start(how, out):

@@ -11,7 +11,8 @@ from transformers import GenerationConfig
 from pbranch import parse, plain_text
 from pbranch.format.markers import MARKERS
 from pinfer import cli
-from pinfer.commands.prompt_files import ANSWER_KEYS, unescape
+from pinfer.commands.prompt_files import unescape
+from pinfer.output.generation import ANSWER_KEYS
 from tests.conftest import CHAT_TEMPLATE
 from tests.support.byte_tokenizer import train_byte_tokenizer
 from tests.support.checkpoints import copy_folder, save_base, short

@@ -39,8 +39,8 @@ def family_model(kind, seed, **overrides):
 class TwoRunners:
     """Runs each pass eagerly, and then as a recorded step where it is one, over the same arena."""
 
-    def __init__(self, model, backend, make_capture=lambda: tape, near=1e-11, grows=()):
-        self.backend, self.near, self.grows = backend, near, grows
+    def __init__(self, model, backend, make_capture=lambda: tape, near=1e-11, grows=(), moves=()):
+        self.backend, self.near, self.grows, self.moves = backend, near, grows, moves
         self.fast = model if isinstance(model, FastModel) else FastModel(model)
         self.captured_model = CudaGraphModel(self.fast, lambda: self.counted(make_capture()))
         self.device = self.captured_model.device
@@ -65,6 +65,10 @@ class TwoRunners:
     def run(self, batch):
         if self.passes in self.grows:  # all keys and values move to new tensors
             self.arena.release(self.arena.open(self.arena.slots + 1))
+        if self.passes in self.moves:  # those of one layer do
+            old = self.arena.keys[1]
+            self.arena.keys[1] = old.clone()
+            old.fill_(float("nan"))
         placement = self.cache.append(batch.tokens)
         view = plan_pass(batch.tokens, placement, self.cache, self.backend)
         rows = ([r.token_id for r in batch.tokens], view.positions.tolist(), batch.logits_indices)
@@ -116,6 +120,14 @@ def test_steps_are_recorded_anew_when_the_arena_has_moved(monkeypatch):
     assert len(runner.captured) >= 3 and runner.captured[-1] == runner.arena.slots
     assert tokens == [reference_tokens(model, [1, 2, 3], params)]
     assert all(r.inputs.shape.rows == 1 for r in runner.captured_model.captured.values())
+
+
+def test_steps_are_recorded_anew_when_one_layer_has_moved(monkeypatch):
+    """As it may when all are made anew, and most come to lie where they were."""
+    model, params = family_model("qwen3", 3), greedy(mode="linear", max_new_tokens=20)
+    tokens, runner = decode(monkeypatch, model, [[1, 2, 3]], params, moves={9, 12})
+    assert runner.passes == 20 and len(runner.captured) >= 3
+    assert tokens == [reference_tokens(model, [1, 2, 3], params)]
 
 
 def test_more_rows_than_a_recording_holds_run_eagerly(monkeypatch):

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pbranch.errors import AdapterError
+from pbranch.errors import AdapterError, DataError
+from pbranch.format.branch_config import load_branch_config
 from pbranch.hf.base_models import shipped
 from ptrain.artifacts.artifact import read_artifact
 from ptrain.artifacts.merge import load_base_of, merge
@@ -69,7 +71,7 @@ def assert_same_weights(model, folder, dtype):
 def test_a_merged_folder_is_a_plain_model_with_our_records(adapter, merged):
     names = {p.name for p in merged.iterdir()}
     assert {"model.safetensors", "config.json", "recipe.yaml", "train_report.json"} <= names
-    assert not (merged.parent / "merged.part").exists() and "adapter_config.json" not in names
+    assert not (merged.parent / ".merged.part").exists() and "adapter_config.json" not in names
     config = json.loads((merged / "config.json").read_text())
     assert config["dtype"] == "float32" and "quantization_config" not in config
     tokenizer, plain = AutoTokenizer.from_pretrained(merged), AutoTokenizer.from_pretrained(adapter)
@@ -88,6 +90,29 @@ def test_pinfer_decodes_a_merged_folder_as_base_and_adapter(adapter, merged):
     together = Engine.from_pretrained(adapter=str(adapter)).generate(["low", "seven"], short)
     alone = Engine.from_pretrained(str(merged)).generate(["low", "seven"], short)
     assert [g.token_ids for g in alone] == [g.token_ids for g in together]
+
+
+def test_a_base_is_not_written_over_by_what_is_merged_into_it(adapter, bases):
+    before = (bases["wide"] / "model.safetensors").read_bytes()
+    with pytest.raises(AdapterError, match="a model that no merge has written"):
+        merge(adapter, bases["wide"], force=True)
+    load_branch_config(adapter).save(bases["wide"])
+    try:
+        with pytest.raises(DataError, match="is the source itself"):
+            merge(adapter, bases["wide"], force=True)
+    finally:
+        (bases["wide"] / "branch_config.json").unlink()
+    assert (bases["wide"] / "model.safetensors").read_bytes() == before
+
+
+def test_a_full_disk_leaves_nothing_of_a_merge(adapter, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device")
+
+    monkeypatch.setattr("transformers.modeling_utils.safe_save_file", full)
+    with pytest.raises(OSError, match="cannot write") as caught:
+        merge(adapter, tmp_path / "out")
+    assert caught.value.filename == str(tmp_path / "out") and list(tmp_path.iterdir()) == []
 
 
 def test_what_is_there_is_replaced_only_when_forced_and_only_a_merge(adapter, merged, tmp_path):

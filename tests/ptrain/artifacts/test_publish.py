@@ -190,11 +190,12 @@ def test_why_an_adapter_cannot_be_fetched_is_said(hub, adapter, tmp_path):
         ("me/a", {"token": "hf_wrong"}, "the token is not valid; log in by"),
         ("me/a", {"HF_HUB_OFFLINE": "1"}, "not in the cache, and HF_HUB_OFFLINE is set"),
         ("me/a", {"HF_ENDPOINT": "http://127.0.0.1:9"}, "cannot reach the Hub ("),
+        ("me/a..b", {}, "not a name of the Hub; expected owner/name"),
     ):
         line = error_of(fetch(name, **more))
         assert line.startswith(f"adapter {name}: no such folder, nor on the Hub: {said}"), line
-    no_id = error_of(fetch("runs/sft/x"))
-    assert no_id == "adapter runs/sft/x: no such folder; expected a folder or a Hub id"
+    path = error_of(fetch("runs/sft/x"))  # the Hub is not asked
+    assert path == "adapter runs/sft/x: no such folder; expected a folder or a Hub id"
     folder = fetch("me/a").stdout
     names = {p.name for p in Path(folder.strip()).iterdir()}
     assert names == SENT - {"README.md"}  # no log, no optimizer states

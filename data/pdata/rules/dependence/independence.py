@@ -271,10 +271,13 @@ CHECKS: tuple[Check, ...] = (
     check_pointer, check_reference, check_asked, check_label, check_number, check_result,
     check_formula, check_term, check_symbol, check_name,
 )  # fmt: skip
+MOST_STEPS = 200  # of a block: each is compared with all before it
 
 
 def find_dependence(block: Block, prompt: Prompt) -> str | None:
     """Why a later step of `block` seems to need an earlier one; None when nothing says so."""
+    if len(block.steps) > MOST_STEPS:
+        return f"{len(block.steps)} steps, of which at most {MOST_STEPS} are compared"
     if asks_in_turn(prompt):
         return "the prompt asks for one thing after the other"
     if _TAKES_TURNS.search(block.lead.strip().rsplit("\n", 1)[-1][-_ANNOUNCED:]):

@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 FAMILIES = ("qwen3", "llama", "mistral")
 KINDS = tuple(TEXTS)
 # with which blocks are written
-SEEDS = {"whole": (31, 12, 57), "cut": (1, 42, 9), "merged": (41, 57, 1)}
+SEEDS = {"whole": (31, 12, 57), "cut": (1, 42, 9), "merged": (57, 41, 1)}
 
 
 @cache

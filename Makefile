@@ -5,13 +5,10 @@ JOBS ?= 2
 PIP := $(VENV)/bin/python -m pip install --quiet -c constraints.txt
 RUN := $(VENV)/bin
 
-.PHONY: demo demo-real test test-slow test-real check bench smollm2 clean
+.PHONY: demo test test-slow test-real check bench smollm2 clean
 
 demo: $(VENV)/.installed  ## data, training and parallel decoding on what the repository ships
 	$(RUN)/python benchmarks/demo.py
-
-demo-real: smollm2  ## a real small model with the shipped adapter beside its linear twin
-	$(RUN)/python benchmarks/real.py
 
 test: $(VENV)/.installed-dev  ## the fast suite
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n $(JOBS) --dist worksteal

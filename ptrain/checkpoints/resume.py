@@ -59,7 +59,8 @@ def find_checkpoint(recipe: Recipe | LookaheadRecipe, main: bool = True) -> Path
         if damage is None:
             own = folder / "recipe.yaml"  # earlier releases wrote that of the run alone
             page = own if own.is_file() else out / "recipe.yaml"
-            by_fact = BY_FACT if FACTS.keys() <= read_facts(folder).keys() else set()
+            told = FACTS.keys() - {"adapter"} <= read_facts(folder).keys()  # not all runs have one
+            by_fact = BY_FACT if told else set()
             _compare(recipe, load_recipe(type(recipe), page), FREE | PLANNED | by_fact)
             return folder
         damages.append(damage)

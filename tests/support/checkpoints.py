@@ -9,6 +9,7 @@ import torch
 from pbranch.format.branch_config import BranchConfig
 from pbranch.format.markers import add_markers
 from pbranch.hf.fingerprint import fingerprint
+from pbranch.hf.merge_adapter import grow_vocabulary
 from tests.conftest import build_model
 
 ROWS = 448  # of the vocabulary: the byte-level tokenizer of conftest, the markers, some to spare
@@ -32,6 +33,7 @@ def save_adapter(folder: Path, base: Path, **changes: Any) -> Path:
     markers = add_markers(tokenizer)
     model: Any = AutoModelForCausalLM.from_pretrained(base)
     found = fingerprint(str(base), model.config)
+    grow_vocabulary(model, tokenizer)  # a real one has no rows to spare
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     ids = list(markers.as_dict().values())
     config = LoraConfig(

@@ -4,6 +4,7 @@ and show none that could steer a terminal.
 0 done, 1 a known error (one line on stderr), 2 usage, 130 interrupted. Imports nothing heavy.
 """
 
+import atexit
 import io
 import os
 import re
@@ -92,6 +93,8 @@ def plain_streams() -> Iterator[None]:
 def run(app: Callable[..., Any]) -> None:
     """Call a typer app; known errors become one line on stderr, unknown ones keep the traceback."""
     open_streams()
+    # once all is done, Python's own end takes a second, and there is nothing left to break off
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     with plain_streams():
         _run(app)
 
@@ -223,14 +226,19 @@ class Interrupt:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """In here, being asked raises KeyboardInterrupt: for long work that may end anywhere."""
+        """In here, being asked raises KeyboardInterrupt: for long work that may end anywhere. One
+        that a library has swallowed, as some do while they are imported, is raised at the end."""
+        self._check()
         self._at_once = True
         try:
-            if self._asked:
-                raise KeyboardInterrupt
             yield
         finally:
             self._at_once = False
+        self._check()
+
+    def _check(self) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
 
 
 @contextmanager

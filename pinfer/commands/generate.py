@@ -170,18 +170,19 @@ def generate(
     if params.seed is None and temperature > 0:
         params = replace(params, seed=choose_seed(output if resume else None))
     limits = EngineLimits(max_rows=max_rows, max_memory=max_memory, max_draft_rows=draft_rows)
-    console.quiet_libraries()
-    from pinfer.commands.answer_writer import answer_batch, stream_answer
-    from pinfer.commands.jobs import Jobs, count_done
-    from pinfer.drafting.sources import check_source
-    from pinfer.engine import Engine
-
-    check_source(draft)
     how: Any = {"dtype": dtype, "device": device, "attention": attention, "path": path}
+    how |= {"stored_cost": fork == "auto" or draft.startswith("auto"), "limits": limits}
     how |= {"draft": draft, "trust_remote_code": trust_remote_code}
-    engine = Engine.from_pretrained(
-        model, adapter, limits=limits, stored_cost=fork == "auto" or draft.startswith("auto"), **how
-    )
+    with console.interruptible() as asked:
+        with asked.at_once():
+            console.quiet_libraries()
+            from pinfer.commands.answer_writer import answer_batch, stream_answer
+            from pinfer.commands.jobs import Jobs, count_done
+            from pinfer.drafting.sources import check_source
+            from pinfer.engine import Engine
+        check_source(draft)
+        with asked.at_once():
+            engine = Engine.from_pretrained(model, adapter, **how)
     params = engine.spec.resolve(params)
     if mode is None and params.mode == "linear":
         console.say("no adapter that knows branches: mode linear")

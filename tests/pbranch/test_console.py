@@ -1,6 +1,8 @@
 """Standard streams of the command lines: any text, closed ones, full disks."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -95,3 +97,12 @@ def test_a_closed_stdin_is_named(monkeypatch):
     for read in (console.read_stdin, lambda: list(read_lines("-"))):
         with pytest.raises(DataError, match=r"^-: cannot read standard input, it is closed$"):
             read()
+
+
+def test_an_interrupt_that_a_library_swallows_is_raised_at_the_end_of_the_work():
+    after = []
+    with console.interruptible() as asked, pytest.raises(KeyboardInterrupt), asked.at_once():
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        after.append("the library goes on")
+    assert after and asked()

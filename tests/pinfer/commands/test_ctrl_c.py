@@ -26,7 +26,6 @@ from pinfer.models import fast
 LAYERS = 2
 PARAMS = SamplingParams(max_new_tokens=150, temperature=1, seed=3)
 MOMENTS = int(os.environ.get("CTRL_C_MOMENTS", "6"))
-SECONDS = float(os.environ.get("CTRL_C_SECONDS", 10))  # 3 on a machine with nothing else to do
 PROMPT = "Look at this list. Whose weight is above 7.4?\n" + "".join(
     f"- {name}: weight {3 + i * 0.7:.1f}\n"
     for i, name in enumerate("Roti Sivo Talu Mako Peni Duro Lemi Kato Nilo Rafu Beso".split())
@@ -179,9 +178,9 @@ def test_at_random_moments_of_a_process(how, whole):
         took = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - children - before
         print(f"{how}: exit code {process.returncode} after {took:.1f} s, {len(out)} characters")
         assert "Traceback" not in err, err
-        # a moment may lie in the loading of a model, which is not broken off
-        assert not before or took < SECONDS, "CPU time, most of it of loading and of Python's end"
-        assert process.returncode in (0, 130), err
+        assert not before or took < 3, "seconds of CPU time, most of them of Python's own end"
+        # Python kills itself by the signal where it came within `exec`; a shell calls that 130
+        assert process.returncode in (0, 130, -signal.SIGINT), err
         if how == "json" and out:
             out = json.loads(out)["text"]
         if how == "terminal":

@@ -18,6 +18,7 @@ class LoraOptions:
     target_modules: str | list[str] = "all-linear"
     use_rslora: bool = False
     use_dora: bool = False
+    save_dtype: Literal["float32", "bfloat16"] = "float32"  # of the finished adapter's file
     init: bool | str = True  # peft's init_lora_weights: true, gaussian, pissa, olora, orthogonal …
     options: dict[str, Any] = field(default_factory=dict)  # more of peft's LoraConfig, see docs
 
@@ -26,6 +27,10 @@ class LoraOptions:
         _at_least("lora.alpha", self.alpha, 1)
         if not 0 <= self.dropout < 1:
             raise RecipeError(f"lora.dropout: found {self.dropout}, expected a share in [0, 1)")
+        if self.starts_within_base and self.save_dtype != "float32":
+            raise RecipeError(  # start and end cancel in the base, rounded ones would not
+                f"lora.save_dtype: {self.save_dtype} with lora.init: {self.init}; expected float32"
+            )
 
     @property
     def starts_within_base(self) -> bool:

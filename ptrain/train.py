@@ -237,6 +237,8 @@ def save(run: Run, metrics: dict[str, float]) -> None:
     trainer, data, out = run.trainer, run.data, Path(run.recipe.out)
     scores = score_end(trainer) if data.held_out else {}
     weights = trainer.gather()  # by all processes: they may be sharded over them
+    if run.recipe.tuning == "lora":
+        weights = {k: v.to(getattr(torch, run.recipe.lora.save_dtype)) for k, v in weights.items()}
     if trainer.is_world_process_zero():
         report = Report(
             traces=len(data.train),

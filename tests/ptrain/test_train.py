@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from pbranch.errors import AdapterError, RecipeError
 from pbranch.files.recipe import dump_recipe, load_recipe
 from pbranch.format.branch_config import load_branch_config
+from ptrain.artifacts.artifact import ADAPTER
 from ptrain.artifacts.merge import merge
 from ptrain.artifacts.run_report import disk_errors
 from ptrain.config import LoraOptions, Recipe, TrainOptions
@@ -62,6 +64,25 @@ def test_only_lora_and_marker_rows_are_saved(adapters, bases, family):
         moved = (row - module.weight[markers].detach()).abs().amax(-1)
         learned = moved > 1e-4
         assert learned.all() if "lm_head" in key else learned.sum() >= 5
+
+
+@pytest.mark.parametrize("family", ["qwen3", "llama"])
+def test_an_adapter_in_bfloat16_holds_the_same_numbers_rounded(
+    adapters, bases, data, tmp_path, family
+):
+    asked = recipe(bases[family], data, tmp_path / "out")
+    asked = replace(asked, lora=replace(asked.lora, save_dtype="bfloat16"))
+    folder = train(asked)
+    whole, rounded = (load_file(f / ADAPTER[1]) for f in (adapters[family], folder))
+    assert rounded.keys() == whole.keys()
+    assert all(torch.equal(v, whole[k].bfloat16()) for k, v in rounded.items())
+    checkpoint = load_file(folder / "checkpoint-8" / ADAPTER[1])
+    assert all(torch.equal(v, whole[k]) for k, v in checkpoint.items())  # training goes on from it
+    merged = AutoModelForCausalLM.from_pretrained(merge(folder, tmp_path / "merged"))
+    near = AutoModelForCausalLM.from_pretrained(merge(adapters[family], tmp_path / "whole"))
+    for one, other in zip(merged.parameters(), near.parameters(), strict=True):
+        assert one.dtype == torch.float32
+        torch.testing.assert_close(one, other, rtol=0.02, atol=0.01)
 
 
 @pytest.mark.parametrize("family", ["qwen3", "llama", "wide"])

@@ -223,6 +223,7 @@ def test_values_and_combinations_are_refused_in_the_recipe() -> None:
         ({"alpha": 0}, r"lora\.alpha"),
         ({"dropout": 1.0}, r"lora\.dropout: found 1\.0, expected a share in \[0, 1\)"),
         ({"dropout": -0.1}, r"lora\.dropout"),
+        ({"init": "pissa", "save_dtype": "bfloat16"}, r"lora\.save_dtype: bfloat16 with .* pissa"),
     ):
         with pytest.raises(RecipeError, match=message):
             LoraOptions(**keys)

@@ -30,7 +30,7 @@ LAYERS = {
         build publish.py commands cli.py
     """.split(),
     "pinfer": """
-        cost params.py model_spec.py request kv_cache attention dialects drafting
+        cost params.py warping.py model_spec.py request kv_cache attention dialects drafting
         scheduling sampling reference.py execution core.py models output engine.py engine_loop.py
         __init__.py evaluation bench commands cli.py __main__.py
     """.split(),

@@ -18,8 +18,8 @@ from torch.nn.functional import linear
 
 from pbranch.hf.lookahead.files import MODULES, load_checked
 from pinfer.drafting.draft import Draft, Wish
-from pinfer.params import SamplingParams
 from pinfer.request.state import Lane, QueuedToken, Request
+from pinfer.warping import warp
 
 # two_pass: a pass drafts or verifies, by turns. tail: a pass that verifies drafts as well, for the
 # case that all guesses hold. fused: it drafts for each number of guesses that may hold
@@ -122,7 +122,7 @@ class LookaheadSource:
                 lane = wishes[i].lane
                 params = lane.request.params
                 if params.temperature > 0:
-                    drawn[i].append(proposal(row, params))
+                    drawn[i].append(warp(row[None], params)[0].softmax(-1))
                     place = f"{lane.request.prefix.key}|{lane.path}|{lane.position + k}"
                     token = draw(drawn[i][-1], f"{params.seed}|{place}")
                 tokens[i].append(token)
@@ -138,23 +138,6 @@ class LookaheadSource:
         if inner is None or outer is None:
             return 0.0
         return linear(inner[torch.tensor(before, device=inner.device)], outer).float()
-
-
-def proposal(logits: Tensor, params: SamplingParams) -> Tensor:
-    """Probabilities (vocabulary,), float64, of a guess: logits as the request has tokens sampled
-    (temperature, top-k, top-p, min-p): what these take away, the model would not say either."""
-    q = ((logits - logits.max()).double() / params.temperature).softmax(-1)
-    top_k, top_p, min_p = params.top_k or 0, params.top_p or 1.0, params.min_p or 0.0
-    if 0 < top_k < len(q):
-        q = torch.where(q < q.topk(top_k).values[-1], 0, q)
-        q = q / q.sum()
-    if top_p < 1:
-        values, order = q.sort(descending=True)
-        values = torch.where(values.cumsum(0) - values >= top_p, 0, values)
-        q = torch.zeros_like(q).scatter(0, order, values / values.sum())
-    if min_p > 0:
-        q = torch.where(q < min_p * q.max(), 0, q)
-    return q / q.sum()
 
 
 def draw(q: Tensor, key: str) -> int:

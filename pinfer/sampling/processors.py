@@ -1,18 +1,13 @@
-"""Logits as transformers' processors leave them: temperature, penalties, top-k, top-p, min-p."""
+"""Logits as transformers' processors leave them: penalties, barred tokens, and then the warpers."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import (
-    MinPLogitsWarper,
-    RepetitionPenaltyLogitsProcessor,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
+from transformers import RepetitionPenaltyLogitsProcessor
 
 from pinfer.scheduling.batch import SampleSite
+from pinfer.warping import warp
 
 
 def process(logits: Tensor, sites: Sequence[SampleSite]) -> Tensor:
@@ -28,15 +23,4 @@ def process(logits: Tensor, sites: Sequence[SampleSite]) -> Tensor:
     if params.suppress_tokens:
         barred = [i for i in params.suppress_tokens if 0 <= i < logits.shape[1]]
         logits = logits.index_fill(1, torch.tensor(barred, device=logits.device), float("-inf"))
-    if params.temperature == 0:
-        return logits
-    none: Any = None  # the others do not look at what came before
-    # shifted first: the largest stays 0 however small the temperature
-    logits = (logits - logits.amax(-1, keepdim=True)).double() / params.temperature
-    if params.top_k:
-        logits = TopKLogitsWarper(params.top_k)(none, logits)
-    if params.top_p is not None and params.top_p < 1:
-        logits = TopPLogitsWarper(params.top_p)(none, logits)
-    if params.min_p:
-        logits = MinPLogitsWarper(params.min_p)(none, logits)
-    return logits
+    return logits if params.temperature == 0 else warp(logits, params)

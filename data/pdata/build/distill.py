@@ -188,9 +188,9 @@ def _read_generation(row: dict[str, Any], origin: str, criteria: Criteria) -> Re
         return Rejection("unfinished", f"finish_reason {row.get('finish_reason')!r}")
     if row.get("limits"):
         return Rejection("unfinished", f"limits {row['limits']}")
-    stats = row.get("stats")
-    interventions = stats.get("grammar_interventions") if isinstance(stats, dict) else 0
-    if interventions:
+    stats = found if isinstance(found := row.get("stats"), dict) else {}
+    interventions = stats.get("grammar_interventions")
+    if interventions and stats.get("mode") != "linear":  # which is asked for, and bars markers
         return Rejection("grammar interventions", str(interventions))
     try:
         trace = parse(_text(row, "tagged_text"))

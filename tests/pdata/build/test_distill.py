@@ -99,6 +99,18 @@ def test_options_keep_linear_ones_and_unknown_answers(tmp_path):
     assert load(tmp_path / "c.jsonl")[0]["answer_ok"] is None
 
 
+def test_markers_that_mode_linear_barred_are_no_fault(tmp_path):
+    stats = {"grammar_interventions": 2}
+    rows = [
+        generation(0, tagged(topics=()), stats=stats | {"mode": "linear"}),
+        generation(1, tagged(topics=()), stats=stats | {"mode": "parallel"}),
+    ]
+    file = write_rows(tmp_path / "g.jsonl", rows)
+    counts = distill(file, tmp_path / "out.jsonl", criteria=Criteria(forked=False))
+    assert counts["rejected_by_reason"] == {"grammar interventions": 1}
+    assert [row["id"] for row in load(tmp_path / "out.jsonl")] == ["p0"]
+
+
 def test_of_several_right_ones_the_shortest_path_is_kept(tmp_path):
     """Wherever in the file they stand; a wrong one does not win by being short."""
     rows = [generation(0, tagged(words=9)), generation(1, tagged(words=5)),

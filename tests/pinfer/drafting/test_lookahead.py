@@ -11,9 +11,10 @@ import torch
 from pbranch.errors import AdapterError
 from pbranch.format.layout import LayoutOptions
 from pbranch.hf.lookahead.files import LookaheadConfig
-from pinfer.drafting.lookahead import MODES, draw, load_lookahead, proposal
+from pinfer.drafting.lookahead import MODES, draw, load_lookahead
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.scheduling.kv_bound import keep_all
+from pinfer.warping import warp
 from tests.pinfer.drafting.test_decoding import SETTINGS, some_prompts, written
 from tests.pinfer.drafting.test_distribution import (
     PARAMS,
@@ -171,7 +172,7 @@ def test_guesses_are_drawn_from_what_they_report():
     g = torch.Generator().manual_seed(1)
     logits = torch.randn(12, generator=g)
     params = SamplingParams(temperature=0.7, top_k=6, top_p=0.9, min_p=0.05)
-    q = proposal(logits, params)
+    q = warp(logits[None], params)[0].softmax(-1)
     plain = (logits.double() / 0.7).softmax(-1)
     kept = q > 0
     assert 1 < kept.sum() <= 6 and q.sum() == pytest.approx(1)

@@ -41,10 +41,12 @@ from pdata.validate import check_record
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """What is kept. forked: only with a fork; unknown: also where the answer cannot be judged."""
+    """What is kept. forked: only with a fork; unknown: also where the answer cannot be judged;
+    wrong: also where it is wrong, which look-ahead rows learn from as well."""
 
     forked: bool = True
     unknown: bool = False
+    wrong: bool = False
 
 
 def distill(
@@ -132,9 +134,10 @@ def _asked(record: Record, sample: int) -> dict[str, Any]:
 
 def _find_best(
     generations: Path, criteria: Criteria
-) -> tuple[dict[str, tuple[int, int]], Counter[str]]:
-    """(by prompt: words on the critical path and line of the best, by prompt: how many)."""
-    best: dict[str, tuple[int, int]] = {}
+) -> tuple[dict[str, tuple[bool, int, int]], Counter[str]]:
+    """(by prompt: whether the best is wrong, words on its critical path, its line; by prompt: how
+    many)."""
+    best: dict[str, tuple[bool, int, int]] = {}
     total: Counter[str] = Counter()
     for line in read_lines(generations):
         with suppress(DataError):
@@ -145,13 +148,14 @@ def _find_best(
             total[prompt] += 1
             record = set_aside(_read_generation, row, "", criteria)
             if isinstance(record, Record):
-                here = record.meta["critical_words"], line.number
+                wrong = record.answer_ok is False
+                here = wrong, record.meta["critical_words"], line.number
                 best[prompt] = min(best.get(prompt, here), here)
     return best, total
 
 
 def _select(
-    line: JsonLine, criteria: Criteria, best: dict[str, tuple[int, int]], total: Counter[str]
+    line: JsonLine, criteria: Criteria, best: dict[str, tuple[bool, int, int]], total: Counter[str]
 ) -> Record | Rejection:
     """The record of a line that is the best of its prompt."""
     try:
@@ -162,7 +166,7 @@ def _select(
     if isinstance(record, Rejection):
         return record
     prompt = _identify(row)
-    if best[prompt][1] != line.number:
+    if best[prompt][-1] != line.number:
         return Rejection("not the best", f"of {total[prompt]} generations")
     return replace(record, meta={**record.meta, "generations": total[prompt]})
 
@@ -203,7 +207,7 @@ def _read_generation(row: dict[str, Any], origin: str, criteria: Criteria) -> Re
         return Rejection("broken line", str(e))
     if problem := next(check_record(record), None):
         return Rejection("broken format", problem)
-    if record.answer_ok is False:
+    if record.answer_ok is False and not criteria.wrong:
         return Rejection("wrong answer", f"expected {record.answer}")
     if record.answer_ok is None and not criteria.unknown:
         return Rejection("unknown answer", "no gold answer" if record.answer is None else

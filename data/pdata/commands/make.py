@@ -84,6 +84,9 @@ def distill(
     keep_unknown: Annotated[
         bool, typer.Option("--keep-unknown", help="Keep what cannot be graded.")
     ] = False,
+    keep_wrong: Annotated[
+        bool, typer.Option("--keep-wrong", help="Keep wrong answers: for `ptrain lookahead`.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run stopped.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
@@ -103,7 +106,7 @@ def distill(
         options = {"skip_special_tokens": False}
         with Client(base_url, model, cache=replies, options=options, timeout=timeout) as client:
             ask(asked, source, client, n=n, workers=workers, resume=resume)
-    criteria = Criteria(forked=not linear_too, unknown=keep_unknown)
+    criteria = Criteria(forked=not linear_too, unknown=keep_unknown, wrong=keep_wrong)
     show(run_distill(source, out, criteria=criteria, resume=resume), as_json)
 
 

@@ -99,6 +99,22 @@ def test_options_keep_linear_ones_and_unknown_answers(tmp_path):
     assert load(tmp_path / "c.jsonl")[0]["answer_ok"] is None
 
 
+def test_wrong_answers_are_kept_where_asked_for_but_never_before_a_right_one(tmp_path):
+    rows = [
+        generation(0, tagged("Ann Lee")),
+        generation(1, tagged("Ann Lee", words=1)),
+        generation(1, tagged(words=9)),
+    ]
+    counts = distill(
+        write_rows(tmp_path / "g.jsonl", rows),
+        tmp_path / "out.jsonl",
+        criteria=Criteria(wrong=True),
+    )
+    kept = load(tmp_path / "out.jsonl")
+    assert counts["rejected_by_reason"] == {"not the best": 1}
+    assert [(row["id"], row["answer_ok"]) for row in kept] == [("p0", False), ("p1", True)]
+
+
 def test_markers_that_mode_linear_barred_are_no_fault(tmp_path):
     stats = {"grammar_interventions": 2}
     rows = [

@@ -11,59 +11,39 @@ from pdata.synthetic.natural.phrasing import decimal
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Wordings of a reason. {x}, {y}: the digits that decide; {r}: less or more; {s}: the digits
-    before them, which are equal; {n}, {m}: how many digits the two have before the point, {d};
+    """Wordings of a reason, which goes through both numbers until two digits differ. {x}, {y}: a
+    digit of each; {r}: less or more; {n}, {m}: how many digits the two have before the point, {d};
     {f}: fewer or more."""
 
-    first: str
-    later: str
+    same: str
+    glue: str
+    last: str
     length: str
 
 
 REASONS = (
-    Reason(
-        "{x} is {r} than {y}",
-        "both start with {s}, then {x} is {r} than {y}",
-        "it has {f} {d}, {n} against {m}",
-    ),
-    Reason(
-        "first digit {x} is {r} than {y}",
-        "after the same {s}, {x} is {r} than {y}",
-        "with {n} to {m} it has {f} {d}",
-    ),
-    Reason(
-        "at the front {x} is {r} than {y}",
-        "both have {s}, and after that {x} is {r} than {y}",
-        "there are {f} {d}, {n} against {m}",
-    ),
-    Reason(
-        "from the start {x} is {r} than {y}",
-        "they share {s}, next {x} is {r} than {y}",
-        "the first one has {f} {d}, {n} to {m}",
-    ),
-    Reason(
-        "already {x} is {r} than {y}",
-        "in front both have {s}, but then {x} is {r} than {y}",
-        "we have {f} {d}, {n} and not {m}",
-    ),
+    Reason("{x} is {y}", ", then ", "{x} is {r} than {y}", "{n} {d} are {f} than {m}"),
+    Reason("{x} equals {y}", ", next ", "{x} is {r} than {y}", "with {n} {d} it has {f} than {m}"),
+    Reason("{x} and {y} are equal", ", and ", "{x} is {r} than {y}", "being {n} {d}, {f} than {m}"),
+    Reason("{x} is like {y}", ", but ", "{x} is {r} than {y}", "{n} {d}, {f} than {m}"),
 )
 
 
 def explain(reason: Reason, a: int, b: int, places: int) -> str:
     """Why `a` is below, above or equal to `b`; both are in units of the last place."""
     left, right = (decimal(n, places).replace(".", "") for n in (a, b))
-    if a == b:
-        return "every digit is the same"
     if len(left) != len(right):
         n, m = len(left) - places, len(right) - places
-        digits = "whole digits" if places else "digits"
+        digits = f"{'whole ' if places else ''}digit{'s' if n > 1 else ''}"
         return reason.length.format(n=n, m=m, d=digits, f="fewer" if n < m else "more")
-    same = [x for x, _ in takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=True))]
-    x, y = left[len(same)], right[len(same)]
-    blanks = {"x": x, "y": y, "r": "less" if x < y else "more"}
-    if not same:
-        return reason.first.format(**blanks)
-    return reason.later.format(**blanks, s=" and ".join(same))
+    pairs = list(zip(left, right, strict=True))
+    told = [
+        reason.same.format(x=x, y=y) for x, y in takewhile(lambda pair: pair[0] == pair[1], pairs)
+    ]
+    if a != b:
+        x, y = pairs[len(told)]
+        told.append(reason.last.format(x=x, y=y, r="less" if x < y else "more"))
+    return reason.glue.join(told)
 
 
 def side(a: int, b: int) -> str:

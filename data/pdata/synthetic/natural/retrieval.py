@@ -13,18 +13,14 @@ from pdata.synthetic.natural.phrasing import LEADS, article, choose, decimal
 from pdata.synthetic.natural.questions import Asked
 from pdata.synthetic.problem import Problem, Step
 
-# how a step begins: it says what is asked and reads its own number
+# how a step begins: it reads its own number, right behind its name, and then says what is asked
 OPENINGS = (
-    "{t}: asked is {np}, here it is {v}.",
-    "{t} has {aq} of {v}; wanted is {np}.",
     "{t}: the {q} is {v}, and we look for {np}.",
-    "{t}: it takes {np}, and the {q} is {v}.",
-    "{t} is listed with {v}, and we need {np}.",
-    "{t}: we want {np} and read {v}.",
+    "{t} has {aq} of {v}; wanted is {np}.",
     "{t}: {q} {v}, to be held against {np}.",
     "{t} shows {aq} of {v}; asked is {np}.",
     "{t}: {q} {v}, wanted is {np}.",
-    "{t}: searching for {np}, I find {v}.",
+    "{t}: the {q} is {v}. Asked is {np}.",
 )
 COMPARES = (
     "{a} against {b}: {why}, so it is {s}.",
@@ -101,7 +97,6 @@ WORKED_READINGS = (
 TERMS = (
     "{a} plus {b} is {c}", "{a} + {b} is {c}", "{a} + {b} gives {c}", "{a} and {b} make {c}",
     "{a} + {b} makes {c}", "{a} and {b} is {c}", "{a} plus {b} makes {c}",
-    "{b} more than {a} is {c}",
 )  # fmt: skip
 # the first number, one that takes the lead, one that does not, the end
 MAXIMA = (
@@ -123,7 +118,7 @@ def solve(
 ) -> Problem:
     """The problem with its steps, conclusion and closing form `key`: name or answer."""
     lead = choose(rng, LEADS, split)
-    style = random.Random(f"{lead}/{asked.kind}")
+    style = random.Random(lead)
     worked = bool(items[0].parts)
     kinds = (READINGS, WORKED_READINGS) if asked.extreme else (OPENINGS, WORKED_OPENINGS)
     opening, term = choose(style, kinds[worked], split), choose(style, TERMS, split)

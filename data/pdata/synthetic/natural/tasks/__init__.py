@@ -15,8 +15,8 @@ NATURAL_TASKS: dict[str, NaturalGenerator] = {
     "chain": chain.make,
     "resume": resume.make,
 }
-LEVELS = (2, 3, 4, 5, 6, 7, 8, 10, 12)
-WEIGHTS = (8, 10, 9, 6, 4, 2, 1.5, 1, 0.4)  # a short one costs less to train on
+LEVELS = range(2, 13)
+WEIGHTS = (6, 8, 8, 7, 6, 5, 4, 4, 3, 3, 3)  # a short one costs less to train on
 EASY_LEVELS = (2, 3, 4)
 
 

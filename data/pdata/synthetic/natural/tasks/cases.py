@@ -46,8 +46,6 @@ OPENINGS = (
     ("{t} has {ax} of {a}, wanted is {b}", "Then {ax} of {a}, wanted is {b}"),
     ("{t}: {x} {a}, to be {b}", "{X} {a}, to be {b}"),
     ("{t} shows {ax} of {a}, which must be {b}", "Then {ax} of {a}, which must be {b}"),
-    ("{t}: {ax} of {b} is asked, it is {a}", "{Ax} of {b} is asked, it is {a}"),
-    ("{t}: the {x} must be {b} and is {a}", "The {x} must be {b} and is {a}"),
     ("{t}: for the {x} we read {a}, asked is {b}", "For the {x} we read {a}, asked is {b}"),
 )
 # both numbers stand there: why the case's own is below or above

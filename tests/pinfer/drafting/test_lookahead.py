@@ -1,6 +1,7 @@
 """Look-ahead rows change passes, never tokens; they leave nothing behind, and are as many as the
 mode says."""
 
+import copy
 import json
 import random
 from pathlib import Path
@@ -10,8 +11,10 @@ import torch
 
 from pbranch.errors import AdapterError
 from pbranch.format.layout import LayoutOptions
+from pbranch.format.visibility import dense_mask, layout_tensor
 from pbranch.hf.lookahead.files import LookaheadConfig
-from pinfer.drafting.lookahead import MODES, draw, load_lookahead
+from pbranch.hf.lookahead.row_lora import RowLora
+from pinfer.drafting.lookahead import MODES, LookaheadSource, draw, load_lookahead
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.scheduling.kv_bound import keep_all
 from pinfer.warping import warp
@@ -23,8 +26,16 @@ from tests.pinfer.drafting.test_distribution import (
     assert_follows,
     expected,
 )
-from tests.support.lookahead import Recalling, random_source
-from tests.support.toy_engine import END_OF_TEXT, Recorder, Toy, greedy, toy_model
+from tests.support.lookahead import Recalling, random_source, random_tensors
+from tests.support.toy_engine import (
+    END_OF_TEXT,
+    Recorder,
+    Toy,
+    greedy,
+    paths_of_rows,
+    request_layout,
+    toy_model,
+)
 
 torch.set_num_threads(1)
 GREEDY = [s for s in SETTINGS if "temperature" not in s]
@@ -116,6 +127,54 @@ def test_ordinary_rows_are_as_without_look_ahead(mode):
     assert len({path for _, path, _ in plain.logits}) > 3
     for key, wanted in plain.logits.items():
         torch.testing.assert_close(found.logits[key], wanted, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("options", [LayoutOptions(), LayoutOptions("flat", "own", "reencode")])
+@pytest.mark.parametrize("mode", MODES)
+def test_rows_say_what_transformers_says_with_the_lora_on_them(mode, options):
+    """One forward under an explicit mask: a row sees what its anchor sees, and rows before it."""
+    model = toy_model("llama", 2)
+    tensors, said = random_tensors(model), []
+    source = LookaheadSource(tensors, mode)
+    take = source.take
+
+    def spy(rows, logits):
+        said.extend(zip(rows, logits, strict=True))
+        take(rows, logits)
+
+    source.take = spy
+    toy = Toy(model, options, ROWS, source=source)
+    (request,) = toy.run([[0, 1, 2]], greedy(max_new_tokens=40))
+    layout = request_layout(toy, request)
+    tensor, count = layout_tensor([layout]), len(layout)
+    seen = dense_mask(tensor)[0, 0]
+    places = zip(paths_of_rows(request), layout.position_ids, strict=False)
+    row_of = {place: row for row, place in enumerate(places)}
+    plain = copy.deepcopy(model)
+    plain.set_attn_implementation("sdpa")
+    lora, length = RowLora(plain, tensors), len(tensors["embeddings"])
+    embedded = plain.get_input_embeddings()(torch.tensor(layout.token_ids))
+    own = torch.ones(length, length, dtype=torch.bool).tril()
+    compared = set()
+    for row, logits in said:
+        anchor = row.anchor
+        at = row_of.get((anchor.lane.path, anchor.position))
+        if anchor.draft or at is None or layout.token_ids[at] != anchor.token_id:
+            continue  # behind a guess
+        blind = torch.zeros(count, length, dtype=torch.bool)
+        below = torch.cat((seen[at].expand(length, -1), own), 1)
+        mask = torch.cat((torch.cat((seen, blind), 1), below))
+        ahead = [anchor.position + 1 + k for k in range(length)]
+        with lora.on(count), torch.inference_mode():
+            wanted = plain(
+                inputs_embeds=torch.cat((embedded, tensors["embeddings"]))[None],
+                position_ids=torch.tensor([[*layout.position_ids, *ahead]]),
+                attention_mask=mask[None, None],
+                use_cache=False,
+            ).logits[0, count + row.position - anchor.position - 1]
+        torch.testing.assert_close(logits, wanted, rtol=0, atol=1e-9)
+        compared.add(anchor.lane.path)
+    assert len(compared) > 2, "trunk and branches"
 
 
 @pytest.mark.parametrize("length", [1, 3])

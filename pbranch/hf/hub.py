@@ -14,7 +14,7 @@ from pbranch.hf.lookahead.files import CONFIG, WEIGHTS
 
 LOG_IN = "log in by `hf auth login`, or set HF_TOKEN"
 # of an adapter's repository, what decoding and merging read: no other weights, no folders
-READ = ["*.json", "*.jinja", "*.txt", "*.model", "*.yaml", "adapter_model.safetensors"]
+READ = ["*.json", "*.jinja", "*.txt", "*.model", "*.yaml", "adapter_model.safetensors", WEIGHTS]
 
 
 def fetch_adapter(name: str) -> Path:

@@ -91,7 +91,8 @@ def generate(
         str,
         typer.Option(
             help="guess tokens to save passes: none, ngram (text looked up), model:NAME (a small "
-            "model), lookahead:FOLDER, or auto, auto:model:NAME, auto:lookahead:FOLDER (what pays)"
+            "model), lookahead (beside the adapter, or :FOLDER), or auto, auto:model:NAME, "
+            "auto:lookahead (what pays)"
         ),
     ] = "none",
     draft_tokens: Annotated[int, typer.Option(help="guesses a lane and pass; 0: none")] = 8,

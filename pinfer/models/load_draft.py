@@ -2,6 +2,7 @@
 have the same tokenizer."""
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from pbranch.errors import ModelError
@@ -30,7 +31,8 @@ def open_source(draft: str | DraftSource | None, target: Loaded, *how: Any) -> D
     if name.kind == "model":
         source = load_draft_model(name.place, target, *how)
     elif name.kind == "lookahead":
-        folder = fetch_lookahead(name.place)
+        beside = target.adapter or Path(target.path)
+        folder = fetch_lookahead(name.place) if name.place else beside
         source = load_lookahead(folder, target.model, target.adapter, name.mode)
     ngram = NgramSource() if name.auto or name.kind == "ngram" else None
     if name.auto and ngram:

@@ -18,6 +18,9 @@ from pinfer.drafting.sources import SourceName, check_source, read_name
         ("auto:model:fused:b", SourceName("model", "fused:b", auto=True)),
         ("lookahead:runs/x", SourceName("lookahead", "runs/x")),
         ("lookahead:fused:runs/x", SourceName("lookahead", "runs/x", "fused")),
+        ("lookahead", SourceName("lookahead")),
+        ("auto:lookahead:fused", SourceName("lookahead", "", "fused", auto=True)),
+        ("lookahead:./fused", SourceName("lookahead", "./fused")),
         ("auto:lookahead:two_pass:x", SourceName("lookahead", "x", "two_pass", auto=True)),
     ],
     ids=str,
@@ -28,10 +31,10 @@ def test_a_name_is_read(draft, name):
 
 @pytest.mark.parametrize(
     "draft",
-    "gram model model: auto: auto:ngram auto:model: lookahead lookahead: look:x".split(),
+    "gram model model: auto: auto:ngram auto:model: look:x looka".split(),
 )
 def test_a_name_that_is_none_is_refused(draft):
-    with pytest.raises(RequestError, match=r"expected none, ngram, model:NAME, lookahead:") as e:
+    with pytest.raises(RequestError, match=r"expected none, ngram, model:NAME, lookahead\[") as e:
         check_source(draft)
     assert repr(draft) in str(e.value) and "\n" not in str(e.value)
 

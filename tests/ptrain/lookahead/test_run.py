@@ -105,6 +105,17 @@ def test_what_is_trained_drafts_and_changes_no_token(trained, bases, adapter, mo
     assert all(g.stats.drafted for g in found)
 
 
+def test_what_lies_beside_the_adapter_needs_no_folder(trained, bases, adapter, tmp_path):
+    folder = shutil.copytree(adapter, tmp_path / "adapter")
+    with pytest.raises(AdapterError, match=r"no lookahead_config\.json; expected a folder"):
+        Engine.from_pretrained(str(bases["wide"]), str(folder), draft="lookahead")
+    for name in ("lookahead.safetensors", "lookahead_config.json"):
+        shutil.copyfile(trained / name, folder / name)
+    engine = Engine.from_pretrained(str(bases["wide"]), str(folder), draft="lookahead:fused")
+    (found,) = engine.generate(PROMPTS[:1], SamplingParams(max_new_tokens=24))
+    assert found.stats.drafted
+
+
 def test_a_bare_model_learns_from_plain_texts(bases, tmp_path):
     """And is drafted for under its own name; its look-ahead is of no other model or adapter."""
     data = write_records(tmp_path / "plain.jsonl", make_records(12, depth=0))

@@ -31,11 +31,11 @@ def map_in_processes(
         for item in items:
             pending.append((item, pool.submit(function, item)))
             if len(pending) >= 3 * workers:
-                done, result = pending.popleft()
-                yield done, result.result()
+                first, future = pending.popleft()
+                yield first, future.result()
         while pending:
-            done, result = pending.popleft()
-            yield done, result.result()
+            first, future = pending.popleft()
+            yield first, future.result()
 
 
 @contextmanager

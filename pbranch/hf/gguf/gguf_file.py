@@ -64,11 +64,13 @@ def read_header(file: Path) -> Any:
         raise ModelError(f"model {file}: not a GGUF file, it begins with {start!r}")
     try:
         reader = _open(file)
+        refuse_unreadable(file, reader)
+    except ModelError:
+        raise
     except Exception as e:  # IndexError, ValueError, OverflowError …: whatever stands in the bytes
         raise ModelError(
             f"model {file}: not a whole GGUF file, or of a newer kind ({type(e).__name__}: {e})"
         ) from e
-    refuse_unreadable(file, reader)
     return reader
 
 

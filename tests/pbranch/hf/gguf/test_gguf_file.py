@@ -1,5 +1,6 @@
 """Which names mean a GGUF file, and what is said of a file that is none."""
 
+import random
 import struct
 
 import pytest
@@ -113,3 +114,22 @@ def test_sizes_that_the_weights_do_not_have_are_refused(llama_file, tmp_path, ke
     with pytest.raises(ModelError, match=message.replace("+", r"\+")) as caught:
         locate(str(tmp_path / "x.gguf"))
     assert "\n" not in str(caught.value)
+
+
+def test_a_header_with_bytes_changed_is_read_or_refused(llama_file, tmp_path):
+    whole, codes = llama_file.read_bytes(), []
+    file = tmp_path / "x.gguf"
+    for seed in range(150):
+        draw, data = random.Random(seed), bytearray(whole)
+        at = draw.randrange(4, 2000)
+        wild = [0, 1, 255, 0x80, draw.randrange(256)]
+        data[at : at + draw.choice([1, 4, 8])] = bytes([draw.choice(wild)]) * draw.choice([1, 4, 8])
+        file.write_bytes(data)
+        try:
+            read_header(file)
+        except ModelError as e:
+            assert "\n" not in str(e) and len(str(e)) < 500, (seed, str(e))
+            codes.append(1)
+        else:
+            codes.append(0)
+    assert 10 < sum(codes) < 150

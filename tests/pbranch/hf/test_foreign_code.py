@@ -14,6 +14,7 @@ from tests.support.hostile_code import (
     HOSTILE_TOKENIZER,
     MODEL_NAMES,
     edit_json,
+    pickle_code,
     write_code,
 )
 from tests.support.repository import ROOT
@@ -114,12 +115,19 @@ def test_folders_that_bring_code_run_none_of_it(tmp_path: Path) -> None:
     write_code(decodes / "custom_generate" / "generate.py", mark)
     own = {"custom_generate": str(decodes), "auto_map": MODEL_NAMES}
     edit_json(decodes / "generation_config.json", **own)
+    weights = copy("base", "weights")
+    (weights / "model.safetensors").unlink()
+    pickle_code(weights / "pytorch_model.bin", mark)
+    lora = copy("adapter", "lora")
+    (lora / "adapter_model.safetensors").unlink()
+    pickle_code(lora / "adapter_model.bin", mark)
     data = tmp_path / "data"
     data.mkdir()
     write_code(data / "data.py", mark)
     ways = [
         ("model", base), ("adapter", leads), ("adapter", reads), ("adapter", imports),
         ("adapter", other), ("merge", leads), ("merge", imports), ("model", decodes), ("hf", data),
+        ("model", weights), ("adapter", lora), ("merge", lora),
     ]  # fmt: skip
     done = run_command(
         sys.executable, "-c", LOADS, json.dumps([[how, str(where)] for how, where in ways]),
@@ -135,5 +143,7 @@ def test_folders_that_bring_code_run_none_of_it(tmp_path: Path) -> None:
             assert "megatron_config is" in line, line
         elif where == other:
             assert "peft_type is 'XLORA', expected LORA" in line, line
+        elif where in (weights, lora):
+            assert line != "loaded"
         elif how == "hf":
             assert "cannot read" in line, line

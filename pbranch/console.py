@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, TextIO
 
-from pbranch.errors import BranchError, DataError
+from pbranch.errors import BranchError, DataError, is_panic
 
 LONGEST_MESSAGE = 2000  # characters of an error: what it quotes may be a whole file
 # control characters but tab and line feed, marks that reverse the order of what follows, and
@@ -124,6 +124,10 @@ def _run(app: Callable[..., Any]) -> None:
     except KeyboardInterrupt as e:
         print(": ".join(["interrupted", *map(str, e.args)]), file=sys.stderr)
         sys.exit(130)
+    except BaseException as e:
+        if not is_panic(e):
+            raise
+        fail(f"a library cannot go on ({e})")
 
 
 _STDOUT = "stdout"

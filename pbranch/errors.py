@@ -23,6 +23,12 @@ def did_you_mean(found: str, known: Sequence[str], prefix: str = "") -> str:
     return f"; did you mean {prefix}{near[0]}?" if near else ""
 
 
+def is_panic(error: BaseException) -> bool:
+    """Whether Rust code, as that of tokenizers, gave up in a way that it did not foresee, such as
+    on a pattern that takes for ever. Its class is no Exception, and cannot be imported."""
+    return type(error).__name__ == "PanicException"
+
+
 class BranchError(ValueError):
     """Base of all errors that a user can cause; a CLI prints it as one line and exits with 1."""
 

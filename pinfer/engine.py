@@ -23,7 +23,13 @@ from pinfer.output.events import Event, Finished
 from pinfer.output.generation import Generation, make_generation
 from pinfer.params import EngineLimits, SamplingParams, samples, with_seed
 from pinfer.request.controller import LaneController
-from pinfer.request.prompts import PreparedRequest, Prompt, as_prompts, check_prompt
+from pinfer.request.prompts import (
+    PreparedRequest,
+    Prompt,
+    as_prompts,
+    check_prompt,
+    read_token_ids,
+)
 from pinfer.request.state import Request
 from pinfer.request.stop_strings import StopMatcher
 from pinfer.sampling.sampler import Sampler
@@ -137,7 +143,7 @@ class Engine:
         if isinstance(prompt, Mapping):
             prompt = prompt.get("messages", prompt)
         if isinstance(prompt, Mapping):
-            ids = list(prompt["token_ids"])
+            ids = read_token_ids(prompt["token_ids"])
         else:
             if params.dialect == "paper":
                 own = self._model_instruction

@@ -26,8 +26,8 @@ LAYERS = {
         errors.py console.py bounds.py files rates.py format hf __init__.py __main__.py
     """.split(),
     "pdata": """
-        __init__.py record.py roles sources rules grading judge validate.py synthetic llm report
-        build publish.py commands cli.py
+        __init__.py worker_processes.py record.py roles sources rules grading judge validate.py
+        synthetic llm report build publish.py commands cli.py
     """.split(),
     "pinfer": """
         cost params.py warping.py model_spec.py request kv_cache attention dialects drafting

@@ -6,7 +6,7 @@ many layers. Weights of other shapes are refused anyway: here, before anything i
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,11 @@ from pbranch.files.json_file import read_json_object
 from pbranch.hf.fingerprint import find_file, weight_files
 
 MOST = 1 << 16  # layers, experts, heads: the largest models have hundreds
-COUNTS = re.compile(r"(num|n)_.*(layer|head|expert)s?(_.*)?|layers?|n_(layer|head)")
+# as transformers names them, and GGUF files
+COUNTS = re.compile(
+    r"(num|n)_.*(layer|head|expert)s?(_.*)?|layers?|n_(layer|head)"
+    r"|(block|head|expert)(_.*)?_count(_.*)?"
+)
 ALLOWED = 1 << 28  # numbers of a matrix that may be made in any case: its name is said afterwards
 LARGEST = 1 << 31  # of any other number: sizes, ids, positions
 FREE = re.compile(r".*(position|length|window|token|seed|theta|context).*")  # which cost nothing
@@ -29,11 +33,16 @@ def refuse_wild_sizes(path: str) -> None:
         numbers = list(_numbers(stored))
     except Exception:  # whatever it is, transformers says it
         return
+    refuse_wild_numbers(f"model {path}: config.json", numbers)
+
+
+def refuse_wild_numbers(where: str, numbers: Iterable[tuple[str, int]]) -> None:
+    """ModelError on one, given by its key, that no model has. where: begins the message."""
     for key, value in numbers:
         name = key.rpartition(".")[2]
         most = MOST if COUNTS.fullmatch(name) else LARGEST
         if abs(value) > most and not FREE.fullmatch(name):
-            raise ModelError(f"model {path}: config.json: {key} is {value:.3g}, more than {most:,}")
+            raise ModelError(f"{where}: {key} is {value:.3g}, more than {most:,}")
 
 
 def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, int]]:
@@ -45,12 +54,16 @@ def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, int]]:
         yield key, value
 
 
-def refuse_oversize(path: str, config: Any) -> None:
+def refuse_oversize(path: str, config: Any, measured: tuple[int, int] | None = None) -> None:
     """ModelError where the model would have a huge matrix, larger than any in its files, or more
-    layers than these hold tensors. Knows only weights in safetensors that are not quantised."""
-    if getattr(config, "quantization_config", None):
+    layers than these hold tensors.
+
+    measured: numbers in the largest of its tensors, and how many there are; None: of the files in
+    `path`, where those are safetensors that are not quantised, else nothing is refused.
+    """
+    if measured is None and getattr(config, "quantization_config", None):
         return
-    largest, count = _measure(path)
+    largest, count = measured or _measure(path)
     if not largest:
         return
     text = config.get_text_config()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from pbranch.errors import BranchError, ModelError
+from pbranch.errors import BranchError, ModelError, is_panic
 from pbranch.hf.config_sizes import refuse_oversize, refuse_wild_sizes
 from pbranch.hf.mask_support import refuse_unmaskable
 
@@ -189,7 +189,9 @@ def model_errors(path: str | Path, what: str, hint: str = "") -> Iterator[None]:
         yield
     except (BranchError, MemoryError):
         raise
-    except Exception as e:
+    except BaseException as e:
+        if not (isinstance(e, Exception) or is_panic(e)):
+            raise
         from pbranch.hf.hub import explain_hub  # which reads look-ahead files, and so this
 
         if not Path(path).is_dir() and (why := explain_hub(e)) is not None:

@@ -1,6 +1,7 @@
 """What a caller may hand in as a prompt, or as several, told apart by form, never guessed; and what
 is made of one."""
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,3 +55,12 @@ def check_prompt(prompt: Any, name: str = "the prompt") -> None:
             f'{name}: found {found}, expected a text, messages, {{"messages": […]}} or '
             '{"token_ids": […]}'
         )
+
+
+def read_token_ids(given: Any) -> list[int]:
+    """The ids of a prompt that is given as tokens: whole numbers of any library. Raises
+    RequestError."""
+    try:
+        return [operator.index(number) for number in given]
+    except TypeError as e:
+        raise RequestError(f"token_ids {given!r:.80}: expected a list of whole numbers") from e

@@ -19,7 +19,7 @@ from pbranch.hf.fingerprint import check_base
 from pbranch.hf.hub import fetch_adapter
 from pbranch.hf.load_model import load_tokenizer, refusing
 from pbranch.hf.merge_adapter import check_markers, grow_vocabulary, read_lora_config
-from ptrain.artifacts.artifact import ADAPTER, read_artifact
+from ptrain.artifacts.artifact import ADAPTER, CARD, read_artifact, refuse_link
 from ptrain.artifacts.merge import load_base_of
 from ptrain.artifacts.run_report import disk_errors
 from ptrain.artifacts.stop_tokens import stop_at_turn_end
@@ -57,6 +57,7 @@ def export(
     source = read_artifact(fetch_adapter(str(adapter)))
     if not source.is_adapter:
         raise AdapterError(f"{adapter}: a whole model, which other libraries load as it is")
+    cards = [refuse_link(card) for card in source.folder.glob(CARD)]
     base = load_base_of(source.folder, source.config, trust_remote_code)
     tokenizer = load_tokenizer(source.folder, trust_remote_code)
     check_base(base, source.config, source.folder)
@@ -75,7 +76,7 @@ def export(
         base.save_pretrained(part / BASE)
         save_file(lora, part / LORA / ADAPTER[1], metadata={"format": "pt"})
         config.save_pretrained(str(part / LORA))
-        for card in source.folder.glob("README.md"):
+        for card in cards:
             shutil.copyfile(card, part / card.name)
     if limits := find_vllm_limits(config, lora):
         say(f"peft loads {out / LORA}, vLLM does not: {'; '.join(limits)}")

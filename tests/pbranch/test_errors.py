@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
 from pbranch import console, errors
 from pbranch.errors import BranchError, DataError, FormatError, did_you_mean
@@ -56,6 +57,16 @@ def test_known_errors_are_one_line(capsys, error, line):
     out, err = capsys.readouterr()
     assert caught.value.code == 1 and out == ""
     assert err.startswith(line) and err.count("\n") == 1
+
+
+def test_a_tokenizer_whose_pattern_takes_for_ever_is_one_line(capsys, monkeypatch):
+    """It panics; the lines before the error are those of Rust."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("(a+)+$"), "isolated")
+    with pytest.raises(SystemExit) as caught:
+        console.run(lambda: tokenizer.encode("a" * 30 + "b"))
+    assert caught.value.code == 1
+    assert capsys.readouterr().err.startswith("error: a library cannot go on (Onig: ")
 
 
 def test_interrupts_and_bugs(capsys):

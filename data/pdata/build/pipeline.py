@@ -4,14 +4,11 @@ Every input line ends up in exactly one of the two files, in input order, for an
 Knows the flow; sources, what becomes of a line, filters and judge have files of their own.
 """
 
-import signal
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
-from multiprocessing.pool import AsyncResult
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +39,7 @@ from pdata.record import (
 from pdata.roles.field_map import parse_overrides
 from pdata.rules.rewriter import rewrite
 from pdata.sources.reader import look_at_files, say_fields
+from pdata.worker_processes import map_in_processes
 
 if TYPE_CHECKING:
     from pdata.judge.judge import Judge
@@ -105,19 +103,21 @@ def build(
                 file.schemas, rewriter or rewrite, drop_wrong, trace_filter is not None
             )
             todo = (line for line in file.read() if line.origin not in done)
-            for line, processed in _process(todo, options, workers, threads=rewriter is not None):
-                if isinstance(processed, Accepted) and processed.fields not in said:
-                    say(f"{line.origin}: {processed.fields}")
-                    said.add(processed.fields)
-                outcome = _finish(line, processed, trace_filter, judge)
-                if isinstance(outcome, Rejection):
-                    rejected.write(dump_rejected(line, outcome))
-                else:
-                    outcome = replace(outcome, id=ids.make(outcome.id))
-                    kept.write(dump_line(outcome))
-                counts.add(outcome)
-                if counts.total["in"] % 10_000 == 0:
-                    say(f"{counts.total['in']:,} traces")
+            process = _process(todo, options, workers, threads=rewriter is not None)
+            with closing(process) as every:  # else workers that have begun hold up the end
+                for line, processed in every:
+                    if isinstance(processed, Accepted) and processed.fields not in said:
+                        say(f"{line.origin}: {processed.fields}")
+                        said.add(processed.fields)
+                    outcome = _finish(line, processed, trace_filter, judge)
+                    if isinstance(outcome, Rejection):
+                        rejected.write(dump_rejected(line, outcome))
+                    else:
+                        outcome = replace(outcome, id=ids.make(outcome.id))
+                        kept.write(dump_line(outcome))
+                    counts.add(outcome)
+                    if counts.total["in"] % 10_000 == 0:
+                        say(f"{counts.total['in']:,} traces")
     return counts
 
 
@@ -183,7 +183,7 @@ def _read_origin(row: Mapping[str, Any], names: set[str], where: str) -> str:
 
 def _process(
     lines: Iterator[JsonLine], options: LineOptions, workers: int, threads: bool
-) -> Iterator[tuple[JsonLine, Accepted | Rejection]]:
+) -> Generator[tuple[JsonLine, Accepted | Rejection], None, None]:
     """Each line and what becomes of it, in order; read only as far as the workers need."""
     if threads:
         from pdata.llm.ordered_threads import map_in_order
@@ -193,23 +193,10 @@ def _process(
     elif workers <= 1:
         yield from ((line, process_line(options, line)) for line in lines)
     else:
-        yield from _process_in_pool(lines, options, workers)
-
-
-def _process_in_pool(
-    lines: Iterator[JsonLine], options: LineOptions, workers: int
-) -> Iterator[tuple[JsonLine, Accepted | Rejection]]:
-    # spawn: workers inherit no threads; they ignore Ctrl-C, which the parent turns into an end
-    context = get_context("spawn")
-    with context.Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-        pending: deque[tuple[list[JsonLine], AsyncResult[list[Accepted | Rejection]]]] = deque()
-        while True:
-            while len(pending) < 3 * workers and (chunk := list(islice(lines, CHUNK))):
-                pending.append((chunk, pool.apply_async(_process_all, (options, chunk))))
-            if not pending:
-                return
-            chunk, results = pending.popleft()
-            yield from zip(chunk, results.get(), strict=True)
+        chunks = iter(lambda: list(islice(lines, CHUNK)), [])
+        process = partial(_process_all, options)
+        for chunk, results in map_in_processes(process, chunks, workers):
+            yield from zip(chunk, results, strict=True)
 
 
 def _process_all(options: LineOptions, lines: list[JsonLine]) -> list[Accepted | Rejection]:

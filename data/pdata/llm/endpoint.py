@@ -119,7 +119,7 @@ class Endpoint:
         try:
             trace = {"trace": note}
             with self._http.stream("POST", self.url, json=body, extensions=trace) as response:
-                data = _read(response)
+                data = self._read(response)
         except httpx2.InvalidURL as e:
             raise DataError(self.hide(f"{self.url}: not a URL ({e})")) from e
         except (httpx2.TransportError, httpx2.DecodingError, zlib.error) as e:
@@ -133,19 +133,20 @@ class Endpoint:
         after = response.headers.get("retry-after", "")
         return HttpReply(response.status_code, self.hide(response.reason_phrase), after, data)
 
-
-def _read(response: httpx2.Response) -> bytes:
-    """The body, unpacked where the server has packed it without being asked to."""
-    encoding = response.headers.get("content-encoding", "identity").strip().casefold()
-    if encoding not in ("identity", "", "gzip", "deflate"):
-        raise DataError(f"a reply packed as {encoding!r:.40}, which was not asked for")
-    unpack = zlib.decompressobj(47) if encoding in ("gzip", "deflate") else None
-    data = bytearray()
-    for chunk in response.iter_raw():
-        data += unpack.decompress(chunk, LARGEST + 1 - len(data)) if unpack else chunk
-        if len(data) > LARGEST:
-            raise TooLarge(f"a reply of more than {LARGEST:,} bytes")
-    return bytes(data)
+    def _read(self, response: httpx2.Response) -> bytes:
+        """The body, unpacked where the server has packed it without being asked to."""
+        named = response.headers.get("content-encoding", "identity").strip()
+        encoding = named.casefold()
+        if encoding not in ("identity", "", "gzip", "deflate"):
+            shown = self.hide(named)[:40]
+            raise DataError(f"{self.url}: a reply packed as {shown!r}, which was not asked for")
+        unpack = zlib.decompressobj(47) if encoding in ("gzip", "deflate") else None
+        data = bytearray()
+        for chunk in response.iter_raw():
+            data += unpack.decompress(chunk, LARGEST + 1 - len(data)) if unpack else chunk
+            if len(data) > LARGEST:
+                raise TooLarge(f"a reply of more than {LARGEST:,} bytes")
+        return bytes(data)
 
 
 def hide_credentials(url: str) -> str:

@@ -81,8 +81,13 @@ def _open(file: str) -> Iterator[IO[bytes]]:
     if file == "-":
         yield console.open_stdin()
     elif member:
-        with zipfile.ZipFile(archive) as packed, packed.open(member) as stream:
-            yield stream
+        with zipfile.ZipFile(archive) as packed:
+            try:
+                info = packed.getinfo(member)
+            except KeyError as e:
+                raise DataError(f"{archive}: no file {member} in this archive") from e
+            with packed.open(info) as stream:
+                yield stream
     else:
         with open(file, "rb") as stream:
             yield stream
@@ -100,7 +105,8 @@ def list_members(archive: Path) -> list[str]:
     """The files of an archive as `ARCHIVE/MEMBER`, by name. Raises DataError."""
     try:
         with zipfile.ZipFile(archive) as packed:
-            names = sorted(info.filename for info in packed.infolist() if not info.is_dir())
+            # one of two members of a name is found by it
+            names = sorted({info.filename for info in packed.infolist() if not info.is_dir()})
     except zipfile.BadZipFile as e:
         raise DataError(f"{archive}: cannot read ({e})") from e
     return [f"{archive}/{n}" for n in names if not n.startswith("__MACOSX/")]

@@ -207,9 +207,9 @@ def _find_kind(file: str, head: bytes, overrides: Mapping[str, str]) -> str:
     """`lines`, `document`, `table` or `Parquet`. Raises DataError on what is none of them."""
     if head.startswith(b"PAR1"):
         return "Parquet"
-    if b"\0" in head[:4096]:
-        raise DataError(f"{file}: is no text; expected JSON, CSV, TSV or Parquet")
     text = head.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
+    if "\0" in text[:4096] and not text.startswith(("{", "[")):  # in JSON it spoils its line alone
+        raise DataError(f"{file}: is no text; expected JSON, CSV, TSV or Parquet")
     stem = Path(file).name.casefold()
     for packing in PACKINGS[1:]:
         stem = stem.removesuffix(packing)

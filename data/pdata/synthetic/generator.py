@@ -7,10 +7,9 @@ such as mark their steps because the prompt asks for it. Plain wording is for su
 """
 
 import random
-import signal
 import sys
-from collections.abc import Iterator
-from multiprocessing import get_context
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 
 from pbranch.console import rich_console
@@ -22,6 +21,7 @@ from pdata.synthetic.natural.tasks import NATURAL_TASKS, draw_level
 from pdata.synthetic.problem import Problem
 from pdata.synthetic.tasks import LEVELS, TASKS
 from pdata.synthetic.wording import SPLITS
+from pdata.worker_processes import map_in_processes
 
 # mixtures, by name; kind of record: weight
 MIXES = {
@@ -227,9 +227,13 @@ def synthesise(
         (task, seed, range(start, min(start + CHUNK, n)), level, split, wording)
         for start in range(0, n, CHUNK)
     ]
-    with open_writer(out) as file, Progress(console=rich_console(sys.stderr)) as progress:
+    with (
+        open_writer(out) as file,
+        Progress(console=rich_console(sys.stderr)) as progress,
+        closing(_run(jobs, workers)) as texts,
+    ):
         bar = progress.add_task(f"{task} ({split})", total=n)
-        for job, text in zip(jobs, _run(jobs, workers), strict=True):
+        for job, text in zip(jobs, texts, strict=True):
             file.write(text)
             progress.advance(bar, len(job[2]))
 
@@ -237,16 +241,12 @@ def synthesise(
 Job = tuple[str, int, range, int | None, str, str]
 
 
-def _run(jobs: list[Job], workers: int) -> Iterator[str]:
+def _run(jobs: list[Job], workers: int) -> Generator[str, None, None]:
     if workers == 1 or len(jobs) <= 1:
         yield from map(_make_lines, jobs)
         return
-    # spawn: workers inherit no threads; they ignore Ctrl-C, which the parent turns into an end
-    context = get_context("spawn")
-    with context.Pool(
-        min(workers, len(jobs)), signal.signal, (signal.SIGINT, signal.SIG_IGN)
-    ) as pool:
-        yield from pool.imap(_make_lines, jobs)
+    for _, text in map_in_processes(_make_lines, jobs, min(workers, len(jobs))):
+        yield text
 
 
 def _make_lines(job: Job) -> str:

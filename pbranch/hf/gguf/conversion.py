@@ -13,6 +13,7 @@ from typing import Any
 from pbranch import console
 from pbranch.errors import ModelError
 from pbranch.files.atomic import atomic_folder
+from pbranch.hf.config_sizes import refuse_oversize
 from pbranch.hf.gguf.dequantize import dequantize
 from pbranch.hf.gguf.gguf_file import read_header
 from pbranch.hf.load_model import model_errors, refuse_misfits, without_load_report
@@ -51,6 +52,8 @@ def read_model(file: Path, reader: Any, advance: Callable[[], None]) -> tuple[An
         with model_errors(file, "configuration"):
             config = AutoConfig.from_pretrained(**place, trust_remote_code=False)
         refuse_unmaskable(config, str(file))
+        sizes = [int(tensor.n_elements) for tensor in reader.tensors]
+        refuse_oversize(str(file), config, (max(sizes, default=0), len(sizes)))
         with model_errors(file, "weights"):
             from transformers import GgufConfig  # which an older release lacks
 
@@ -68,7 +71,7 @@ def read_model(file: Path, reader: Any, advance: Callable[[], None]) -> tuple[An
         with model_errors(file, "tokenizer"):
             tokenizer = AutoTokenizer.from_pretrained(**place, trust_remote_code=False)
     # transformers passes over tensors that it has no name for
-    stored = sum(int(tensor.n_elements) for tensor in reader.tensors)
+    stored = sum(sizes)
     used = sum(weight.numel() for weight in model.parameters())
     if stored != used:
         raise ModelError(

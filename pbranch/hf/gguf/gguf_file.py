@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pbranch.errors import HubError, ModelError
+from pbranch.hf.config_sizes import refuse_wild_numbers
 from pbranch.hf.hub import find_file
 
 SUFFIX = ".gguf"
@@ -63,11 +64,13 @@ def read_header(file: Path) -> Any:
         raise ModelError(f"model {file}: not a GGUF file, it begins with {start!r}")
     try:
         reader = _open(file)
+        refuse_unreadable(file, reader)
+    except ModelError:
+        raise
     except Exception as e:  # IndexError, ValueError, OverflowError …: whatever stands in the bytes
         raise ModelError(
             f"model {file}: not a whole GGUF file, or of a newer kind ({type(e).__name__}: {e})"
         ) from e
-    refuse_unreadable(file, reader)
     return reader
 
 
@@ -107,8 +110,13 @@ def refuse_unreadable(file: Path, reader: Any) -> None:
                 f"model {file}: tensor {tensor.name} is of type {tensor.tensor_type.name}, which "
                 f"cannot be read; expected {known}"
             )
+    architecture = f"{_value(reader, 'general.architecture')}."
+    own = {k: _number(f) for k, f in reader.fields.items() if k.startswith(architecture)}
+    refuse_wild_numbers(f"model {file}", ((k, n) for k, n in own.items() if n is not None))
+    if (blocks := own.get(f"{architecture}block_count") or 0) > len(reader.tensors):
+        raise ModelError(f"model {file}: {blocks} blocks, with {len(reader.tensors)} tensors")
     factors = (tensor.name for tensor in reader.tensors if tensor.name.startswith("rope_"))
-    scaling = _value(reader, f"{_value(reader, 'general.architecture')}.rope.scaling.type")
+    scaling = _value(reader, f"{architecture}rope.scaling.type")
     found = next(factors, scaling)  # Llama 3.1 has a tensor, others a key
     if found not in (None, "none"):
         raise ModelError(
@@ -120,3 +128,9 @@ def refuse_unreadable(file: Path, reader: Any) -> None:
 def _value(reader: Any, key: str) -> Any:
     field = reader.get_field(key)
     return None if field is None else field.contents()
+
+
+def _number(field: Any) -> int | None:
+    """The value of a key that is a single whole number."""
+    value = field.contents() if len(field.types) == 1 else None
+    return value if type(value) is int else None

@@ -1,5 +1,6 @@
 """YAML of strangers: what a page may hold, and that what it may not is refused at once."""
 
+import contextlib
 import time
 import tracemalloc
 
@@ -30,7 +31,7 @@ def test_plain_values():
         (bomb(), "alias *a0"),
         ("data: &d [*d]", "alias *d"),
         ("x: &x {data: y}\n<<: *x", "alias *x"),
-        ("data: " + "[" * 100_000, "levels"),
+        ("data: " + "[" * 60_000, "levels"),
         ("data: " + "{a: " * 3000 + "1" + "}" * 3000, "levels"),
         ("\n".join("  " * i + f"k{i}:" for i in range(200)), "levels"),
         ("seed: " + "9" * 10_000, "cannot be read"),
@@ -66,3 +67,13 @@ def test_what_is_refused(page, says):
 def test_levels_that_may_be():
     page = "[" * DEEPEST + "]" * DEEPEST
     assert str(read_yaml(page)) == page
+
+
+@pytest.mark.parametrize("page", ["a: [{}]", "a: 1{}", "a: {{<<: [{}]}}"])
+@pytest.mark.parametrize("piece", ["x,", ":1", "{b: 1},"])
+def test_the_longest_page_is_read_in_seconds(page, piece):
+    text = page.format(piece * ((LONGEST - 20) // len(piece)))
+    began = time.process_time()
+    with contextlib.suppress(YamlError):
+        read_yaml(text)
+    assert time.process_time() - began < 10

@@ -7,9 +7,16 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pbranch.hf.base_models import shipped
+from tests.support.hostile_code import (
+    HOSTILE_CONFIG,
+    HOSTILE_TOKENIZER,
+    MODEL_NAMES,
+    edit_json,
+    pickle_code,
+    write_code,
+)
 from tests.support.repository import ROOT
 from tests.support.run_command import run_command
 
@@ -60,19 +67,6 @@ def test_nothing_else_runs_what_it_reads():
     assert "datasets>=5" in project["dependencies"]  # the first that ran no scripts was 4
 
 
-CODE = """
-import pathlib
-pathlib.Path({mark!r}).touch()
-from transformers import PretrainedConfig, PreTrainedTokenizerFast, Qwen3ForCausalLM
-class Config(PretrainedConfig):
-    model_type = "hostile"
-class Model(Qwen3ForCausalLM):
-    pass
-class Tokenizer(PreTrainedTokenizerFast):
-    pass
-def generate(*args, **kwargs):
-    pass
-"""
 LOADS = """
 import json, sys
 from pbranch import console
@@ -96,44 +90,44 @@ for how, where in json.loads(sys.argv[1]):
 """
 
 
-def edit(path: Path, **changes: Any) -> None:
-    stored = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps(stored | changes))
-
-
 def test_folders_that_bring_code_run_none_of_it(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
-    code = CODE.format(mark=str(mark))
 
     def copy(part: str, name: str) -> Path:
         folder = Path(shutil.copytree(shipped(part), tmp_path / name))
-        (folder / "code.py").write_text(code)
+        write_code(folder / "code.py", mark)
         return folder
 
-    names = {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"}
     base = copy("base", "base")
-    edit(base / "config.json", model_type="hostile", architectures=["Model"], auto_map=names)
-    tokenizer = {"tokenizer_class": "Tokenizer", "auto_map": {"AutoTokenizer": [None, "code.T"]}}
+    edit_json(base / "config.json", **HOSTILE_CONFIG)
     leads = copy("adapter", "leads")  # to a base with code
-    edit(leads / "branch_config.json", base_model=str(base))
+    edit_json(leads / "branch_config.json", base_model=str(base))
     reads = copy("adapter", "reads")
-    edit(reads / "tokenizer_config.json", **tokenizer)
+    edit_json(reads / "tokenizer_config.json", **HOSTILE_TOKENIZER)
     imports = copy("adapter", "imports")
-    (tmp_path / "hostile_module.py").write_text(code)
+    write_code(tmp_path / "hostile_module.py", mark)
     megatron = {"megatron_config": {"tensor_model_parallel_size": 1}}
-    edit(imports / "adapter_config.json", **megatron, megatron_core="hostile_module")
+    edit_json(imports / "adapter_config.json", **megatron, megatron_core="hostile_module")
     other = copy("adapter", "other")
-    edit(other / "adapter_config.json", peft_type="XLORA", auto_mapping=names)
+    edit_json(other / "adapter_config.json", peft_type="XLORA", auto_mapping=MODEL_NAMES)
     decodes = copy("base", "decodes")
     (decodes / "custom_generate").mkdir()
-    (decodes / "custom_generate" / "generate.py").write_text(code)
-    edit(decodes / "generation_config.json", custom_generate=str(decodes), auto_map=names)
+    write_code(decodes / "custom_generate" / "generate.py", mark)
+    own = {"custom_generate": str(decodes), "auto_map": MODEL_NAMES}
+    edit_json(decodes / "generation_config.json", **own)
+    weights = copy("base", "weights")
+    (weights / "model.safetensors").unlink()
+    pickle_code(weights / "pytorch_model.bin", mark)
+    lora = copy("adapter", "lora")
+    (lora / "adapter_model.safetensors").unlink()
+    pickle_code(lora / "adapter_model.bin", mark)
     data = tmp_path / "data"
     data.mkdir()
-    (data / "data.py").write_text(code)
+    write_code(data / "data.py", mark)
     ways = [
         ("model", base), ("adapter", leads), ("adapter", reads), ("adapter", imports),
         ("adapter", other), ("merge", leads), ("merge", imports), ("model", decodes), ("hf", data),
+        ("model", weights), ("adapter", lora), ("merge", lora),
     ]  # fmt: skip
     done = run_command(
         sys.executable, "-c", LOADS, json.dumps([[how, str(where)] for how, where in ways]),
@@ -149,5 +143,7 @@ def test_folders_that_bring_code_run_none_of_it(tmp_path: Path) -> None:
             assert "megatron_config is" in line, line
         elif where == other:
             assert "peft_type is 'XLORA', expected LORA" in line, line
+        elif where in (weights, lora):
+            assert line != "loaded"
         elif how == "hf":
             assert "cannot read" in line, line

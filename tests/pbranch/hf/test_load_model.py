@@ -14,20 +14,10 @@ from safetensors.torch import load_file, save_file
 from pbranch.errors import ModelError
 from pbranch.hf.load_model import load_config, load_model, load_tokenizer
 from tests.support.checkpoints import copy_folder, save_base
+from tests.support.hostile_code import HOSTILE_CONFIG, HOSTILE_TOKENIZER, edit_json, write_code
 from tests.support.run_command import run_command
 
 WEIGHTS = "model.safetensors"
-CODE = """
-import pathlib
-pathlib.Path({mark!r}).touch()
-from transformers import PretrainedConfig, PreTrainedTokenizerFast, Qwen3ForCausalLM
-class Config(PretrainedConfig):
-    model_type = "hostile"
-class Model(Qwen3ForCausalLM):
-    pass
-class Tokenizer(PreTrainedTokenizerFast):
-    pass
-"""
 LOADS = """
 import sys
 from pbranch.errors import ModelError
@@ -50,19 +40,13 @@ def untied(tmp_path_factory: Any, byte_tokenizer: Any) -> Path:
     return save_base(tmp_path_factory.mktemp("load") / "untied", byte_tokenizer, "llama")
 
 
-def edit(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
 @pytest.fixture
 def hostile(tied: Path, tmp_path: Path) -> Path:
     """A model and a tokenizer of a type that only the Python file next to them knows."""
     folder = copy_folder(tied, tmp_path / "hostile")
-    (folder / "code.py").write_text(CODE.format(mark=str(tmp_path / "ran")))
-    names = {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"}
-    edit(folder / "config.json", model_type="hostile", architectures=["Model"], auto_map=names)
-    names = {"AutoTokenizer": [None, "code.Tokenizer"]}
-    edit(folder / "tokenizer_config.json", tokenizer_class="Tokenizer", auto_map=names)
+    write_code(folder / "code.py", tmp_path / "ran")
+    edit_json(folder / "config.json", **HOSTILE_CONFIG)
+    edit_json(folder / "tokenizer_config.json", **HOSTILE_TOKENIZER)
     return folder
 
 
@@ -139,7 +123,7 @@ def test_a_known_type_needs_no_code_of_its_own(tied: Path, hostile: Path) -> Non
     for name in ("config.json", "tokenizer_config.json"):
         auto_map = json.loads((hostile / name).read_text())["auto_map"]
         (hostile / name).write_bytes((tied / name).read_bytes())
-        edit(hostile / name, auto_map=auto_map)
+        edit_json(hostile / name, auto_map=auto_map)
     load_tokenizer(hostile)
     assert type(load_model(str(hostile), "auto")).__module__.startswith("transformers.")
     assert not (hostile.parent / "ran").exists()
@@ -248,7 +232,7 @@ def test_a_quantised_checkpoint_without_its_library_is_one_line(
 ) -> None:
     folder = copy_folder(untied, tmp_path / "gptq")
     scheme = {"quant_method": "gptq", "bits": 4, "group_size": 128}
-    edit(folder / "config.json", quantization_config=scheme)
+    edit_json(folder / "config.json", quantization_config=scheme)
     with pytest.raises(ModelError, match=r"cannot load its weights .*quantised \(gptq\)") as caught:
         load_model(str(folder), torch.float32)
     assert "\n" not in str(caught.value)
@@ -258,7 +242,7 @@ def test_weights_that_are_quantised_in_a_way_of_their_own_are_told(
     untied: Path, tmp_path: Path
 ) -> None:
     folder = copy_folder(untied, tmp_path / "mlx")
-    edit(folder / "config.json", quantization={"bits": 4, "group_size": 64})
+    edit_json(folder / "config.json", quantization={"bits": 4, "group_size": 64})
     file = folder / "model.safetensors"
     tensors = load_file(file)
     tensors["model.layers.0.mlp.up_proj.scales"] = torch.ones(4)

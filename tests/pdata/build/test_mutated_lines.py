@@ -61,6 +61,7 @@ ODD: dict[str, bytes] = {
     "no message": dump(record("t", messages=[None])),
     "list": b"[1, 2]",
     "nul": dump(record("n\0", completion="a\0b")),
+    "nul byte": b'{"id": "n", "prompt": "a\0b", "completion": "x"}',
     "nested": dump(record("n", completion=nest(150))),
 }
 

@@ -142,6 +142,14 @@ def test_a_password_of_the_url_is_sent(monkeypatch):
     assert seen == ["Basic " + base64.b64encode(b"me:pw").decode()]
 
 
+def test_a_key_that_is_echoed_as_a_packing_is_hidden():
+    with hostile(lambda h: send(h, b"", Content_Encoding=KEY)) as url:
+        with client(url, api_key=KEY) as asked, pytest.raises(DataError) as caught:
+            asked.ask(SAY)
+    assert "packed as '***'" in str(caught.value) and "\n" not in str(caught.value)
+    assert KEY.casefold() not in str(caught.value).casefold()
+
+
 def test_a_reply_that_is_packed_all_the_same_is_read():
     packed = zlib.compress(completion("packed"))
     with hostile(lambda h: send(h, packed, Content_Encoding="deflate")) as url:

@@ -7,6 +7,7 @@ import json
 import lzma
 import sys
 import tracemalloc
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,17 @@ def test_archives(tmp_path: Path) -> None:
         packed.writestr("b.md", "x")
     with pytest.raises(DataError, match=r"none.zip: no .* file in this archive"):
         read(tmp_path / "none.zip")
+
+
+def test_members_that_are_missing_or_there_twice(tmp_path: Path) -> None:
+    """Of two members of one name the last one counts, as in every unpacked archive, once."""
+    with warnings.catch_warnings(), zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
+        warnings.simplefilter("ignore")
+        for line in LINES.splitlines(keepends=True)[:2]:
+            packed.writestr("a.jsonl", line)
+    assert read(tmp_path / "x.zip") == [ROWS[1]]
+    with pytest.raises(DataError, match=r"x.zip: no file b.jsonl in this archive"):
+        read(tmp_path / "x.zip" / "b.jsonl")
 
 
 def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ vLLM does not run here: the names and shapes that its source asks for are tested
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,16 @@ def test_what_vllm_would_not_take_is_said(bases, data, tmp_path, capsys, lora, s
     ids = torch.tensor([[5, 9, 20, 11]])
     found = logits(AutoPeftModelForCausalLM.from_pretrained(out / "adapter"), ids)
     assert torch.allclose(found, logits(loaded.model, ids), rtol=1e-4, atol=1e-4)
+
+
+def test_a_card_that_is_a_link_to_another_file_is_not_copied(tmp_path):
+    folder = Path(shutil.copytree(shipped("adapter"), tmp_path / "adapter"))
+    (tmp_path / "secret").write_text("a key")
+    (folder / "README.md").unlink()
+    (folder / "README.md").symlink_to(tmp_path / "secret")
+    with pytest.raises(AdapterError, match=r"README.md: a link out of its folder"):
+        export(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_whole_model_is_not_exported(adapter, tmp_path):

@@ -1,6 +1,10 @@
 """Which names mean a GGUF file, and what is said of a file that is none."""
 
+import random
+import struct
+
 import pytest
+from gguf import GGUFValueType
 
 from pbranch.errors import ModelError
 from pbranch.hf.base_models import locate
@@ -85,3 +89,47 @@ def test_a_file_on_the_hub_is_downloaded(llama_file, tmp_path):
 def test_a_file_of_this_machine_is_found_from_where_one_stands(llama_file, monkeypatch):
     monkeypatch.chdir(llama_file.parent)
     assert find_gguf(llama_file.name) == llama_file
+
+
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("block_count", 10**9, "llama.block_count is 1e+09, more than 65,536"),
+        ("attention.head_count_kv", 10**6, "attention.head_count_kv is 1e+06, more than 65,536"),
+        ("block_count", 5000, "5000 blocks, with "),
+        (
+            "feed_forward_length",
+            2**30,
+            "its intermediate_size and hidden_size make a matrix",
+        ),
+    ],
+)
+def test_sizes_that_the_weights_do_not_have_are_refused(llama_file, tmp_path, key, value, message):
+    """Before memory is taken for them."""
+    head = f"llama.{key}".encode() + struct.pack("<I", GGUFValueType.UINT32)
+    data = bytearray(llama_file.read_bytes())
+    at = data.index(head) + len(head)
+    data[at : at + 4] = struct.pack("<I", value)
+    (tmp_path / "x.gguf").write_bytes(data)
+    with pytest.raises(ModelError, match=message.replace("+", r"\+")) as caught:
+        locate(str(tmp_path / "x.gguf"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_header_with_bytes_changed_is_read_or_refused(llama_file, tmp_path):
+    whole, codes = llama_file.read_bytes(), []
+    file = tmp_path / "x.gguf"
+    for seed in range(150):
+        draw, data = random.Random(seed), bytearray(whole)
+        at = draw.randrange(4, 2000)
+        wild = [0, 1, 255, 0x80, draw.randrange(256)]
+        data[at : at + draw.choice([1, 4, 8])] = bytes([draw.choice(wild)]) * draw.choice([1, 4, 8])
+        file.write_bytes(data)
+        try:
+            read_header(file)
+        except ModelError as e:
+            assert "\n" not in str(e) and len(str(e)) < 500, (seed, str(e))
+            codes.append(1)
+        else:
+            codes.append(0)
+    assert 10 < sum(codes) < 150

@@ -43,7 +43,9 @@ def bypass_module_calls(model: nn.Module) -> list[Leaf]:
 def restore_modules(leaves: list[Leaf]) -> None:
     """Undo `bypass_module_calls`."""
     for parent, name, child in leaves:
-        give_back(parent.__dict__.pop(name), [child])
+        function = parent.__dict__.pop(name)
+        if isinstance(child, nn.Linear):
+            give_back(function, [child])
         parent._modules[name] = child
 
 

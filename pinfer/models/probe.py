@@ -31,7 +31,8 @@ from pinfer.scheduling.scheduler import Scheduler
 log = logging.getLogger("pinfer")
 _MARKERS = MarkerIds(fork=0, topic=1, spawn=2, branch=3, end=4, join=5)
 _UNSERVED = "this architecture cannot be decoded here, neither with branches nor in mode linear"
-_PROMPT, _TOPICS, _BODIES = [11, 7, 9], ([12], []), ([10, 13], [15])
+_PROMPT, _BODIES = [11, 7, 9], ([10, 13], [15])
+_TOPICS: tuple[list[int], ...] = ([12], [])
 
 
 def choose_path(

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _MAPS = Path("/proc/self/smaps")
-_HEAD = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \d+ +/.*\n", re.MULTILINE)
+_ENTRY = re.compile(r"\n(?=[0-9a-f]+-)")  # its other lines begin with a capital letter
+_FILE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \d+ +/")
 _UNWRITTEN = re.compile(r"^Anonymous: +0 kB$", re.MULTILINE)
 
 
@@ -25,11 +26,13 @@ class MappedPages:
         self._spans: list[tuple[int, int]] = []
         if not (_MAPS.exists() and hasattr(mmap, "MADV_DONTNEED")):
             return
-        wanted, text = sorted(set(addresses)), _MAPS.read_text(errors="replace")
-        for found in _HEAD.finditer(text):
+        wanted = set(addresses)
+        for entry in _ENTRY.split(_MAPS.read_text(errors="replace")):
+            found = _FILE.match(entry)
+            if found is None or not _UNWRITTEN.search(entry):
+                continue
             start, end = int(found[1], 16), int(found[2], 16)
-            holds = any(start <= address < end for address in wanted)
-            if holds and _UNWRITTEN.search(text, found.end(), _end_of_entry(text, found.end())):
+            if any(start <= address < end for address in wanted):
                 self._spans.append((start, end - start))
 
     def release(self) -> None:
@@ -38,9 +41,3 @@ class MappedPages:
             ctypes.CDLL(None).madvise(
                 ctypes.c_void_p(start), ctypes.c_size_t(length), mmap.MADV_DONTNEED
             )
-
-
-def _end_of_entry(text: str, start: int) -> int:
-    """Each line of an entry but its head begins with a capital letter."""
-    following = re.compile(r"^[0-9a-f]", re.MULTILINE).search(text, start)
-    return following.start() if following else len(text)

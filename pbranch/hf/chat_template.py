@@ -146,6 +146,11 @@ def _render(
     except (TimeoutError, MemoryError) as e:
         raise RequestError(f"the chat template does not end: {e}") from e
     except Exception as e:  # jinja's errors and a template's own raise_exception share no base
+        if "continue_final_message" in how and "continue_final_message" in str(e):
+            raise RequestError(
+                "the chat template does not write the last message as it is, so that no answer can "
+                "go on from there"
+            ) from e
         said = " ".join(str(e).split())[:200] or type(e).__name__
         raise RequestError(f"the chat template refuses these messages: {said}") from e
     most = LONGEST + TIMES * len(str(turns)) + TIMES * len(str(how))

@@ -17,7 +17,9 @@ from pbranch.hf.chat_template import Message, check_template_args, check_turn, w
 from pbranch.hf.segment_codec import SegmentCodec, spelled_tokens, split_markers
 
 _SYSTEM = ("system", "developer")  # roles of a conversation's opening instructions
-_CUTS = [chr(code) for code in range(0xFDD0, 0xFDF0)]  # noncharacters: no text should hold one
+# letters of Linear A, which nobody reads: templates may print what they are given by Python's repr,
+# which spells noncharacters out
+_CUTS = [chr(code) for code in range(0x10600, 0x10620)]
 
 
 def render_prompt(
@@ -68,7 +70,7 @@ def render_prompt(
     check_template_args(args, template)
     if special_tokens:
         return _encode([write_turns(messages, tokenizer, args)], tokenizer, add_bos=False)
-    given = json.dumps([messages, args], ensure_ascii=False, default=str)
+    given = json.dumps([messages, args, template], ensure_ascii=False, default=str)
     cut, special = next(c for c in _CUTS if c not in given), spelled_tokens(tokenizer)
     messages = [
         {key: value if key == "role" else _cut(value, special, cut) for key, value in x.items()}

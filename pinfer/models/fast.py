@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
+from pbranch.files.mapped_pages import MappedPages
 from pinfer.attention.attend import attend
 from pinfer.attention.view import View
 from pinfer.execution.forward import PassInput, RowAdapter
-from pinfer.models.linear import Linear, fuse, packed
+from pinfer.models.linear import Linear, fuse, give_back
 from pinfer.models.norm import Norm, make_norm
 
 FAMILY = ("llama", "mistral", "qwen2", "qwen3")
@@ -76,15 +77,17 @@ class DecoderLayer:
 class FastModel:
     """What a runner calls instead of the model: a pass in, logits out."""
 
-    def __init__(self, model: Any) -> None:
-        """Reads the weights of `model`. Its layers stay usable until `drop_unpacked_weights`."""
+    def __init__(self, model: Any, owned: bool = False) -> None:
+        """Reads the weights of `model`, whose layers stay usable, unless it is `owned`: then each
+        matrix is let go of once it is packed, and `give_back_weights` undoes that."""
         inner = model.model
         self.layers: int = len(inner.layers)
         self.device: torch.device = inner.embed_tokens.weight.device
         self.embed, self.rotary = inner.embed_tokens, inner.rotary_emb
-        self.decoder_layers = [make_layer(layer, i) for i, layer in enumerate(inner.layers)]
         self.norm = make_norm(inner.norm)
-        self.head = packed(model.lm_head.weight.detach(), model.lm_head.bias)
+        pages = MappedPages(p.data_ptr() for p in model.parameters()) if owned else None
+        self.head = fuse([model.lm_head], pages)  # the largest first, while there is room
+        self.decoder_layers = [make_layer(x, i, pages) for i, x in enumerate(inner.layers)]
 
     def __call__(self, batch: PassInput) -> Tensor:
         """As `Forward`."""
@@ -96,33 +99,37 @@ class FastModel:
             x = layer(x, cos, sin, batch.view, batch.adapter)
         return self.head(self.norm(x[batch.logits_indices]))
 
-
-def drop_unpacked_weights(model: Any) -> None:
-    """Let go of the matrices of `model`, once a `FastModel` holds them packed or fused; its own
-    layers cannot run any more."""
-    for layer in _linears(model):
-        layer.weight = torch.nn.Parameter(layer.weight.new_empty(0), requires_grad=False)
+    def give_back_weights(self, model: Any) -> None:
+        """To the layers of a model that was owned, so that they run again."""
+        for ours, layer in zip(self.decoder_layers, model.model.layers, strict=True):
+            for name, theirs in _linears(layer).items():
+                give_back(getattr(ours, name), theirs)
+        give_back(self.head, [model.lm_head])
 
 
 def is_family(model: Any) -> bool:
     """Whether the model's layers are built as `DecoderLayer` computes them."""
     config = model.config
-    return (
-        config.model_type in FAMILY
-        and config.hidden_act == "silu"
-        and all(type(m) is torch.nn.Linear for m in _linears(model))
-    )
+    if config.model_type not in FAMILY or config.hidden_act != "silu":
+        return False
+    linears = [x for layer in model.model.layers for y in _linears(layer).values() for x in y]
+    return all(type(x) is torch.nn.Linear for x in [model.lm_head, *linears])
 
 
-def _linears(model: Any) -> list[Any]:
-    attention, mlp = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
-    linears = [getattr(x.self_attn, n) for x in model.model.layers for n in attention]
-    return [*linears, *(getattr(x.mlp, n) for x in model.model.layers for n in mlp), model.lm_head]
-
-
-def make_layer(layer: Any, index: int) -> DecoderLayer:
-    """The weights of one of transformers' decoder layers."""
+def _linears(layer: Any) -> dict[str, list[torch.nn.Linear]]:
+    """The linear layers of one of transformers' decoder layers that `DecoderLayer` has as one."""
     attention, mlp = layer.self_attn, layer.mlp
+    return {
+        "qkv": [attention.q_proj, attention.k_proj, attention.v_proj],
+        "out": [attention.o_proj],
+        "gate_up": [mlp.gate_proj, mlp.up_proj],
+        "down": [mlp.down_proj],
+    }
+
+
+def make_layer(layer: Any, index: int, pages: MappedPages | None) -> DecoderLayer:
+    """The weights of one of transformers' decoder layers."""
+    attention = layer.self_attn
     dim, config = attention.head_dim, attention.config
     window = getattr(attention, "sliding_window", None)
     if config.model_type == "mistral":
@@ -139,8 +146,5 @@ def make_layer(layer: Any, index: int) -> DecoderLayer:
         query_norm=make_norm(attention.q_norm) if normed else None,
         key_norm=make_norm(attention.k_norm) if normed else None,
         mlp_norm=make_norm(layer.post_attention_layernorm),
-        qkv=fuse([attention.q_proj, attention.k_proj, attention.v_proj]),
-        out=fuse([attention.o_proj]),
-        gate_up=fuse([mlp.gate_proj, mlp.up_proj]),
-        down=fuse([mlp.down_proj]),
+        **{name: fuse(linears, pages) for name, linears in _linears(layer).items()},
     )

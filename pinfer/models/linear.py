@@ -12,25 +12,60 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from pbranch.files.mapped_pages import MappedPages
+
 PACK_ABOVE_BYTES = 2**20  # of a matrix; below, a packed product costs more to call than it saves
 # that oneDNN packs for. For one row it may keep the plain layout, and two rows then cost double
 PACKED_ROWS = 8
 Linear = Callable[[Tensor], Tensor]  # (rows, in) -> (rows, out)
 
 
-def fuse(layers: Sequence[torch.nn.Linear]) -> Linear:
+class Packed:
+    """rows @ weight.T + bias; the matrix (out, in) is held as oneDNN's kernel reads it."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, PACKED_ROWS)
+        self._bias = bias
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        product = torch.ops.mkldnn._linear_pointwise
+        return product(rows, self._weight, self._bias, "none", [], "")
+
+    def unpack(self) -> Tensor:
+        """The matrix (out, in) again, bit for bit."""
+        return self._weight.to_dense()
+
+
+def fuse(layers: Sequence[torch.nn.Linear], pages: MappedPages | None = None) -> Linear:
     """One product for layers that read the same rows; their outputs stand next to each other.
 
-    Where it is not packed, the layers go on with slices of the one matrix: nothing is held twice.
+    Where it is not packed, the layers go on with slices of the one matrix; where it is, it is a
+    copy. Layers of a model that is owned, whose `pages` are given, lose theirs then: nothing is
+    held twice, and they cannot run until `give_back`.
     """
-    weight = torch.cat([x.weight.detach() for x in layers])
+    if pages is not None:
+        pages.release()  # of what was read before
+    weights = [x.weight.detach() for x in layers]
+    weight = torch.cat(weights) if len(weights) > 1 else weights[0]
     biases = [x.bias for x in layers if x.bias is not None]
     bias = torch.cat([b.detach() for b in biases]) if biases else None
     assert len(biases) in (0, len(layers)), "layers of one kind have a bias or have none"
-    if not packs(weight):
-        for layer, rows in zip(layers, weight.split([len(x.weight) for x in layers]), strict=True):
+    product = packed(weight, bias)
+    if not isinstance(product, Packed):
+        for layer, rows in zip(layers, weight.split(list(map(len, weights))), strict=True):
             layer.weight.data = rows
-    return packed(weight, bias)
+    elif pages is not None:
+        for layer in layers:
+            layer.weight = torch.nn.Parameter(weight.new_empty(0), requires_grad=False)
+    return product
+
+
+def give_back(product: Linear, layers: Sequence[torch.nn.Linear]) -> None:
+    """Undo what `fuse` did to layers of a model that is owned."""
+    if isinstance(product, Packed) and not layers[0].weight.numel():
+        weights = product.unpack().split([layer.out_features for layer in layers])
+        for layer, weight in zip(layers, weights, strict=True):
+            layer.weight = torch.nn.Parameter(weight, requires_grad=False)
 
 
 def packed(weight: Tensor, bias: Tensor | None = None) -> Linear:
@@ -39,9 +74,7 @@ def packed(weight: Tensor, bias: Tensor | None = None) -> Linear:
         return partial(swapped_gemm, weight, bias)
     if not packs(weight):
         return lambda rows: linear(rows, weight, bias)
-    ops = torch.ops.mkldnn
-    reordered = ops._reorder_linear_weight(weight, PACKED_ROWS)
-    return lambda rows: ops._linear_pointwise(rows, reordered, bias, "none", [], "")
+    return Packed(weight, bias)
 
 
 def packs(weight: Tensor) -> bool:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from pinfer.models.linear import fuse
+from pbranch.files.mapped_pages import MappedPages
+from pinfer.models.linear import fuse, give_back
 from pinfer.models.norm import make_norm
 
 Leaf = tuple[nn.Module, str, nn.Module]  # a module, the name of a child, and the child
@@ -29,9 +30,9 @@ def bypass_module_calls(model: nn.Module) -> list[Leaf]:
         if not isinstance(parent, nn.ModuleList | nn.Sequential)
         for name, child in parent.named_children()
     ]
-    replaced = []
+    pages, replaced = MappedPages(p.data_ptr() for p in model.parameters()), []
     for parent, name, child in children:
-        function = _plain_function(child)
+        function = _plain_function(child, pages)
         if function is not None:
             del parent._modules[name]
             parent.__dict__[name] = function
@@ -42,14 +43,16 @@ def bypass_module_calls(model: nn.Module) -> list[Leaf]:
 def restore_modules(leaves: list[Leaf]) -> None:
     """Undo `bypass_module_calls`."""
     for parent, name, child in leaves:
-        del parent.__dict__[name]
+        function = parent.__dict__.pop(name)
+        if isinstance(child, nn.Linear):
+            give_back(function, [child])
         parent._modules[name] = child
 
 
-def _plain_function(module: nn.Module) -> Any:
+def _plain_function(module: nn.Module, pages: MappedPages) -> Any:
     """A function that does what `module` does, or None."""
     if type(module) is nn.Linear:
-        return fuse([module])
+        return fuse([module], pages)
     weight, eps = getattr(module, "weight", None), getattr(module, "variance_epsilon", None)
     if weight is None or eps is None or any(module.children()):
         return None

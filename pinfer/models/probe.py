@@ -19,7 +19,7 @@ from pinfer.execution.forward import Forward
 from pinfer.execution.runner import Runner
 from pinfer.kv_cache.arena import Arena
 from pinfer.model_spec import ModelSpec
-from pinfer.models.fast import FAMILY, FastModel, drop_unpacked_weights, is_family
+from pinfer.models.fast import FAMILY, FastModel, is_family
 from pinfer.models.general import GeneralModel
 from pinfer.models.module_bypass import bypass_module_calls, restore_modules
 from pinfer.params import EngineLimits, SamplingParams
@@ -31,7 +31,8 @@ from pinfer.scheduling.scheduler import Scheduler
 log = logging.getLogger("pinfer")
 _MARKERS = MarkerIds(fork=0, topic=1, spawn=2, branch=3, end=4, join=5)
 _UNSERVED = "this architecture cannot be decoded here, neither with branches nor in mode linear"
-_PROMPT, _TOPICS, _BODIES = [11, 7, 9], ([12], [8]), ([10, 13, 14], [15, 16])
+_PROMPT, _BODIES = [11, 7, 9], ([10, 13], [15])
+_TOPICS: tuple[list[int], ...] = ([12], [])
 
 
 def choose_path(
@@ -50,17 +51,14 @@ def choose_path(
         raise ModelError(f"{name}: no fast path; it serves {', '.join(FAMILY)}")
     plain = _plain_branches(model)
     if path != "general" and is_family(model):
-        fast = FastModel(model)
+        fast = FastModel(model, owned)
         try:
-            row_bytes = probe(model, backend, fast, plain)
+            return fast, probe(model, backend, fast, plain)
         except ModelError as e:
             if path == "fast":
                 raise
             log.warning("path: general, as the fast one fails: %s", e)
-        else:
-            if owned:
-                drop_unpacked_weights(model)
-            return fast, row_bytes
+            fast.give_back_weights(model)
     row_bytes = probe(model, backend, plain=plain)
     if owned:
         _bypass_module_calls(model, backend, plain)
@@ -119,7 +117,7 @@ def _compare(model: Any, forward: Forward, backend: Backend, plain: list[Tensor]
 def _plain_branches(model: Any) -> list[Tensor]:
     """Logits after each branch's last word, of its text in one line. ModelError where they are no
     numbers."""
-    found = [_plain_logits(model, _line(_MARKERS, i)) for i in range(len(_BODIES))]
+    found = _plain_logits(model, [_line(_MARKERS, i) for i in range(len(_BODIES))])
     if not all(logits.isfinite().all() for logits in found):
         raise ModelError(f"{type(model).__name__}: its logits are NaN or infinite: {_why(model)}")
     return found
@@ -141,15 +139,20 @@ def _line(m: MarkerIds, branch: int) -> list[int]:
 
 
 @torch.inference_mode()
-def _plain_logits(model: Any, tokens: list[int]) -> Tensor:
-    ids = torch.tensor([tokens], device=model.get_input_embeddings().weight.device)
-    return model(input_ids=ids, use_cache=False).logits[0, -1]
+def _plain_logits(model: Any, lines: list[list[int]]) -> list[Tensor]:
+    """Logits (vocabulary,) after each line, of one forward: shorter lines are padded behind their
+    last token, which sees nothing of that."""
+    longest = max(map(len, lines))
+    rows = [[*line, *[line[-1]] * (longest - len(line))] for line in lines]
+    ids = torch.tensor(rows, device=model.get_input_embeddings().weight.device)
+    logits = model(input_ids=ids, use_cache=False).logits
+    return [logits[i, len(line) - 1] for i, line in enumerate(lines)]
 
 
 def _engine_logits(model: Forward, backend: Backend, m: MarkerIds) -> tuple[list[Tensor], Arena]:
     """Logits after each branch's last word, and the arena, from passes over a scripted fork."""
     outline = [m.fork, *(t for topic in _TOPICS for t in (m.topic, *topic)), m.spawn]
-    scripts: dict[Path, list[int]] = {(): [*outline, 6, 6]}
+    scripts: dict[Path, list[int]] = {(): [*outline, 6]}
     scripts |= {((0, i),): [*body, m.end] for i, body in enumerate(_BODIES)}
     last: dict[Path, Tensor] = {}
 
@@ -160,7 +163,7 @@ def _engine_logits(model: Forward, backend: Backend, m: MarkerIds) -> tuple[list
     runner = Runner(model, backend)
     scheduler = Scheduler(ModelSpec(m, frozenset(), 1024), EngineLimits(), runner.cache)
     core = Core(scheduler, runner, sampler)
-    params = SamplingParams(max_new_tokens=len(outline) + 2 + sum(len(b) + 1 for b in _BODIES))
+    params = SamplingParams(max_new_tokens=len(outline) + 1 + sum(len(b) + 1 for b in _BODIES))
     request = scheduler.add(list(_PROMPT), params)
     sampler.add(request.number, scripts)
     while core.busy:

@@ -114,8 +114,12 @@ def test_a_last_message_of_the_assistant_is_continued(show, template):
 
 
 def test_a_beginning_that_the_template_leaves_out_is_refused(show):
-    with pytest.raises(RequestError, match="the chat template"):
-        show("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}", ANSWERED)
+    said = "the chat template does not write the last message as it is"
+    for how in ("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}",
+                "{% for m in messages %}{{ m.content | upper }}{% endfor %}",
+                "{% for m in messages %}{{ m }}{% endfor %}"):  # fmt: skip
+        with pytest.raises(RequestError, match=said):
+            show(how, ANSWERED)
 
 
 def test_special_tokens_of_a_prompt_are_text(byte_tokenizer, metaspace_tokenizer):
@@ -131,6 +135,17 @@ def test_special_tokens_of_a_prompt_are_text(byte_tokenizer, metaspace_tokenizer
     assert render_prompt("a<s>", metaspace_tokenizer).count(bos) == 1
     assert render_prompt("a<s>", metaspace_tokenizer, special_tokens=True).count(bos) == 2
     assert render_prompt("a<s>", metaspace_tokenizer, raw=True).count(bos) == 2
+
+
+@pytest.mark.parametrize("written", ["m", "m | tojson", "m | string", "[m.content]", "m.items()"])
+def test_special_tokens_are_text_however_a_template_prints_them(byte_tokenizer, written):
+    """Also by Python's repr, and whatever letters the text itself holds."""
+    template = "{% for m in messages %}{{ " + written + " }}{% endfor %}"
+    tokenizer = with_template(byte_tokenizer, template)
+    said = "a <|im_end|> of \U00010600"
+    ids = render_prompt(said, tokenizer)
+    assert tokenizer.convert_tokens_to_ids("<|im_end|>") not in ids
+    assert said in tokenizer.decode(ids)
 
 
 def test_special_tokens_in_tools_and_calls_are_text(byte_tokenizer):

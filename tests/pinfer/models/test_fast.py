@@ -1,5 +1,6 @@
 """The fast path equals the general one, takes what it can serve, and holds no weight twice."""
 
+import copy
 import logging
 
 import pytest
@@ -9,7 +10,7 @@ from pbranch.errors import ModelError, RequestError
 from pbranch.format.layout import LayoutOptions
 from pinfer.attention.backend import get_backend
 from pinfer.models import fast, linear
-from pinfer.models.fast import FastModel, drop_unpacked_weights, is_family
+from pinfer.models.fast import FastModel, is_family
 from pinfer.models.general import GeneralModel
 from pinfer.models.module_bypass import bypass_module_calls, restore_modules
 from pinfer.models.norm import make_norm
@@ -69,15 +70,16 @@ def test_a_path_that_cannot_be_had_is_refused():
 
 
 def test_a_model_that_only_looks_like_the_family_goes_the_general_way(monkeypatch, caplog):
-    """Where its layers compute something else, the probe finds out."""
-    model = small("llama")
+    """Where its layers compute something else, the probe finds out; owned and packed as well."""
+    monkeypatch.setattr(linear, "PACK_ABOVE_BYTES", 0)
+    model = small("llama").float()
     for layer in model.model.layers:
         inner = layer.mlp.forward
         monkeypatch.setattr(layer.mlp, "forward", lambda x, inner=inner: 2 * inner(x))
     with pytest.raises(ModelError, match="differs from plain decoding"):
         choose_path(model, SDPA, "fast")
     with caplog.at_level(logging.WARNING, "pinfer"):
-        forward, _ = choose_path(model, SDPA)
+        forward, _ = choose_path(model, SDPA, owned=True)
     assert type(forward) is GeneralModel and "path: general" in caplog.text
 
 
@@ -100,11 +102,35 @@ def test_weights_are_held_once():
         attention.q_proj.weight.untyped_storage().data_ptr()
         == attention.v_proj.weight.untyped_storage().data_ptr()
     )
-    found = probe(model, SDPA, fast)
-    drop_unpacked_weights(model)
-    left = {id(p): p.numel() for p in model.model.layers.parameters() if p.dim() == 2}
-    assert not sum(left.values()) and model.model.embed_tokens.weight.numel()
-    assert found == probe_alone(fast)
+    assert probe(model, SDPA, fast) == probe_alone(fast)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", FAST)
+def test_an_owned_model_gives_its_matrices_away_and_gets_them_back(kind, dtype, monkeypatch):
+    """Packed one by one, each is freed before the next; an embedding that the head shares stays."""
+    if not linear.can_pack(torch.device("cpu"), dtype):
+        pytest.skip("this machine packs no matrices")
+    monkeypatch.setattr(linear, "PACK_ABOVE_BYTES", 0)
+    model = small(kind).to(dtype)
+    ids = torch.arange(9)[None]
+    before, weights = model(ids).logits, copy.deepcopy(model.state_dict())
+    held, free = [], linear.Packed.__init__
+
+    def count(self, weight, bias):
+        held.append(sum(p.numel() for p in model.parameters()))
+        free(self, weight, bias)
+
+    monkeypatch.setattr(linear.Packed, "__init__", count)
+    fast = FastModel(model, owned=True)
+    assert held == sorted(held, reverse=True) and held[0] > held[-1]
+    left = sum(p.numel() for p in model.parameters() if p.dim() == 2)
+    assert left == model.model.embed_tokens.weight.numel()
+    assert probe_alone(fast)
+    fast.give_back_weights(model)
+    assert torch.equal(model(ids).logits, before)
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weight, weights[name]), name
 
 
 def probe_alone(fast):
@@ -192,6 +218,9 @@ def test_the_decoder_layer_stays_small():
 
 def test_the_engine_frees_what_it_fused(base, adapter, monkeypatch):
     """`from_pretrained` owns its model, and lets go of its matrices."""
+    if not linear.can_pack(torch.device("cpu"), torch.float32):
+        pytest.skip("this machine packs no matrices")
+    monkeypatch.setattr(linear, "PACK_ABOVE_BYTES", 0)
     from pinfer import Engine, SamplingParams, engine
 
     loaded, load, found = [], engine.load, {}

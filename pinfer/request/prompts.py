@@ -2,7 +2,7 @@
 is made of one."""
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,10 +29,9 @@ class PreparedRequest:
 def as_prompts(given: Prompt | Sequence[Prompt]) -> list[Prompt]:
     """Several prompts as they are; one alone, be it a text, a mapping or the messages of one
     conversation, as a list of one. RequestError names one that is none."""
-    if isinstance(given, str | Mapping):
-        return [given]
-    prompts: list[Any] = list(given)
-    if prompts and all(isinstance(x, Mapping) and "role" in x for x in prompts):
+    several = isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping)
+    prompts: list[Any] = list(given) if several else [given]
+    if several and prompts and all(isinstance(x, Mapping) and "role" in x for x in prompts):
         prompts = [prompts]
     for i, prompt in enumerate(prompts):
         check_prompt(prompt, f"prompt {i + 1}")

@@ -194,6 +194,10 @@ def test_one_prompt_is_not_cut_into_pieces(engine):
         (["Go.", {"text": "Go."}], "prompt 2: found a mapping of text, expected"),
         ([b"Go."], "prompt 1: found bytes"),
         ([None], "prompt 1: found NoneType"),
+        (None, "prompt 1: found NoneType"),
+        (7, "prompt 1: found int"),
+        (b"Go.", "prompt 1: found bytes"),
+        ({}, "prompt 1: found a mapping of nothing"),
     ],
 )
 def test_what_is_no_prompt_is_refused_by_its_place(engine, given, message):

@@ -214,7 +214,7 @@ for arguments in [["--help"], *([c, "--help"] for c in {commands!r})]:
 print(*sorted(set({heavy!r}) & set(sys.modules)))
 """
 COMMANDS = {
-    "pinfer.cli": ["generate", "bench", "env"],
+    "pinfer.cli": ["generate", "bench", "search", "env"],
     "ptrain.cli": ["sft", "lookahead", "check", "merge", "publish"],
     "pdata.cli": ["synth", "build", "check", "stats", "convert", "distill"],
     "pbranch.__main__": ["show", "fetch"],

@@ -21,8 +21,9 @@ class LaneController(Protocol):
     """Whether the lane's next tokens may be guessed: a sampled token that is ordinary text is
     appended as it is, or not at all."""
 
-    schedule: Schedule | None
-    """Of a trunk whose branches are never joined: which of them each pass serves. None: all."""
+    @property
+    def schedule(self) -> Schedule | None:
+        """Of a trunk whose branches are never joined: which of them each pass serves. None: all."""
 
     def on_token(
         self, lane: "Lane", token: int, logprob: "Logprob | None", spec: ModelSpec

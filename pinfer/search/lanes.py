@@ -15,8 +15,8 @@ from pinfer.request.schedules import Schedule
 from pinfer.request.state import Lane, LiveFork, Logprob
 from pinfer.request.stop_strings import StopMatcher, truncate_at_stop
 from pinfer.request.transitions import append, end_branch, finish, open_branches, prune
-from pinfer.search.branch import Branch
-from pinfer.search.tree_search import TreeSearch
+from pinfer.search.tree.branch import Branch
+from pinfer.search.tree.tree_search import TreeSearch
 
 
 class LaneBranches:
@@ -163,8 +163,9 @@ class LaneOfSearch:
             branch.text = truncate_at_stop(self.branches.codec.decode(self.tokens), branch.stop)
         if branch.expected:
             first = lane.header.length - len(self.branches.codec.encode(branch.expected))
-            scored = range(first, lane.header.length)
-            branch.logprob = sum(lane.logprobs[i].logprob for i in scored)
+            found = [lane.logprobs.get(i) for i in range(first, lane.header.length)]
+            scored = [x.logprob for x in found if x is not None]
+            branch.logprob = sum(scored) if len(scored) == len(found) else None
         end_branch(lane, spec)
 
 

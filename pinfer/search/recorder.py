@@ -11,9 +11,9 @@ from pinfer.core import PassRunner
 from pinfer.request.state import Lane
 from pinfer.scheduling.batch import Batch
 from pinfer.scheduling.token_cache import TokenCache
-from pinfer.search.branch import Branch
 from pinfer.search.lanes import LaneBranches
 from pinfer.search.timeline import Span, Timeline
+from pinfer.search.tree.branch import Branch
 
 
 class PassRecorder:

@@ -11,22 +11,23 @@ from pinfer.output.generation import describe_error
 from pinfer.params import SamplingParams
 from pinfer.request.schedules import Schedule
 from pinfer.request.state import Request
+from pinfer.search.drawing import tree_lines
 from pinfer.search.lanes import LaneBranches
 from pinfer.search.recorder import PassRecorder
-from pinfer.search.settings import SearchSettings
 from pinfer.search.size import check_size
 from pinfer.search.tasks.task import Task
 from pinfer.search.timeline import Timeline
-from pinfer.search.tree_search import TreeSearch
+from pinfer.search.tree.settings import SearchSettings
+from pinfer.search.tree.tree_search import TreeSearch
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
     """The outcome of a search. `answer`: what the best path comes to; `solved`: whether it is
     right, None where the task cannot tell; `value`: of its last thought; `tree`: see
-    `Node.as_dict`; `error`: what ended the search early. In `stats`: tokens computed (`prefill` of
-    the prompt, `rows` of the tree, `passes` for those), guesses `drafted` and `accepted`,
-    `sampled` tokens, seconds, and the counts of the tree loop."""
+    `Node.as_dict`; `drawing`: the same as lines; `error`: what ended the search early. In `stats`:
+    tokens computed (`prefill` of the prompt, `rows` of the tree in `passes`), guesses `drafted` and
+    `accepted`, tokens `sampled`, seconds, and the `Counts` of the tree loop."""
 
     task: str
     problem: str
@@ -35,6 +36,7 @@ class SearchResult:
     value: float | None
     texts: list[str]
     tree: dict[str, Any]
+    drawing: list[str]
     settings: SearchSettings
     seed: int | None
     stats: dict[str, Any]
@@ -43,7 +45,8 @@ class SearchResult:
 
     def as_dict(self) -> dict[str, Any]:
         """The object that `pinfer search --json` prints."""
-        row = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        names = (name for name in self.__dataclass_fields__ if name != "drawing")
+        row = {name: getattr(self, name) for name in names}
         row |= {"settings": asdict(self.settings), "timeline": self.timeline.as_dict()}
         if self.error is None:
             del row["error"]
@@ -111,6 +114,8 @@ def run_search(
 def _result(
     search: TreeSearch, request: Request, problem: str, timeline: Timeline, seconds: float
 ) -> SearchResult:
+    if not search.done:
+        search.best = search.strategy.best()
     task, texts, counted = search.task, search.texts(), request.stats
     answer = task.read_answer(texts)
     sampled = sum(lane.budget.sampled for lane in request.lanes[1:])
@@ -129,7 +134,7 @@ def _result(
     }
     error = None if request.error is None else describe_error(request.error)
     if error is None and not search.done:
-        error = f"the search was ended: {', '.join(request.limits)}"
+        error = f"the search has not come to its end: {request.finish_reason}"
     return SearchResult(
         task=task.name,
         problem=problem,
@@ -138,6 +143,7 @@ def _result(
         value=search.best.value if search.best else None,
         texts=texts,
         tree=search.root.as_dict(search.chosen),
+        drawing=list(tree_lines(search.root, search.chosen)),
         settings=search.settings,
         seed=request.params.seed,
         stats=stats,

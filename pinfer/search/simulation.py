@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pinfer.request.schedules import Schedule
-from pinfer.search.branch import Branch
 from pinfer.search.timeline import Span, Timeline
-from pinfer.search.tree_search import TreeSearch
+from pinfer.search.tree.branch import Branch
+from pinfer.search.tree.tree_search import TreeSearch
 
 
 @dataclass(frozen=True, slots=True)

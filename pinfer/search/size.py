@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from pbranch.errors import RequestError
-from pinfer.search.settings import SearchSettings
 from pinfer.search.tasks.task import Task
+from pinfer.search.tree.settings import SearchSettings
 
 
 def most_rows(task: Task, settings: SearchSettings, count: Callable[[str], int]) -> int:
@@ -13,18 +13,17 @@ def most_rows(task: Task, settings: SearchSettings, count: Callable[[str], int])
     thought, rating = _thought(task, settings, count), _rating(task, settings, count)
     width, depth, keep = settings.width, settings.depth, settings.keep
     growing = keep * width  # thoughts of a round
-    if settings.strategy == "bfs":
-        standing = keep * depth
-    elif settings.strategy == "dfs":
-        growing, standing = width, width * depth
-    else:
-        standing = width * settings.expansions
-    early = settings.early * width
+    standing, rounds = keep * depth, 1  # those before it; rounds whose early ones may be open
+    if settings.strategy == "dfs":
+        growing, standing, rounds = width, (width + 1) * depth, depth
+    elif settings.strategy == "best":
+        standing, rounds = width * settings.expansions, settings.expansions
+    early = settings.early * width * rounds
     rows = (growing + standing + early) * thought + growing * settings.evaluations * rating
     page = task.page
     if settings.generate == "propose":
         listing = count(task.propose_header(width)) + page.propose_tokens
-        rows += (keep + settings.early) * listing
+        rows += (keep + settings.early * rounds) * listing
     if settings.evaluate == "vote":  # the thoughts are listed again
         rows += settings.evaluations * (growing * depth * thought + 4 * growing)
     return rows + (count(page.answer) + page.answer_tokens if page.answer else 0)

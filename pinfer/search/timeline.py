@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from pinfer.search.branch import Branch, Phase
+from pinfer.search.tree.branch import Branch, Phase
 
 _LETTERS: dict[Phase, str] = {
     "thought": "T", "proposals": "P", "value": "V", "vote": "W", "answer": "A",

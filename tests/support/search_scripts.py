@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pinfer.search.branch import Branch
-from pinfer.search.settings import SearchSettings
 from pinfer.search.simulation import Costs, Line, SimulatedBranches
 from pinfer.search.tasks.task import Task, TaskPage
-from pinfer.search.tree_search import TreeSearch
+from pinfer.search.tree.branch import Branch
+from pinfer.search.tree.settings import SearchSettings
+from pinfer.search.tree.tree_search import TreeSearch
 
 PAGE = TaskPage(
     prompt="solve {problem}",
@@ -82,5 +82,11 @@ def page(**changes: Any) -> Task:
 
 
 def tree_of(search: TreeSearch) -> Any:
-    """All of a result that no schedule may change."""
-    return search.root.as_dict(search.chosen), search.texts()
+    """All of a result that no schedule may change; values up to rounding."""
+    return rounded(search.root.as_dict(search.chosen)), search.texts()
+
+
+def rounded(row: Any) -> Any:
+    """A node and those below it, values to nine places."""
+    value = row["value"] if row["value"] is None else round(row["value"], 9)
+    return {**row, "value": value, "children": [rounded(child) for child in row["children"]]}

@@ -1,5 +1,5 @@
-"""Tree search over toy models: on lanes of an engine, and as a naive oracle that reads the whole text
-of a branch again for every token."""
+"""Tree search over toy models: on lanes of an engine, and as a naive oracle that reads all of a
+branch again for every token."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -15,12 +15,12 @@ from pinfer.request.state import Request, hash_tokens
 from pinfer.request.stop_strings import truncate_at_stop
 from pinfer.sampling.sampler import Sampler
 from pinfer.scheduling.batch import SampleSite
-from pinfer.search.branch import Branch
 from pinfer.search.lanes import LaneBranches
-from pinfer.search.settings import SearchSettings
 from pinfer.search.size import most_rows
 from pinfer.search.tasks.task import Task, TaskPage
-from pinfer.search.tree_search import TreeSearch
+from pinfer.search.tree.branch import Branch
+from pinfer.search.tree.settings import SearchSettings
+from pinfer.search.tree.tree_search import TreeSearch
 from tests.support.toy_engine import END_OF_TEXT, KNOWN, LETTERS, MARKERS, SIZE, Toy, letters_only
 
 PROMPT = [1, 2, 3]
@@ -38,13 +38,21 @@ PAGE = TaskPage(
     expected="gh",
     vote="v{candidates}",
     vote_tokens=3,
-    vote_pattern="[a-c]",
     propose="p{count}",
     propose_tokens=7,
     answer="e",
     answer_tokens=4,
 )
-TASK = Task("toy", PAGE)
+
+
+class LetterTask(Task):
+    """Its votes are letters."""
+
+    def read_vote(self, text: str, candidates: int) -> int | None:
+        return LETTERS.index(text[0]) % candidates if text else None
+
+
+TASK = LetterTask("toy", PAGE)
 
 
 class AnyLetterCodec:

@@ -5,14 +5,20 @@ import pytest
 import torch
 
 from pbranch.errors import RequestError
+from pbranch.format.grammar import LaneState
 from pinfer.drafting.ngram import NgramSource
 from pinfer.params import EngineLimits
 from pinfer.request.schedules import FcfsBatch, Round, Serial
-from pinfer.search.settings import SearchSettings
+from pinfer.sampling.processors import process
+from pinfer.scheduling.batch import SampleSite
+from pinfer.search.lanes import LaneBranches
+from pinfer.search.tasks.task import Task, TaskPage
+from pinfer.search.tree.settings import SearchSettings
+from pinfer.search.tree.tree_search import TreeSearch
 from tests.pinfer.drafting.test_distribution import assert_follows, drawn_from, unrelated
 from tests.support.draft_sources import Guessing
 from tests.support.search_scripts import RandomOrder, tree_of
-from tests.support.toy_engine import SIZE, Toy, toy_model
+from tests.support.toy_engine import END_OF_TEXT, SIZE, Toy, toy_model
 from tests.support.toy_search import CODEC, PROMPT, TASK, LaneSearch, NaiveBranches, sampling
 
 torch.set_num_threads(1)
@@ -27,11 +33,15 @@ SETTINGS = [
     {"strategy": "dfs", "width": 2, "depth": 3, "threshold": 2.0, "expansions": 6},
     {"strategy": "best", "width": 3, "depth": 3, "select": "sample", "expansions": 5},
 ]
-SAMPLINGS = [{}, {"temperature": 1.0, "top_k": 8}, {"temperature": 0.8, "repetition_penalty": 1.3}]
+DRAWN = {"temperature": 1.0, "top_k": 8}
+PENALISED = {"temperature": 0.8, "repetition_penalty": 1.3}
 
 
-@pytest.mark.parametrize("changes", SAMPLINGS, ids=str)
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize(
+    ("settings", "changes"),
+    [*((x, DRAWN) for x in SETTINGS), (SETTINGS[0], {}), (SETTINGS[0], PENALISED)],
+    ids=str,
+)
 def test_one_sequence_gives_the_tree_of_a_naive_search(settings, changes):
     """The same texts, values and choices with the same seeds, under every schedule, with and
     without drafts; fewer tokens computed."""
@@ -70,39 +80,39 @@ def test_guesses_of_a_source_are_confirmed_and_change_nothing():
         assert run.request.stats.passes <= passes * plain.request.stats.passes
 
 
-@pytest.mark.parametrize("schedule", [None, FcfsBatch(40)], ids=str)
-def test_drawn_guesses_leave_the_models_distribution(schedule):
+def test_drawn_guesses_leave_the_models_distribution():
     """Thoughts of one search are independent draws of the model, by their paths; chi-square over
     thoughts of two tokens, against a full enumeration."""
-    n, tokens = 1500, 2
-    model = toy_model("qwen2", 5, {})
-    task = TASK.__class__("toy", TASK.page.__class__("{problem}", "ab", (), tokens, judge="b"))
+    n, model = 800, toy_model("qwen2", 5, {})
+    page = TaskPage("{problem}", "ab", stop=(), thought_tokens=2, judge="b")
     settings = SearchSettings(width=n, keep=1, depth=1, evaluate="logprob")
     params = sampling(temperature=0.9, top_k=5)
     naive = NaiveBranches(model, params)
-    begin = [*PROMPT, *CODEC.encode("ab")]
-    law = {}
+    begin, law = [*PROMPT, *CODEC.encode("ab")], {}
     for a, p in probabilities(naive, params, begin).items():
-        for b, q in probabilities(naive, params, [*begin, a]).items():
-            law[a, b] = p * q
-    source = drawn_from(unrelated, 1)
-    toy = Toy(model, source=source, limits=EngineLimits(max_draft_rows=3000, max_rows=4000))
-    run = LaneSearch(toy, settings, task, params, schedule)
+        following = {END_OF_TEXT: 1.0}
+        if a != END_OF_TEXT:
+            following = probabilities(naive, params, [*begin, a])
+        for b, q in following.items():
+            text = tuple(token for token in (a, b) if token != END_OF_TEXT)
+            law[text] = law.get(text, 0.0) + p * q
+    toy = Toy(model, source=drawn_from(unrelated, 1), limits=EngineLimits(max_draft_rows=40))
+    run = LaneSearch(toy, settings, Task("toy", page), params, FcfsBatch(40))
     search = run.run()
     counts = dict.fromkeys(law, 0)
     for node in search.root.children:
         counts[tuple(CODEC.encode(node.text))] += 1
-    assert run.request.stats.drafted
+    accepted = run.request.stats.accepted.total()
+    assert 0.02 < accepted / run.request.stats.drafted < 0.98
     assert_follows(law, counts, n)
 
 
 def probabilities(naive, params, ids):
-    from pinfer.sampling.processors import process
-    from pinfer.scheduling.batch import SampleSite
-
+    """Of the next token, from a plain forward."""
     logits = naive.logits(ids)[-1:]
-    logits = logits.masked_fill(~naive.sampler.legal[5], -torch.inf)
-    site = SampleSite(0, params, (), 0, 5)
+    state = LaneState.TRUNK_FLAT
+    logits = logits.masked_fill(~naive.sampler.legal[state], -torch.inf)
+    site = SampleSite(0, params, (), 0, state)
     law = process(logits, [site])[0].softmax(-1)
     return {token: float(law[token]) for token in range(SIZE) if law[token] > 0}
 
@@ -124,14 +134,14 @@ def test_what_is_dropped_is_given_back_and_nothing_is_stored_twice():
         assert [cache.length(lane) for lane in lanes] == own
         assert arena.rows == len(PROMPT) + sum(own)
         assert sum(own) <= run.branches.held <= run.branches.rows
-        seen.append((arena.rows, run.search.counts.rows))
+        seen.append((arena.rows, run.search.counts.freed))
 
     for settings in SETTINGS:
         seen.clear()
         run = LaneSearch(Toy(MODEL), SearchSettings(**settings), on_step=check)
         search = run.run()
         # all that was cached and is no part of the answer was given back before the end
-        assert run.request.stats.dropped or search.counts.rows
+        assert run.request.stats.dropped or search.counts.freed
         assert seen and max(rows for rows, _ in seen) > len(PROMPT) + 10
 
 
@@ -139,14 +149,9 @@ def test_rows_of_a_dropped_subtree_are_those_that_leave():
     """One thought of three is kept; between two passes the other two leave, and nothing else."""
     held = {}
 
-    def check(run):
-        counts = run.search.counts
-        if run.request.finish_reason is None and not run.request.queue:
-            held.setdefault(counts.rounds, []).append(run.core.runner.runner.arena.rows)
-
     def note(run):
         held.setdefault(run.search.counts.rounds, []).append(
-            (run.core.runner.runner.arena.rows, run.search.counts.rows, dict(lengths(run)))
+            (run.core.runner.runner.arena.rows, run.search.counts.freed, dict(lengths(run)))
         )
 
     run = LaneSearch(Toy(MODEL), SearchSettings(width=3, keep=1, depth=2), on_step=note)
@@ -155,7 +160,7 @@ def test_rows_of_a_dropped_subtree_are_those_that_leave():
     kept = search.chosen[0].path
     gone = sum(length for path, length in before[2].items() if path[:1] != kept and len(path) == 1)
     assert after[1] >= gone > 0
-    assert set(after[2]) == {kept} | {path for path in after[2] if path[:1] == kept}
+    assert all(path[:1] == kept for path in after[2] if path)
 
 
 def lengths(run):
@@ -175,9 +180,6 @@ def test_two_searches_and_an_ordinary_request_share_passes():
     settings = [SearchSettings(width=3, depth=2), SearchSettings(width=2, depth=3)]
     alone = [tree_of(LaneSearch(Toy(MODEL), s).run()) for s in settings]
     core = Toy(MODEL).core()
-    from pinfer.search.lanes import LaneBranches
-    from pinfer.search.tree_search import TreeSearch
-
     searches = []
     for s in settings:
         branches = LaneBranches(CODEC, 10_000)

@@ -7,10 +7,10 @@ import pytest
 
 from pbranch.errors import RequestError
 from pinfer.request.schedules import FcfsBatch, Round, Serial
-from pinfer.search.settings import SearchSettings
 from pinfer.search.simulation import Costs, Line, SimulatedBranches
 from pinfer.search.tasks.task import Task, TaskPage
-from pinfer.search.tree_search import TreeSearch
+from pinfer.search.tree.settings import SearchSettings
+from pinfer.search.tree.tree_search import TreeSearch
 from tests.support.search_scripts import (
     PAGE,
     RandomOrder,

@@ -8,8 +8,8 @@ import random
 from collections.abc import Sequence
 from typing import Protocol
 
-from pinfer.search.node import Node
-from pinfer.search.settings import SearchSettings
+from pinfer.search.tree.node import Node
+from pinfer.search.tree.settings import SearchSettings
 
 
 class Strategy(Protocol):
@@ -137,8 +137,11 @@ class BestFirst:
 
 def make_strategy(settings: SearchSettings, lowest: float) -> Strategy:
     """The one that the settings name; lowest: the least value that there is."""
-    kinds = {"bfs": BreadthFirst, "dfs": DepthFirst, "best": BestFirst}
-    return kinds[settings.strategy](settings, lowest)
+    if settings.strategy == "bfs":
+        return BreadthFirst(settings, lowest)
+    if settings.strategy == "dfs":
+        return DepthFirst(settings, lowest)
+    return BestFirst(settings, lowest)
 
 
 def _value(node: Node) -> float:

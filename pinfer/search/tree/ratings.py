@@ -9,16 +9,16 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pinfer.search.branch import Branch, Branches
-from pinfer.search.node import Node
-from pinfer.search.settings import SearchSettings
 from pinfer.search.tasks.task import Task
+from pinfer.search.tree.branch import Branch, Branches
+from pinfer.search.tree.node import Node
+from pinfer.search.tree.settings import SearchSettings
 
 
 @dataclass(slots=True)
 class Counts:
     """Of a search. unreadable: evaluations without a value, which count as the lowest one; cached:
-    thoughts whose state was rated before; rows: cached tokens of what was not chosen, given back;
+    thoughts whose state was rated before; freed: tokens of what was not chosen, given back;
     guessed: thoughts expanded early, of which `missed` were not chosen; wasted: tokens below those,
     and of ratings that turned out not to be needed."""
 
@@ -27,7 +27,7 @@ class Counts:
     unreadable: int = 0
     cached: int = 0
     duplicates: int = 0
-    rows: int = 0
+    freed: int = 0
     guessed: int = 0
     missed: int = 0
     wasted: int = 0

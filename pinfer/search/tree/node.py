@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pinfer.search.branch import Branch
+from pinfer.search.tree.branch import Branch
 
 
 @dataclass(slots=True, eq=False, repr=False)

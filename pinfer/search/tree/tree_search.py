@@ -6,12 +6,12 @@ it is known, in the order of paths: when a branch has closed decides nothing but
 
 from collections.abc import Sequence
 
-from pinfer.search.branch import Branch, Branches, root_branch
-from pinfer.search.node import Node
-from pinfer.search.ratings import Counts, Ratings
-from pinfer.search.settings import SearchSettings
-from pinfer.search.strategy import make_strategy
 from pinfer.search.tasks.task import Task
+from pinfer.search.tree.branch import Branch, Branches, root_branch
+from pinfer.search.tree.node import Node
+from pinfer.search.tree.ratings import Counts, Ratings
+from pinfer.search.tree.settings import SearchSettings
+from pinfer.search.tree.strategy import make_strategy
 
 
 class TreeSearch:
@@ -177,7 +177,7 @@ class TreeSearch:
                     for gone in list(child.walk()):
                         self._close_early(gone)
                         gone.dropped = True
-                    self.counts.rows += self.branches.drop(child.branch)
+                    self.counts.freed += self.branches.drop(child.branch)
 
     def _close_early(self, node: Node) -> None:
         """Drop what was opened under a node that was not chosen after all."""

@@ -8,10 +8,12 @@ import typer
 from pbranch import console
 from pinfer.commands.bench import bench
 from pinfer.commands.generate import generate
+from pinfer.commands.search import search
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(generate)
 app.command()(bench)
+app.command()(search)
 
 
 @app.callback()

@@ -32,7 +32,7 @@ LAYERS = {
     "pinfer": """
         cost params.py warping.py model_spec.py request kv_cache attention dialects drafting
         scheduling sampling reference.py execution core.py models output engine.py engine_loop.py
-        __init__.py evaluation bench commands cli.py __main__.py
+        search __init__.py evaluation bench commands cli.py __main__.py
     """.split(),
     "ptrain": """
         __init__.py config.py compat.py data model start.py checkpoints artifacts trainer pretrain
@@ -214,7 +214,7 @@ for arguments in [["--help"], *([c, "--help"] for c in {commands!r})]:
 print(*sorted(set({heavy!r}) & set(sys.modules)))
 """
 COMMANDS = {
-    "pinfer.cli": ["generate", "bench", "env"],
+    "pinfer.cli": ["generate", "bench", "search", "env"],
     "ptrain.cli": ["sft", "lookahead", "check", "merge", "publish"],
     "pdata.cli": ["synth", "build", "check", "stats", "convert", "distill"],
     "pbranch.__main__": ["show", "fetch"],

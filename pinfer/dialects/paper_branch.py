@@ -6,6 +6,7 @@ from pbranch.format.grammar import LaneState
 from pbranch.format.paper_dialect import MARK
 from pinfer.dialects.paper_marks import PaperMarks, UncommittedTokens
 from pinfer.model_spec import ModelSpec
+from pinfer.params import SamplingParams
 from pinfer.request.state import Discard, Lane, Logprob
 from pinfer.request.transitions import append, check_room, end_branch
 
@@ -18,11 +19,12 @@ class PaperBranch:
     """Of a branch: it ends where the next mark stands, and white space before that goes."""
 
     drafts = False
+    schedule = None
 
     def __init__(self, marks: PaperMarks) -> None:
         self.held = UncommittedTokens(marks)
 
-    def kv_per_token(self, spec: ModelSpec) -> int:
+    def kv_per_token(self, params: SamplingParams) -> int:
         """As `LaneController`."""
         return self.held.marks.kv_per_token
 

@@ -15,6 +15,7 @@ from pbranch.format.paper_dialect import CLOSE, COLONS, MARK
 from pinfer.dialects.paper_branch import PaperBranch
 from pinfer.dialects.paper_marks import PaperMarks, UncommittedTokens
 from pinfer.model_spec import ModelSpec
+from pinfer.params import SamplingParams
 from pinfer.request.fork_policy import is_unprofitable
 from pinfer.request.marker_controller import MarkerController
 from pinfer.request.state import Header, Lane, LiveFork, Logprob, Status
@@ -71,12 +72,13 @@ class PaperTrunk:
     its own (`own`, the paper)."""
 
     drafts = False  # a sampled token may turn out to be a mark
+    schedule = None
 
     def __init__(self, marks: PaperMarks, outline: Outline = "own") -> None:
         self.marks, self.outline, self.held = marks, outline, UncommittedTokens(marks)
         self.titles: _Titles | None = None  # being read
 
-    def kv_per_token(self, spec: ModelSpec) -> int:
+    def kv_per_token(self, params: SamplingParams) -> int:
         """As `LaneController`."""
         return self.marks.kv_per_token
 

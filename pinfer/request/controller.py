@@ -1,12 +1,14 @@
 """The contract of what drives a lane: what a sampled token means, and what happens when lanes end.
 
-The markers are one controller (`marker_controller.MARKERS`), the paper's marks another; tree search
-would be a third. A controller changes lanes through the functions of transitions.py alone.
+The markers are one controller (`marker_controller.MARKERS`), the paper's marks another, tree search
+a third. A controller changes lanes through the functions of transitions.py alone.
 """
 
 from typing import TYPE_CHECKING, Protocol
 
 from pinfer.model_spec import ModelSpec
+from pinfer.params import SamplingParams
+from pinfer.request.schedules import Schedule
 
 if TYPE_CHECKING:
     from pinfer.request.state import Lane, Logprob
@@ -19,6 +21,10 @@ class LaneController(Protocol):
     """Whether the lane's next tokens may be guessed: a sampled token that is ordinary text is
     appended as it is, or not at all."""
 
+    @property
+    def schedule(self) -> Schedule | None:
+        """Of a trunk whose branches are never joined: which of them each pass serves. None: all."""
+
     def on_token(
         self, lane: "Lane", token: int, logprob: "Logprob | None", spec: ModelSpec
     ) -> None:
@@ -30,8 +36,8 @@ class LaneController(Protocol):
     def on_branch_end(self, lane: "Lane", branch: "Lane", spec: ModelSpec) -> None:
         """A branch of the lane's newest fork has ended: join, open another one, or neither."""
 
-    def kv_per_token(self, spec: ModelSpec) -> int:
-        """KV slots that each sampled token may bring, itself included, at most."""
+    def kv_per_token(self, params: SamplingParams) -> int:
+        """KV slots that each token of the request's budget may bring, itself included, at most."""
 
     def fallback(self, lane: "Lane") -> str | None:
         """Why branches were allowed and not decoded in parallel; None where they were."""

@@ -6,6 +6,7 @@ Every path leaves well-formed text: whatever stops a lane, what the grammar stil
 from pbranch.format.grammar import LaneState, next_state
 from pbranch.format.markers import Role
 from pinfer.model_spec import ModelSpec
+from pinfer.params import SamplingParams
 from pinfer.request.fork_policy import is_unprofitable, may_fork
 from pinfer.request.limits import outline_limit
 from pinfer.request.state import Budget, Lane, LiveFork, Logprob, Status, TextState
@@ -24,6 +25,7 @@ class MarkerController:
     """Lanes of a model that was trained on the markers: the grammar says what a token means."""
 
     drafts = True
+    schedule = None
 
     def on_token(self, lane: Lane, token: int, logprob: Logprob | None, spec: ModelSpec) -> None:
         """As `LaneController`."""
@@ -49,10 +51,10 @@ class MarkerController:
             push(lane, spec.id(Role.JOIN), True, spec)
             check_room(lane, spec)
 
-    def kv_per_token(self, spec: ModelSpec) -> int:
+    def kv_per_token(self, params: SamplingParams) -> int:
         """A sampled token may bring three injected ones: a topic marker its branch, end and a share
-        of the join; a topic's word its copy in the header."""
-        return 4
+        of the join; a topic's word its copy in the header. Where no fork is allowed, none."""
+        return 4 if params.may_branch else 1
 
     def fallback(self, lane: Lane) -> str | None:
         """As `LaneController`."""

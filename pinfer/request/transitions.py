@@ -154,13 +154,16 @@ def open_branches(
     controllers: Sequence[LaneController],
     share: tuple[int, str] | None = None,
     scored: bool = False,
+    first: int | None = None,
 ) -> list[Lane]:
     """Branches of `fork` that begin with these headers; they wait for places, and the lane for
-    them. The first call for a fork puts it into the lane's text; later ones add branches to it.
+    them. The first call for a fork puts it into the lane's text; later ones add branches to it,
+    even when the lane is closed.
 
     last_position: of a branch's last token. controllers: one each. share: tokens that each may
     sample, and the limit that says so; None: `branch_share`. scored: whether the logprobs of the
-    headers' tokens are asked for.
+    headers' tokens are asked for. first: the number of the first branch, none that the fork has
+    had; None: they are numbered as they are opened.
     """
     request = lane.request
     tokens, limit = share or branch_share(lane, len(headers))
@@ -171,8 +174,9 @@ def open_branches(
         lane.status = Status.JOINING
         request.live -= 1
     opened = []
-    for header, controller in zip(headers, controllers, strict=True):
-        path = (*lane.path, (number, fork.opened))
+    begin = fork.opened if first is None else first
+    for branch, (header, controller) in enumerate(zip(headers, controllers, strict=True), begin):
+        path = (*lane.path, (number, branch))
         fork.opened += 1
         stops = lane.state.stops and lane.state.stops.for_new_segment()
         child = Lane(

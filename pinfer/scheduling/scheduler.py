@@ -28,7 +28,7 @@ from pinfer.scheduling.drafts import NO_GUESSES, Drafter, Guesses, add_guesses
 from pinfer.scheduling.kv_bound import KVBound, keep_all
 from pinfer.scheduling.prefix_cache import PrefixCache, shareable
 from pinfer.scheduling.token_cache import NoCache, TokenCache, follow
-from pinfer.scheduling.token_queue import apply_effects, drop_drafts
+from pinfer.scheduling.token_queue import apply_effects, drop_drafts, take_tokens
 
 log = logging.getLogger("pinfer")
 
@@ -129,7 +129,7 @@ class Scheduler:
                 continue
             if not request.prefix.cached and not self.prefixes.begin(request):
                 continue
-            tokens = [request.queue.popleft() for _ in range(min(len(request.queue), room))]
+            tokens = take_tokens(request, room)
             room -= len(tokens)
             taken.append((request, tokens))
             if request.queue and request.prefix.cached >= len(request.prompt):
@@ -293,6 +293,5 @@ class Scheduler:
     def _most_kv(self, request: Request) -> int:
         """Slots that a request may still come to hold of its own."""
         tokens = len(request.prompt) - shareable(request)
-        injects = request.params.may_branch  # a linear request is fed what it samples, and no more
-        per_token = request.trunk.controller.kv_per_token(self.spec) if injects else 1
+        per_token = request.trunk.controller.kv_per_token(request.params)
         return self.bound(tokens, request.params, per_token)

@@ -1,10 +1,39 @@
-"""Applies what transitions emit to a request's queue and to the cache: appended tokens are fed,
-unless they were guessed right and are cached already."""
+"""A request's queue: applies what transitions emit to it and to the cache, and takes from it what
+the next pass feeds. Appended tokens are fed, unless they were guessed right and are cached already.
+"""
 
 from collections import deque
 
-from pinfer.request.state import QueuedToken, Request, Rewind
+from pinfer.request.state import Lane, QueuedToken, Request, Rewind
 from pinfer.scheduling.token_cache import TokenCache
+
+
+def take_tokens(request: Request, room: int) -> list[QueuedToken]:
+    """Take up to `room` tokens from a request's queue, each after all that it sees; once the prompt
+    is fed, only of the lanes that its schedule serves, where it has one."""
+    queue, schedule = request.queue, request.trunk.controller.schedule
+    if schedule is None or request.prefix.cached < len(request.prompt):
+        return [queue.popleft() for _ in range(min(len(queue), room))]
+    waiting: dict[Lane, int] = {}  # tokens of each lane, the one that came first first
+    for token in queue:
+        waiting[token.lane] = waiting.get(token.lane, 0) + 1
+    places = set(schedule.choose(list(waiting.values()), request.live))
+    held = {lane for i, lane in enumerate(waiting) if i not in places}
+    taken, left = list[QueuedToken](), deque[QueuedToken]()
+    for token in queue:
+        if token.lane not in held and _sees_any(token.lane, held):
+            held.add(token.lane)  # what it goes on from is not fed yet
+        (left if token.lane in held or len(taken) == room else taken).append(token)
+    request.queue = left
+    return taken
+
+
+def _sees_any(lane: Lane, others: set[Lane]) -> bool:
+    """Whether a lane goes on from one of others."""
+    above = lane.parent
+    while above is not None and above not in others:
+        above = above.parent
+    return above is not None
 
 
 def apply_effects(

@@ -1,0 +1,1 @@
+"""The tree loop: nodes, strategies, ratings. Knows no engine and no clock."""

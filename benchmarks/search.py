@@ -22,9 +22,9 @@ from pbranch.files.jsonl import read_objects
 from pinfer import Engine, EngineLimits, SamplingParams
 from pinfer.models.load import load
 from pinfer.models.load_draft import open_source
-from pinfer.request.schedules import make_schedule
 from pinfer.request.stop_strings import truncate_at_stop
 from pinfer.scheduling.drafts import Drafter
+from pinfer.scheduling.schedules import make_schedule
 from pinfer.search.run import run_search
 from pinfer.search.tasks import arithmetic, blocksworld, game24
 from pinfer.search.tasks.catalogue import find_task

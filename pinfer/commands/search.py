@@ -71,7 +71,7 @@ def search(
 ) -> None:
     """Search for the answer to a problem: thoughts, ratings and choices, in one sequence."""
     from pinfer.params import EngineLimits, SamplingParams
-    from pinfer.request.schedules import make_schedule
+    from pinfer.scheduling.schedules import make_schedule
     from pinfer.search.tasks.catalogue import find_task
     from pinfer.search.tree.settings import SearchSettings
     from pinfer.search.tree.tree_search import check_task

@@ -4,14 +4,23 @@ The markers are one controller (`marker_controller.MARKERS`), the paper's marks 
 a third. A controller changes lanes through the functions of transitions.py alone.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from pinfer.model_spec import ModelSpec
 from pinfer.params import SamplingParams
-from pinfer.request.schedules import Schedule
 
 if TYPE_CHECKING:
     from pinfer.request.state import Lane, Logprob
+
+
+class Schedule(Protocol):
+    """Serves branches in the order in which they came, or in another one."""
+
+    def choose(self, rows: Sequence[int], live: int) -> Sequence[int]:
+        """Which of the waiting branches are served, by their places; none: wait for more. rows: how
+        many each would feed, the one that came first first; live: branches that are not yet at
+        their end, waiting or not."""
 
 
 class LaneController(Protocol):

@@ -4,6 +4,7 @@ lanes."""
 from collections.abc import Callable, Sequence
 
 from pbranch.hf.segment_codec import INCOMPLETE
+from pinfer.params import SamplingParams
 from pinfer.request.detokenizer import Decode, Detokenizer
 
 
@@ -38,6 +39,13 @@ class StopMatcher:
         self._searched = max(0, len(segment.text) - longest + 1)
         if self._stop_when is not None and not self.matched:
             self.matched = self._stop_when(segment.text)
+
+
+def make_stops(decode: Decode, params: SamplingParams) -> StopMatcher | None:
+    """What looks for the stops of a request; None where it has none."""
+    if not params.stop and params.stop_when is None:
+        return None
+    return StopMatcher(decode, params.stop, params.stop_when)
 
 
 def truncate_at_stop(text: str, stops: Sequence[str]) -> str:

@@ -5,26 +5,31 @@ the next pass feeds. Appended tokens are fed, unless they were guessed right and
 from collections import deque
 
 from pinfer.request.state import Lane, QueuedToken, Request, Rewind
+from pinfer.scheduling.kv_bound import KVBound
 from pinfer.scheduling.token_cache import TokenCache
 
 
-def take_tokens(request: Request, room: int) -> list[QueuedToken]:
-    """Take up to `room` tokens from a request's queue, each after all that it sees; once the prompt
-    is fed, only of the lanes that its schedule serves, where it has one."""
+def take_tokens(request: Request, room: int, bound: KVBound) -> list[QueuedToken]:
+    """Take up to `room` tokens from a request's queue, as far as its cache allows, each after all
+    that it sees; once the prompt is fed, only of the lanes that its schedule serves, where it has
+    one."""
     queue, schedule = request.queue, request.trunk.controller.schedule
     if schedule is None or request.prefix.cached < len(request.prompt):
-        return [queue.popleft() for _ in range(min(len(queue), room))]
+        return [queue.popleft() for _ in range(bound.fitting(queue, room))]
     waiting: dict[Lane, int] = {}  # tokens of each lane, the one that came first first
     for token in queue:
         waiting[token.lane] = waiting.get(token.lane, 0) + 1
     places = set(schedule.choose(list(waiting.values()), request.live))
     held = {lane for i, lane in enumerate(waiting) if i not in places}
-    taken, left = list[QueuedToken](), deque[QueuedToken]()
+    served = list[QueuedToken]()
     for token in queue:
         if token.lane not in held and _sees_any(token.lane, held):
             held.add(token.lane)  # what it goes on from is not fed yet
-        (left if token.lane in held or len(taken) == room else taken).append(token)
-    request.queue = left
+        if token.lane not in held:
+            served.append(token)
+    taken = served[: bound.fitting(served, room)]
+    fed = set(taken)
+    request.queue = deque(token for token in queue if token not in fed)
     return taken
 
 

@@ -11,7 +11,7 @@ from pbranch.format.grammar import LaneState
 from pbranch.hf.segment_codec import SegmentCodec
 from pinfer.model_spec import ModelSpec
 from pinfer.params import SamplingParams
-from pinfer.request.schedules import Schedule
+from pinfer.request.controller import Schedule
 from pinfer.request.state import Lane, LiveFork, Logprob
 from pinfer.request.stop_strings import StopMatcher, truncate_at_stop
 from pinfer.request.transitions import append, end_branch, finish, open_branches, prune

@@ -9,7 +9,7 @@ from pbranch.errors import RequestError
 from pinfer.engine import Engine
 from pinfer.output.generation import describe_error
 from pinfer.params import SamplingParams
-from pinfer.request.schedules import Schedule
+from pinfer.request.controller import Schedule
 from pinfer.request.state import Request
 from pinfer.search.drawing import tree_lines
 from pinfer.search.lanes import LaneBranches

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pinfer.request.schedules import Schedule
+from pinfer.request.controller import Schedule
 from pinfer.search.timeline import Span, Timeline
 from pinfer.search.tree.branch import Branch
 from pinfer.search.tree.tree_search import TreeSearch

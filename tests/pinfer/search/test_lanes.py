@@ -8,9 +8,9 @@ from pbranch.errors import RequestError
 from pbranch.format.grammar import LaneState
 from pinfer.drafting.ngram import NgramSource
 from pinfer.params import EngineLimits
-from pinfer.request.schedules import FcfsBatch, Round, Serial
 from pinfer.sampling.processors import process
 from pinfer.scheduling.batch import SampleSite
+from pinfer.scheduling.schedules import FcfsBatch, Round, Serial
 from pinfer.search.lanes import LaneBranches
 from pinfer.search.tasks.task import Task, TaskPage
 from pinfer.search.tree.settings import SearchSettings

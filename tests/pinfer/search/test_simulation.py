@@ -3,7 +3,7 @@
 import pytest
 
 from pbranch.errors import RequestError
-from pinfer.request.schedules import FcfsBatch, Round, Serial, make_schedule
+from pinfer.scheduling.schedules import FcfsBatch, Round, Serial, make_schedule
 from pinfer.search.simulation import Costs, Line, serial_seconds, tokens_per_block
 from pinfer.search.timeline import spell_path
 from tests.support.search_scripts import RandomOrder, search_with

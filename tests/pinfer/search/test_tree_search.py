@@ -6,7 +6,7 @@ import random
 import pytest
 
 from pbranch.errors import RequestError
-from pinfer.request.schedules import FcfsBatch, Round, Serial
+from pinfer.scheduling.schedules import FcfsBatch, Round, Serial
 from pinfer.search.simulation import Costs, Line, SimulatedBranches
 from pinfer.search.tasks.task import Task, TaskPage
 from pinfer.search.tree.settings import SearchSettings

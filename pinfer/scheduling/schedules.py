@@ -8,20 +8,11 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Protocol
 
 from pbranch.errors import RequestError, did_you_mean
+from pinfer.request.controller import Schedule
 
 NAMES = ("serial", "round", "fcfs_batch")
-
-
-class Schedule(Protocol):
-    """Serves branches in the order in which they came, or in another one."""
-
-    def choose(self, rows: Sequence[int], live: int) -> Sequence[int]:
-        """Which of the waiting branches are served, by their places; none: wait for more. rows: how
-        many each would feed, the one that came first first; live: branches that are not yet at
-        their end, waiting or not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
+from pinfer.eviction.options import KVOptions
 from pinfer.params import EngineLimits, SamplingParams
 
 if TYPE_CHECKING:
     from pinfer.engine import Engine
     from pinfer.output.generation import Generation
 
-__all__ = ["Engine", "EngineLimits", "Generation", "SamplingParams"]
+__all__ = ["Engine", "EngineLimits", "Generation", "KVOptions", "SamplingParams"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,15 +13,18 @@ from typing import Protocol
 from torch import Tensor
 
 from pbranch.errors import RequestError
-from pinfer.attention.view import Backend, KVPolicy
+from pinfer.attention.view import Backend
 from pinfer.drafting.draft import DraftSource
+from pinfer.eviction.options import KVOptions
 from pinfer.execution.forward import Forward
 from pinfer.execution.runner import Runner
+from pinfer.kv_cache.arena import Arena
+from pinfer.kv_cache.paged_lanes import PagedLaneCache
 from pinfer.model_spec import ModelSpec
 from pinfer.params import EngineLimits
 from pinfer.request.state import Request
 from pinfer.scheduling.batch import Batch, Choice, SampleSite
-from pinfer.scheduling.kv_bound import KVBound, keep_all
+from pinfer.scheduling.kv_bound import PagedBound, keep_all
 from pinfer.scheduling.scheduler import Scheduler
 from pinfer.scheduling.token_cache import TokenCache
 
@@ -73,14 +76,18 @@ class Core:
         sampler: Sample,
         limits: EngineLimits | None = None,
         *,
-        bound: KVBound = keep_all,
-        policy: KVPolicy | None = None,
+        kv: KVOptions | None = None,
         source: DraftSource | None = None,
     ) -> "Core":
-        """Over a model. policy, bound: what hides cached tokens, and how many it keeps; source:
-        guesses what lanes say next."""
-        limits = limits or EngineLimits()
-        runner = Runner(model, backend, limits.max_kv_rows, policy)
+        """Over a model. kv: how many tokens a lane keeps in the cache, and which; None: all.
+        source: guesses what lanes say next."""
+        limits, bound = limits or EngineLimits(), keep_all
+        runner = Runner(model, backend, limits.max_kv_rows)
+        if kv is not None:
+            arena = Arena(model.layers, model.device, limit=limits.max_kv_rows, layered=True)
+            cache = PagedLaneCache(arena, kv)
+            runner = Runner(model, backend, policy=cache.watch, cache=cache)
+            bound = PagedBound(cache, limits)
         scheduler = Scheduler(spec, limits, runner.cache, bound, source)
         return cls(scheduler, runner, sampler)
 

@@ -15,6 +15,7 @@ from pinfer.dialects.instruction import instruct
 from pinfer.dialects.paper_controller import PaperTrunk
 from pinfer.dialects.paper_marks import PaperMarks, barred_tokens
 from pinfer.drafting.draft import DraftSource
+from pinfer.eviction.options import KVOptions
 from pinfer.models.build import build_core
 from pinfer.models.load import Loaded, load
 from pinfer.models.load_draft import open_source
@@ -52,9 +53,11 @@ class Engine:
         path: str = "auto",
         owned: bool = False,
         draft: str | DraftSource | None = None,
+        kv: KVOptions | None = None,
     ) -> None:
         """path, owned: see `choose_path`; the fast path may not see later changes of the weights.
-        draft: where guesses of the next tokens come from, by name, or a source.
+        draft: where guesses of the next tokens come from, by name, or a source; kv: see
+        `from_pretrained`.
         Raises ModelError where the probe finds that the model would decode wrongly."""
         self.tokenizer, self.branch_config = loaded.tokenizer, loaded.branch_config
         self.codec, self.spec = SegmentCodec(loaded.tokenizer), loaded.spec
@@ -63,7 +66,7 @@ class Engine:
         known = loaded.tokenizer.get_vocab().values()
         source = open_source(draft, loaded, attention, path)
         self.core = build_core(
-            loaded.model, loaded.spec, known, attention, limits, path, owned, source
+            loaded.model, loaded.spec, known, attention, limits, path, owned, source, kv
         )
         config = getattr(loaded.model, "generation_config", None)
         self._model_instruction: str | None = getattr(config, "paper_instruction", None)
@@ -83,6 +86,7 @@ class Engine:
         path: str = "auto",
         stored_cost: bool = False,
         draft: str | DraftSource | None = "none",
+        kv: KVOptions | None = None,
         trust_remote_code: bool = False,
     ) -> "Engine":
         """An engine that owns its model: a base and an adapter, loaded by folder or Hub id, the
@@ -99,6 +103,7 @@ class Engine:
             path: `auto`, `fast` or `general`, see `choose_path`.
             stored_cost: Take as limits.cost what `pinfer bench --break-even` has stored here.
             draft: `none`, `ngram`, `auto`, `model:NAME`, `auto:model:NAME`, or a source of guesses.
+            kv: How many tokens a lane keeps in the cache, and which; None: all.
             trust_remote_code: Whether Python code that comes with the model may run.
 
         Raises:
@@ -111,7 +116,7 @@ class Engine:
             key = cost_key(loaded.model, attention=attention, path=path)
             limits = replace(limits or EngineLimits(), cost=find_cost(key))
         source = open_source(draft, loaded, attention, path, trust_remote_code)
-        return cls(loaded, attention, limits, path, owned=True, draft=source)
+        return cls(loaded, attention, limits, path, owned=True, draft=source, kv=kv)
 
     def add(self, prompt: Prompt, params: SamplingParams, **rendering: Any) -> Request:
         """Queue a prompt: text, messages, {"messages": […], "tools": […]} with what the answer may

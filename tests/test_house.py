@@ -30,9 +30,9 @@ LAYERS = {
         synthetic llm report build publish.py commands cli.py
     """.split(),
     "pinfer": """
-        cost params.py warping.py model_spec.py request kv_cache attention dialects drafting
-        scheduling sampling reference.py execution core.py models output engine.py engine_loop.py
-        __init__.py evaluation bench commands cli.py __main__.py
+        cost params.py warping.py model_spec.py eviction request kv_cache attention dialects
+        drafting scheduling sampling reference.py execution core.py models output engine.py
+        engine_loop.py __init__.py evaluation bench commands cli.py __main__.py
     """.split(),
     "ptrain": """
         __init__.py config.py compat.py data model start.py checkpoints artifacts trainer pretrain

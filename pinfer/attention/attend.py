@@ -26,4 +26,4 @@ def attend(
     view.arena.write(layer, view.slots, keys, values)
     if view.policy is not None:
         view = view.policy.look(layer, query, view)
-    return view.backend(query, view.within(window), layer, scale=scale, softcap=softcap)
+    return view.backend(query, view.within(window, layer), layer, scale=scale, softcap=softcap)

@@ -70,7 +70,7 @@ class View:
     backend: Backend
     policy: KVPolicy | None = None
     layers: Mapping[int, "View"] = field(default_factory=dict)
-    _windows: dict[int, "View"] = field(default_factory=dict)
+    _windows: dict[tuple[int, int], "View"] = field(default_factory=dict)
     _derived: dict[Callable, Any] = field(default_factory=dict)
 
     def derived(self, make: Callable[["View"], Derived]) -> Derived:
@@ -83,13 +83,14 @@ class View:
         """The view of a layer: this one, unless the layer has its own."""
         return self.layers.get(layer, self) if self.layers else self
 
-    def within(self, window: int | None) -> "View":
+    def within(self, window: int | None, layer: int = 0) -> "View":
         """The same view for a layer whose tokens see only positions above their own - window."""
         if window is None:
             return self
-        if window not in self._windows:
-            self._windows[window] = self._slide(window)
-        return self._windows[window]
+        key = window, layer if self.arena.layered else 0
+        if key not in self._windows:
+            self._windows[key] = self._slide(window, self.arena.key_positions(layer))
+        return self._windows[key]
 
     def hiding(self, hidden: Tensor) -> "View":
         """The same view without the slots where `hidden` (slots,) is True, which are on the host.
@@ -102,11 +103,11 @@ class View:
                 parts.append(shrunk)
         return replace(self, parts=parts, layers={}, _windows={}, _derived={})
 
-    def _slide(self, window: int) -> "View":
+    def _slide(self, window: int, positions: Tensor) -> "View":
         parts = []
         for part in self.parts:
             q = self.positions[part.rows.cpu()]
-            k = self.arena.positions[part.start : part.start + part.length]
+            k = positions[part.start : part.start + part.length]
             if (shrunk := shrink(part, q[:, None] - k[None] < window)) is not None:
                 parts.append(shrunk)
         groups = []

@@ -31,7 +31,7 @@ _SECONDS_A_FRAME = 0.08
 WINDOW = 4096  # answers that wait for one before them, and with them the jobs begun
 
 
-def stream_answer(engine: Engine, job: Job, out: TextIO, **rendering: Any) -> None:
+def stream_answer(engine: Engine, job: Job, out: TextIO, **rendering: Any) -> Generation:
     """Decode one prompt and print it as it grows. KeyboardInterrupt once what is there is out."""
     with _interruptible(engine) as asked:
         request = engine.add(job.prompt, job.params, **rendering)
@@ -42,6 +42,7 @@ def stream_answer(engine: Engine, job: Job, out: TextIO, **rendering: Any) -> No
             raise KeyboardInterrupt
         if generation.error is not None:
             raise RequestError(f"the answer broke off: {generation.error}")
+        return generation
 
 
 @contextmanager
@@ -279,10 +280,11 @@ def _note(generation: Generation) -> None:
     stats = generation.stats
     limits = f", limits: {', '.join(generation.limits)}" if generation.limits else ""
     drafts = f", {stats.accepted} of {stats.drafted} guesses right" if stats.drafted else ""
+    kept = f", at most {stats.kv['most_kept']} tokens kept a lane" if stats.kv else ""
     if generation.fallback is not None:
         limits += f", not side by side: {generation.fallback}"
     print(
         f"[{generation.finish_reason}{limits}] {stats.generated_tokens} tokens in {stats.passes} "
-        f"passes{drafts}, {stats.branches} branches, {stats.decode_seconds:.2f} s",
+        f"passes{drafts}{kept}, {stats.branches} branches, {stats.decode_seconds:.2f} s",
         file=sys.stderr,
     )

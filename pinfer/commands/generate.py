@@ -4,7 +4,7 @@ import secrets
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ import typer
 
 from pbranch import console
 from pbranch.errors import RequestError
+from pbranch.files.atomic import write_text
 from pbranch.files.file_identity import refuse_overwriting
 from pbranch.files.jsonl import LineFile, read_objects
 from pinfer.commands.prompt_files import (
@@ -21,6 +22,7 @@ from pinfer.commands.prompt_files import (
     read_text,
     unescape,
 )
+from pinfer.eviction.options import KVOptions, parse_budget
 
 
 def generate(
@@ -97,6 +99,22 @@ def generate(
     ] = "none",
     draft_tokens: Annotated[int, typer.Option(help="guesses a lane and pass; 0: none")] = 8,
     draft_rows: Annotated[int, typer.Option(help="guesses of all lanes in one pass")] = 16,
+    kv: Annotated[
+        str | None,
+        typer.Option(
+            help="bound the cache, evicting by raas, random, value, sink, h2o or lazy; none keeps "
+            "all, in pages"
+        ),
+    ] = None,
+    kv_budget: Annotated[
+        str,
+        typer.Option(help="tokens kept a lane; 25%: of prompt and limit; +512: besides the prompt"),
+    ] = "1024",
+    kv_page: Annotated[int, typer.Option(help="tokens evicted together")] = 16,
+    kv_ratio: Annotated[float, typer.Option(help="raas: share of pages used by a token")] = 0.5,
+    kv_picture: Annotated[
+        str | None, typer.Option(help="SVG of which page lived when, of a single prompt")
+    ] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda")] = None,
     max_memory: Annotated[float | None, typer.Option(help="GiB for cached tokens")] = None,
@@ -125,6 +143,11 @@ def generate(
         raise typer.BadParameter("--resume needs --output FILE and --json")
     read = [path for path in (prompts, instruction, model, adapter) if path is not None]
     check_output(output, read)
+    bounded = read_kv(kv, kv_budget, kv_page, kv_ratio)
+    streams = prompt is not None and n == 1 and not (as_json or no_stream or output)
+    if kv_picture is not None and (bounded is None or not streams):
+        raise typer.BadParameter("--kv-picture needs --kv and one PROMPT that is streamed")
+    check_output(kv_picture, read, "--kv-picture")
     from pinfer.output.generation import ANSWER_KEYS
     from pinfer.params import UNTIL_CONTEXT_ENDS, EngineLimits, SamplingParams, samples
 
@@ -173,7 +196,7 @@ def generate(
     limits = EngineLimits(max_rows=max_rows, max_memory=max_memory, max_draft_rows=draft_rows)
     how: Any = {"dtype": dtype, "device": device, "attention": attention, "path": path}
     how |= {"stored_cost": fork == "auto" or draft.startswith("auto"), "limits": limits}
-    how |= {"draft": draft, "trust_remote_code": trust_remote_code}
+    how |= {"draft": draft, "kv": bounded, "trust_remote_code": trust_remote_code}
     with console.interruptible() as asked:
         with asked.at_once():
             console.quiet_libraries()
@@ -192,24 +215,38 @@ def generate(
     from pinfer.models.load import identify_weights
 
     settings = {"model": model, "adapter": adapter, "dtype": dtype, **rendering}
+    if bounded is not None:
+        settings["kv"] = asdict(bounded)
     if as_json:
         settings["weights"] = identify_weights(*engine.weights, trust_remote_code)
     jobs = Jobs(lines, params, n, settings)
     done = count_done(Path(output), jobs) if resume and output else 0
     if len(jobs) == 1 and not (as_json or no_stream or output):
-        stream_answer(engine, next(iter(jobs)), sys.stdout, **rendering)
+        answer = stream_answer(engine, next(iter(jobs)), sys.stdout, **rendering)
+        if kv_picture is not None and answer.kv_trace is not None:
+            from pinfer.output.waterfall import draw_waterfall
+
+            write_text(Path(kv_picture), draw_waterfall(answer.kv_trace))
     else:
         answer_batch(engine, jobs, _opener(output, resume), as_json, done, **rendering)
 
 
-def check_output(output: str | None, read: Sequence[str]) -> None:
-    """Raise RequestError where no file can be at --output, DataError where it is one that is read;
-    stdout may be led into one, too."""
+def check_output(output: str | None, read: Sequence[str], option: str = "--output") -> None:
+    """Raise RequestError where no file can be at an option's path, DataError where it is one that
+    is read; stdout may be led into one, too."""
     if output is not None and not Path(output).parent.is_dir():
-        raise RequestError(f"--output {output}: no such folder")
+        raise RequestError(f"{option} {output}: no such folder")
     if output is not None and Path(output).is_dir():
-        raise RequestError(f"--output {output}: cannot write, it is a folder")
+        raise RequestError(f"{option} {output}: cannot write, it is a folder")
     refuse_overwriting(["-" if output is None else output], read)
+
+
+def read_kv(policy: str | None, budget: str, page: int, ratio: float) -> KVOptions | None:
+    """How the cache is bounded; None where it is not."""
+    if policy is None:
+        return None
+    tokens, on_top = parse_budget(budget)
+    return KVOptions(policy, tokens, page, ratio, on_top=on_top)
 
 
 def choose_seed(resumed: str | None) -> int:

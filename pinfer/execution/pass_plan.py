@@ -26,7 +26,7 @@ def plan_pass(
     """The view of a pass whose tokens are placed. Tokens of one request stand together, each after
     all that it sees."""
     arena, before = cache.arena, placement.before
-    readers: dict[tuple[int, int], list[int]] = {}  # (segment, length) -> tokens
+    readers: dict[tuple[int, int, Lane | None], list[int]] = {}  # (segment, length, …) -> tokens
     groups: list[Group] = []
     for begin, end in _requests(tokens):
         alone = _see_only_themselves(tokens[begin:end])
@@ -40,17 +40,25 @@ def plan_pass(
                 length = before.get(number, arena.segments[number].length) if span is None else span
                 length += alone and number == own
                 if length:
-                    readers.setdefault((number, length), []).append(i)
+                    partly = token.home if (token.home, number) in placement.hidden else None
+                    readers.setdefault((number, length, partly), []).append(i)
         if not alone:
             mask = torch.from_numpy(_mutual(tokens[begin:end])).to(arena.device)
             groups.append(Group(begin, end - begin, mask))
-    parts = [
-        Part(torch.tensor(rows, device=arena.device), arena.segments[number].start, length)
-        for (number, length), rows in readers.items()
-    ]
+    parts = []
+    for (number, length, lane), members in readers.items():
+        rows = torch.tensor(members, device=arena.device)
+        mask = None
+        if lane is not None:
+            mask = placement.hidden[lane, number].expand(len(members), -1)
+        parts.append(Part(rows, arena.segments[number].start, length, mask))
     positions = torch.tensor([t.position for t in tokens])
     slots = torch.tensor(placement.slots, device=arena.device)
-    return View(arena, slots, positions, parts, groups, backend, policy)
+    layers = {
+        layer: plan_pass(tokens, own, cache, backend, policy)
+        for layer, own in enumerate(placement.layers)
+    }
+    return View(arena, slots, positions, parts, groups, backend, policy, layers)
 
 
 def visible_spans(lane: Lane, joined: dict[Lane, LiveFork], cache: LaneCache) -> list[Span]:

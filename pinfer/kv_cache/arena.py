@@ -1,8 +1,8 @@
 """The key/value cache: one pool of slots, cut into segments, one segment a lane.
 
-A segment's rows lie side by side; it takes room for twice its rows, and moves those alone where
-that is full. What is shared is never copied: a segment lives as long as anyone holds it. The pool
-doubles up to its limit; from there on all segments slide together to make room.
+A segment's rows lie side by side; where its room, twice its rows, is full, it moves. What is shared
+is never copied: a segment lives as long as anyone holds it. The pool doubles up to its limit; from
+there on all segments slide together. `layered`: a segment's rows may differ in each layer.
 Shapes: `keys[layer]`, `values[layer]` are (slots, KV heads, head dim), allocated on first use.
 """
 
@@ -40,25 +40,25 @@ class Arena:
     device: torch.device
     slots: int = 1024
     limit: int | None = None
+    layered: bool = False
     keys: list[Tensor | None] = field(init=False)
     values: list[Tensor | None] = field(init=False)
-    positions: Tensor = field(init=False)  # (slots,) on the host, for sliding windows
+    # on the host, for sliding windows: (slots,), or if layered (layers, slots)
+    positions: Tensor = field(init=False)
     segments: dict[int, Segment] = field(init=False, default_factory=dict)
     _free: list[tuple[int, int]] = field(init=False)  # (start, length), sorted, never adjacent
     _next: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self.slots = min(self.slots, self.limit or self.slots)
-        self.keys = [None] * self.layers
-        self.values = [None] * self.layers
-        self.positions = torch.zeros(self.slots, dtype=torch.long)
-        self._free = [(0, self.slots)]
+        self.clear()
 
     def clear(self) -> None:
         """Forget all rows. Reads nothing that an exception may have left half-changed; the tensors
         are made anew by the next write."""
         self.keys, self.values = [None] * self.layers, [None] * self.layers
-        self.positions = torch.zeros(self.slots, dtype=torch.long)
+        planes = (self.layers,) if self.layered else ()
+        self.positions = torch.zeros(*planes, self.slots, dtype=torch.long)
         self.segments, self._free = {}, [(0, self.slots)]
 
     def open(self, rows: int = 0) -> int:
@@ -76,7 +76,7 @@ class Arena:
             self._extend(segment, n)
         begin = segment.start + segment.length
         segment.length += n
-        self.positions[begin : begin + n] = torch.tensor(positions)
+        self.positions[..., begin : begin + n] = torch.tensor(positions)
         return range(begin, begin + n)
 
     def absorb(self, number: int, others: list[int]) -> None:
@@ -127,6 +127,18 @@ class Arena:
         self.keys[layer].index_copy_(0, slots, keys)  # type: ignore[union-attr]
         self.values[layer].index_copy_(0, slots, values)  # type: ignore[union-attr]
 
+    def move(self, layer: int, source: Tensor, target: Tensor) -> None:
+        """Copy rows of one layer from slots to slots (n,), which may be among each other."""
+        for pool in (self.keys[layer], self.values[layer]):
+            if pool is not None:
+                pool[target] = pool[source]
+        source, target = source.cpu(), target.cpu()
+        self.positions[layer, target] = self.positions[layer, source]
+
+    def key_positions(self, layer: int) -> Tensor:
+        """(slots,) of the tokens that a layer holds, on the host."""
+        return self.positions[layer] if self.layered else self.positions
+
     @property
     def rows(self) -> int:
         """Rows held."""
@@ -174,7 +186,7 @@ class Arena:
         """Copy rows to the slots from `begin` on; the two may overlap."""
         source = torch.tensor(slots, dtype=torch.long)
         end, on_device = begin + len(slots), source.to(self.device)
-        self.positions[begin:end] = self.positions[source]
+        self.positions[..., begin:end] = self.positions[..., source]
         for pool in (*self.keys, *self.values):
             if pool is not None:
                 pool[begin:end] = pool[on_device]
@@ -220,7 +232,8 @@ class Arena:
             for layer, pool in enumerate(pools):
                 if pool is not None:
                     pools[layer] = _enlarged(pool, grown)
-        self.positions = _enlarged(self.positions, grown)
+        more = self.positions.new_zeros(*self.positions.shape[:-1], grown - self.slots)
+        self.positions = torch.cat((self.positions, more), -1)
         begin, self.slots = self.slots, grown
         self._give(begin, grown - begin)
 

@@ -5,8 +5,10 @@ nothing that is visible is ever given back. Knows no policy and no model.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
 
 from pinfer.kv_cache.arena import Arena
 from pinfer.request.state import Lane, QueuedToken, Request
@@ -25,10 +27,13 @@ class _Home:
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where the tokens of a pass are stored: a slot each; `before`: how many tokens each of their
-    segments held before the pass."""
+    segments held before the pass. `hidden`: for a lane and a segment, bool (tokens,) of those that
+    the lane sees, where it is not all. `layers`: one for each layer, where they differ."""
 
     slots: list[int]
     before: dict[int, int]
+    hidden: Mapping[tuple[Lane, int], Tensor] = field(default_factory=dict)
+    layers: Sequence["Placement"] = ()
 
 
 class LaneCache:
@@ -115,11 +120,7 @@ class LaneCache:
         for token in tokens:
             if token.joins is not None:
                 self.join(token.home, token.joins.hidden)
-        scratch: dict[Lane, int] = {}
-        for token in tokens:
-            if token.scratch:
-                scratch[token.home] = scratch.get(token.home, 0) + 1
-        for lane, count in scratch.items():
+        for lane, count in count_scratch(tokens).items():
             self.truncate(lane, count)
 
     def share(self, lane: Lane, source: Lane, tokens: int) -> None:
@@ -171,3 +172,8 @@ class LaneCache:
             self.discard(trunk)
         elif (number := self.segment(trunk)) is not None:
             self.arena.compact(number, keep_prompt - request.prefix.shared)
+
+
+def count_scratch(tokens: Sequence[QueuedToken]) -> Counter[Lane]:
+    """Scratch tokens of a pass by lane."""
+    return Counter(token.home for token in tokens if token.scratch)

@@ -1,5 +1,6 @@
 """The step loop over a loaded model: backend, forward, sampler, and memory for its cache."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from pinfer.attention.backend import get_backend
 from pinfer.core import Core
 from pinfer.drafting.auto import find_lookahead
 from pinfer.drafting.draft import DraftSource, Follower
+from pinfer.eviction.options import KVOptions
 from pinfer.kv_cache.budget import cached_rows
 from pinfer.model_spec import ModelSpec
 from pinfer.models.cuda_graphs import with_cuda_graphs
@@ -33,10 +35,11 @@ def build_core(
     path: str = "auto",
     owned: bool = False,
     source: DraftSource | None = None,
+    kv: KVOptions | None = None,
 ) -> Core:
     """Over a causal LM. known: ids that have text; attention: see `get_backend`; path, owned: see
-    `choose_path`; source: of drafts. ModelError where the probe finds that the model would decode
-    wrongly."""
+    `choose_path`; source: of drafts; kv: see `Core.build`. ModelError where the probe finds that
+    the model would decode wrongly."""
     backend = get_backend(attention, model.device, model.dtype)
     size = model.get_output_embeddings().weight.shape[0]
     rows = model.get_input_embeddings().weight.shape[0]  # what is sampled has to be fed
@@ -50,8 +53,10 @@ def build_core(
     limits = limits or EngineLimits()
     if isinstance(source, Follower):
         token_bytes += sum(follower.token_bytes for follower in source.followers())
+    if kv is not None:  # of each page two vectors beside its keys and values
+        token_bytes += math.ceil(token_bytes / kv.page)
     limits = replace(limits, max_kv_rows=cached_rows(limits, token_bytes, forward.device))
     table = legal_table(spec.markers, spec.end_of_text, size, (i for i in known if i < rows))
     sampler = Sampler(torch.from_numpy(table).to(forward.device))
     forward = with_cuda_graphs(forward, backend)
-    return Core.build(forward, backend, spec, sampler, limits, source=source)
+    return Core.build(forward, backend, spec, sampler, limits, kv=kv, source=source)

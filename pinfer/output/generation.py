@@ -16,6 +16,7 @@ from pbranch.format.tree import (
     with_default_separators,
 )
 from pbranch.hf.segment_codec import SegmentCodec
+from pinfer.eviction.trace import KVTrace
 from pinfer.model_spec import NEUTRAL, ModelSpec
 from pinfer.request.state import Lane, LiveFork, Logprob, Request
 from pinfer.request.stop_strings import truncate_at_stop
@@ -37,7 +38,8 @@ class Stats:
     kv_rows: cached tokens at the end; prefix_rows: prompt tokens whose keys and values an earlier
     request had left; discarded_tokens: sampled, but no part of the text, as a dialect's outlines
     are; drafted: guessed tokens that passes were fed with, accepted: those that became text, and by
-    place, the first after a sampled token, the second …; seconds are wall."""
+    place, the first after a sampled token, the second …; seconds are wall. kv: of a bounded cache,
+    see `KVTrace`; `kv_rows` are then those of the layer that kept most."""
 
     mode: str
     prompt_tokens: int
@@ -61,6 +63,7 @@ class Stats:
     prefill_seconds: float
     decode_seconds: float
     tokens_per_second: float
+    kv: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class Generation:
     `prompt_logprobs`, where asked for: of each prompt token, None for the first. `stop_reason`: the
     stop string or stop token id that ended the answer, None where something else did. `seed`: of
     its random draws, None in greedy decoding without one. `sampling`: what held, by name. `error`:
-    what went wrong in the request, if anything did."""
+    what went wrong in the request, if anything did. `kv_trace`: the pages of a bounded cache."""
 
     prompt_token_ids: list[int]
     trace: Trace
@@ -86,6 +89,7 @@ class Generation:
     seed: int | None = None
     sampling: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
+    kv_trace: KVTrace | None = None
 
     @property
     def text(self) -> str:
@@ -112,6 +116,8 @@ class Generation:
             "sampling": self.sampling,
             "stats": asdict(self.stats),
         }
+        if self.stats.kv is None:
+            del row["stats"]["kv"]
         if self.fallback is not None:
             row["fallback"] = self.fallback
         if self.error is not None:
@@ -143,6 +149,7 @@ def make_generation(request: Request, spec: ModelSpec, codec: SegmentCodec) -> G
         seed=request.params.seed,
         sampling={name: getattr(request.params, name) for name in ("temperature", *NEUTRAL)},
         error=None if request.error is None else describe_error(request.error),
+        kv_trace=request.stats.kv,
     )
 
 
@@ -206,6 +213,7 @@ def _stats(request: Request, sampled: int, total: int) -> Stats:
     counted, prefix = request.stats, request.prefix
     accepted = counted.accepted
     first = counted.first_token or counted.finished
+    cached = len(request.prompt) + counted.fed - counted.dropped
     decode_seconds = max(counted.finished - first, 0.0)
     return Stats(
         mode=request.params.mode or "parallel",
@@ -222,7 +230,7 @@ def _stats(request: Request, sampled: int, total: int) -> Stats:
         branches=sum(len(fork.lanes) for fork in forks),
         max_width=counted.widest,
         max_depth=max(len(lane.path) for lane in request.lanes),
-        kv_rows=len(request.prompt) + counted.fed - counted.dropped,
+        kv_rows=counted.kv.slots if counted.kv else cached,
         prefix_rows=prefix.shared,
         drafted=counted.drafted,
         accepted=accepted.total(),
@@ -230,4 +238,5 @@ def _stats(request: Request, sampled: int, total: int) -> Stats:
         prefill_seconds=first - counted.started,
         decode_seconds=decode_seconds,
         tokens_per_second=sampled / decode_seconds if decode_seconds else 0.0,
+        kv=counted.kv and counted.kv.as_dict(),
     )

@@ -4,7 +4,7 @@ A lane is the trunk or one branch. Plain state: what happens to it is in transit
 """
 
 import hashlib
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -13,6 +13,7 @@ from typing import NamedTuple
 from pbranch.format.grammar import LaneState
 from pinfer.params import SamplingParams
 from pinfer.request.controller import LaneController
+from pinfer.request.stats import RequestStats
 from pinfer.request.stop_strings import StopMatcher
 
 Path = tuple[tuple[int, int], ...]  # ((fork, branch), …) from the trunk down
@@ -223,25 +224,6 @@ class PromptPrefix:
     matched: int = 0
     source: "Request | None" = None
     users: int = 0
-
-
-@dataclass(slots=True)
-class RequestStats:
-    """Counts and times (seconds of the monotonic clock) of a request. `fed`: tokens of its decode
-    passes, `dropped`: cached ones that were truncated; `widest`: most lanes live at once;
-    `drafted`: guesses that were fed, `accepted`: those confirmed, by place in their draft;
-    `started`: 0 while the request waits for a place."""
-
-    passes: int = 0
-    fed: int = 0
-    dropped: int = 0
-    widest: int = 0
-    drafted: int = 0
-    accepted: Counter[int] = field(default_factory=Counter)
-    interventions: int = 0
-    started: float = 0.0
-    first_token: float = 0.0
-    finished: float = 0.0
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -1,5 +1,6 @@
 """Guesses of lanes' next tokens, fed in the same pass as their newest ones and confirmed there."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from pinfer.params import EngineLimits
 from pinfer.request.fork_policy import may_fork
 from pinfer.request.state import QueuedToken, Request, Status
 from pinfer.scheduling.batch import Batch, SampleSite
+from pinfer.scheduling.kv_bound import KVBound, keep_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,14 @@ NO_GUESSES = Guesses(Draft(), 0)
 class Drafter:
     """Asks a source before each pass, and tells it what it follows; without one, no guesses."""
 
-    def __init__(self, source: DraftSource | None, spec: ModelSpec, limits: EngineLimits) -> None:
-        self.source, self.spec = source, spec
+    def __init__(
+        self,
+        source: DraftSource | None,
+        spec: ModelSpec,
+        limits: EngineLimits,
+        bound: KVBound = keep_all,
+    ) -> None:
+        self.source, self.spec, self.bound = source, spec, bound
         self.lookahead = find_lookahead(source)
         self.followers: list[Follower] = []
         if isinstance(source, Follower):
@@ -42,7 +50,13 @@ class Drafter:
         """Guesses behind those of a pass's tokens that are sampled; `rows`: what they may fill."""
         for follower in self.followers:
             follower.coming(tokens, rows)
-        asked = [(token, room) for token in tokens if (room := _room(token, self.spec)) > 0]
+        fed = Counter(token.home for token in tokens)
+        asked = [
+            (token, room)
+            for token in tokens
+            if (most := _room(token, self.spec)) > 0
+            and (room := min(most, self.bound.room(token.home) - fed[token.home])) > 0
+        ]
         if self.source is None or rows < 1 or not asked:
             return {}
         drafts = self.source.propose([Wish(token.lane, min(room, rows)) for token, room in asked])

@@ -46,7 +46,7 @@ class Scheduler:
         source: DraftSource | None = None,
     ) -> None:
         self.spec, self.limits = replace(spec, cost=limits.cost), limits
-        self.bound, self.drafter = bound, Drafter(source, self.spec, limits)
+        self.bound, self.drafter = bound, Drafter(source, self.spec, limits, bound)
         self.cache = follow(cache or NoCache(), self.drafter.followers)
         self.queued: deque[Request] = deque()
         self.running: list[Request] = []
@@ -129,7 +129,8 @@ class Scheduler:
                 continue
             if not request.prefix.cached and not self.prefixes.begin(request):
                 continue
-            tokens = [request.queue.popleft() for _ in range(min(len(request.queue), room))]
+            fed = self.bound.fitting(request.queue, room)
+            tokens = [request.queue.popleft() for _ in range(fed)]
             room -= len(tokens)
             taken.append((request, tokens))
             if request.queue and request.prefix.cached >= len(request.prompt):

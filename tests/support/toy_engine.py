@@ -19,8 +19,11 @@ from pinfer.attention import sdpa
 from pinfer.attention.backend import get_backend
 from pinfer.core import Core
 from pinfer.drafting.draft import DraftSource
+from pinfer.eviction.options import KVOptions
 from pinfer.execution.runner import Runner
+from pinfer.kv_cache.arena import Arena
 from pinfer.kv_cache.lanes import LaneCache
+from pinfer.kv_cache.paged_lanes import PagedLaneCache
 from pinfer.model_spec import ModelSpec
 from pinfer.models.fast import FastModel, is_family
 from pinfer.models.general import GeneralModel
@@ -31,6 +34,7 @@ from pinfer.request.state import Lane, LiveFork, Path, Request
 from pinfer.request.stop_strings import StopMatcher
 from pinfer.sampling.sampler import Sampler
 from pinfer.scheduling.batch import Batch, Choice, SampleSite
+from pinfer.scheduling.kv_bound import PagedBound, keep_all
 from pinfer.scheduling.scheduler import Scheduler
 from tests.conftest import build_model
 
@@ -128,7 +132,7 @@ class CheckedRunner:
 
     def run(self, batch: Batch) -> torch.Tensor:
         logits = self.runner.run(batch)
-        self.runner.arena.check()
+        self.runner.cache.check()
         self.most_rows = max(self.most_rows, self.runner.arena.rows)
         if self.on_step:
             self.on_step(batch, logits)
@@ -148,6 +152,7 @@ class Toy:
     on_step: Callable[[Batch, torch.Tensor], None] | None = None
     choose: Callable[[torch.Tensor, list[SampleSite]], list[Choice]] | None = None  # else a sampler
     source: DraftSource | None = None
+    kv: KVOptions | None = None
     most_rows: int = 0  # that the arena held
 
     def core(self) -> Core:
@@ -157,11 +162,15 @@ class Toy:
         fast = self.path == "fast" and is_family(model)
         forward = FastModel(model) if fast else GeneralModel(model)
         backend = pieces if self.backend == "pieces" else get_backend(self.backend)
-        runner = CheckedRunner(Runner(forward, backend), self.on_step)
+        limits, cache, bound, watch = self.limits or EngineLimits(), None, keep_all, None
+        if self.kv is not None:
+            arena = Arena(forward.layers, forward.device, limit=limits.max_kv_rows, layered=True)
+            cache = PagedLaneCache(arena, self.kv)
+            bound, watch = PagedBound(cache, limits), cache.watch
+        runner = CheckedRunner(Runner(forward, backend, None, watch, cache), self.on_step)
         table = torch.from_numpy(legal_table(MARKERS, [END_OF_TEXT], SIZE, range(KNOWN)))
         sampler = self.choose or Sampler(table.to(forward.device))
-        limits = self.limits or EngineLimits()
-        scheduler = Scheduler(self.spec, limits, runner.cache, source=self.source)
+        scheduler = Scheduler(self.spec, limits, runner.cache, bound, source=self.source)
         return Core(scheduler, runner, sampler)
 
     def run(self, prompts: Sequence[Sequence[int]], params: Any) -> list[Request]:

@@ -1,0 +1,1 @@
+"""The policies of eviction, one a file; their names stand in `options.NAMES`."""

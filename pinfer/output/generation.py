@@ -238,5 +238,5 @@ def _stats(request: Request, sampled: int, total: int) -> Stats:
         prefill_seconds=first - counted.started,
         decode_seconds=decode_seconds,
         tokens_per_second=sampled / decode_seconds if decode_seconds else 0.0,
-        kv=counted.kv and counted.kv.as_dict(),
+        kv=None if counted.kv is None else counted.kv.as_dict(),
     )

@@ -48,10 +48,10 @@ def plan_pass(
     parts = []
     for (number, length, lane), members in readers.items():
         rows = torch.tensor(members, device=arena.device)
-        mask = None
+        seen = None
         if lane is not None:
-            mask = placement.hidden[lane, number].expand(len(members), -1)
-        parts.append(Part(rows, arena.segments[number].start, length, mask))
+            seen = placement.hidden[lane, number].expand(len(members), -1)
+        parts.append(Part(rows, arena.segments[number].start, length, seen))
     positions = torch.tensor([t.position for t in tokens])
     slots = torch.tensor(placement.slots, device=arena.device)
     layers = {

@@ -56,9 +56,7 @@ class Engine:
         kv: KVOptions | None = None,
     ) -> None:
         """path, owned: see `choose_path`; the fast path may not see later changes of the weights.
-        draft: where guesses of the next tokens come from, by name, or a source; kv: see
-        `from_pretrained`.
-        Raises ModelError where the probe finds that the model would decode wrongly."""
+        draft, kv: see `from_pretrained`. ModelError where the model would decode wrongly."""
         self.tokenizer, self.branch_config = loaded.tokenizer, loaded.branch_config
         self.codec, self.spec = SegmentCodec(loaded.tokenizer), loaded.spec
         self.weights = (loaded.path, loaded.adapter)

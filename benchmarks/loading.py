@@ -33,8 +33,8 @@ def load_transformers(folder: str, dtype: str) -> None:
     """As the documentation of transformers does it."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, trust_remote_code=False)
     given = tokenizer(PROMPT, return_tensors="pt")
     model.generate(**given, max_new_tokens=1, do_sample=False)
 

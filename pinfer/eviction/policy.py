@@ -1,7 +1,6 @@
 """The contract of a policy: which page of a layer goes first. One file each in `policies/`."""
 
 from abc import ABC, abstractmethod
-from importlib import import_module
 
 from torch import Tensor
 
@@ -36,8 +35,3 @@ class Policy(ABC):
     @abstractmethod
     def rank(self, pages: Pages, now: int) -> Tensor:
         """(layers, pages): the lowest goes first, of equals the oldest; infinity never goes."""
-
-
-def get_policy(options: KVOptions) -> Policy:
-    """The policy that the options name."""
-    return import_module(f"pinfer.eviction.policies.{options.policy}").Policy(options)

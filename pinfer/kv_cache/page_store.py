@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pinfer.eviction.options import KVOptions
 from pinfer.eviction.pages import Pages, choose_victims
-from pinfer.eviction.policy import get_policy
+from pinfer.eviction.policies import get_policy
 from pinfer.eviction.scores import key_bounds, value_norm
 from pinfer.eviction.trace import KVTrace, PageLife
 from pinfer.kv_cache.arena import Arena

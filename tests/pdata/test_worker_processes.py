@@ -56,6 +56,9 @@ def test_left_early_it_waits_for_nobody() -> None:
 
 
 SCRIPT = """
+import signal
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which a job in the background may ignore
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pdata.worker_processes import map_in_processes
 from tests.pdata.test_worker_processes import sleep_once_begun
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pbranch.errors import RequestError
 from pinfer.eviction.marks import top
 from pinfer.eviction.options import NAMES, KVOptions, most_slots, parse_budget
 from pinfer.eviction.pages import Pages, choose_victims
-from pinfer.eviction.policy import get_policy
+from pinfer.eviction.policies import get_policy
 from pinfer.eviction.scores import key_bounds, page_scores, page_weights
 
 CPU, LAYERS = torch.device("cpu"), 3

@@ -87,7 +87,8 @@ def decode(monkeypatch, model, prompts, params, limits=None, backend=FLASH, **ho
     """Greedy tokens by recorded steps, and what the runner counted."""
     runners = []
 
-    def make(model, backend):
+    def make(model, backend, *bounded):
+        assert not any(bounded), "no budget"
         runners.append(TwoRunners(model, backend, **how))
         return runners[-1]
 

@@ -128,7 +128,8 @@ def test_the_dictionary_is_json_and_complete(answers):
             "sampling",
             "stats",
         ]
-        assert list(stored["stats"]) == [f.name for f in dataclasses.fields(Stats)]
+        names = [f.name for f in dataclasses.fields(Stats) if f.name != "kv"]  # of a bounded cache
+        assert list(stored["stats"]) == names
         assert stored["text"] == answer.text
 
 

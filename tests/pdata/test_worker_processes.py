@@ -12,7 +12,7 @@ import pytest
 from pdata.worker_processes import map_in_processes
 
 from pbranch.errors import DataError
-from tests.support.process_group import wait_until_gone
+from tests.support.process_group import SIGNALS, heed_signals, wait_until_gone
 
 
 def double(number: int) -> int:
@@ -56,9 +56,6 @@ def test_left_early_it_waits_for_nobody() -> None:
 
 
 SCRIPT = """
-import signal
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which a job in the background may ignore
-signal.signal(signal.SIGINT, signal.default_int_handler)
 from pdata.worker_processes import map_in_processes
 from tests.pdata.test_worker_processes import sleep_once_begun
 if __name__ == "__main__":
@@ -67,15 +64,14 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda n: n.name
-)
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda n: n.name)
 def test_workers_end_with_their_parent(tmp_path: Path, number: signal.Signals) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     process = subprocess.Popen(
         [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, start_new_session=True,
+        preexec_fn=heed_signals,
     )  # fmt: skip
     assert process.stdout is not None and process.stdout.readline() == b"begun\n"
     process.send_signal(number)

@@ -1,7 +1,16 @@
 """Processes that a test starts in a session of their own, and whether all of them end."""
 
 import os
+import signal
 import time
+
+SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
+
+def heed_signals() -> None:
+    """For `preexec_fn`: what a job in the background, or nohup, ignores is heeded again."""
+    for number in SIGNALS[1:]:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def wait_until_gone(group: int, seconds: float = 20) -> bool:

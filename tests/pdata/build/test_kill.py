@@ -19,10 +19,9 @@ from pdata.synthetic.generator import make_record
 
 from tests.pdata.llm.test_rewriter import brain, make_trace_of
 from tests.support.chat_server import serving
-from tests.support.process_group import wait_until_gone
+from tests.support.process_group import SIGNALS, heed_signals, wait_until_gone
 
 KILLS = int(os.environ.get("KILLS", "3"))  # by each signal; a minute each on a core that is shared
-SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 pytestmark = pytest.mark.slow
 
 
@@ -37,7 +36,7 @@ class Runs:
         command = [sys.executable, "-m", "pdata.cli", "build", self.source, "--out", out]
         return subprocess.Popen(
             [*command, *self.options, "--resume"], stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, start_new_session=True,
+            stderr=subprocess.PIPE, start_new_session=True, preexec_fn=heed_signals,
         )  # fmt: skip
 
     def finish(self, out: Path) -> list[bytes]:

@@ -1,9 +1,12 @@
 """Publishing through the real client to a Hub on loopback: round trip, breaks and refusals."""
 
 import json
+import os
+import random
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +22,7 @@ from ptrain.artifacts.publish import publish
 from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.train import train
 from tests.support.fake_hub import Hub, serving
+from tests.support.process_group import SIGNALS, heed_signals, wait_until_gone
 
 SENT = {
     "README.md", "adapter_config.json", "adapter_model.safetensors", "branch_config.json",
@@ -27,6 +31,7 @@ SENT = {
 }  # fmt: skip
 PUBLISH = ("-m", "ptrain.cli", "publish")
 PUT = "PUT /lfs/"
+KILLS = int(os.environ.get("KILLS", "2"))  # by each signal
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +260,34 @@ def test_a_killed_upload_is_completed_by_the_same_command(hub, adapter, tmp_path
     done = send(hub, tmp_path, adapter)
     assert done.returncode == 0, done.stderr
     assert set(hub.repos["me/x"].files) == SENT | {".gitattributes"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300 + 120 * KILLS)
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda n: n.name)
+def test_stopped_at_any_moment_it_is_completed_by_the_same_command(adapter, tmp_path, number):
+    """By any signal; no process is left, and nothing of another run is in the repository."""
+    with serving() as hub:
+        begin = time.monotonic()
+        assert send(hub, tmp_path, adapter).returncode == 0
+        seconds, whole = time.monotonic() - begin, hub.repos["me/x"].files
+    rng = random.Random(number)
+    for _ in range(KILLS):
+        with serving() as hub:
+            process = subprocess.Popen(
+                [sys.executable, *PUBLISH, str(adapter), "me/x", "--base", "me/base"],
+                env=hub.environment(tmp_path), stderr=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, start_new_session=True, preexec_fn=heed_signals,
+            )  # fmt: skip
+            try:
+                process.wait(rng.uniform(0, seconds))
+            except subprocess.TimeoutExpired:
+                process.send_signal(number)
+            process.wait(60)
+            assert wait_until_gone(process.pid), "a process is left"
+            done = send(hub, tmp_path, adapter)
+            assert done.returncode == 0, done.stderr
+            assert hub.repos["me/x"].files == whole
 
 
 def test_a_commit_of_somebody_else_meanwhile_is_not_replaced(hub, adapter, tmp_path):

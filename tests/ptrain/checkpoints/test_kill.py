@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from ptrain.checkpoints.storage import find_damage, list_checkpoints, step_of
+from tests.support.process_group import SIGNALS, heed_signals
 from tests.support.repository import ROOT
 from tests.support.run_command import run_command
 
@@ -50,7 +51,7 @@ class Runs:
         with self.log(name).open("a") as log:
             return subprocess.Popen(
                 list(map(str, command)), stdout=subprocess.DEVNULL, stderr=log,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                env={**os.environ, "OMP_NUM_THREADS": "1"}, preexec_fn=heed_signals,
             )  # fmt: skip
 
     def log(self, name):
@@ -145,7 +146,7 @@ def pair(bases, data, tmp_path_factory):
     return runs
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda n: n.name)
 def test_runs_stopped_at_random_end_with_the_same_bits(alone, number):
     seed = int(os.environ.get("KILL_SEED", "0"))
     found = kill_at_random(alone, f"killed-{number.name}", seed, KILLS, number)

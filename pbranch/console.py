@@ -5,6 +5,7 @@ and show none that could steer a terminal.
 """
 
 import atexit
+import gc
 import io
 import os
 import re
@@ -93,8 +94,10 @@ def plain_streams() -> Iterator[None]:
 def run(app: Callable[..., Any]) -> None:
     """Call a typer app; known errors become one line on stderr, unknown ones keep the traceback."""
     open_streams()
-    # once all is done, Python's own end takes a second, and there is nothing left to break off
+    # once all is done, there is nothing left to break off, and nothing worth collecting: with torch
+    # loaded, Python's last collections take a second
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    atexit.register(gc.freeze)
     with plain_streams():
         _run(app)
 

@@ -106,3 +106,14 @@ def test_an_interrupt_that_a_library_swallows_is_raised_at_the_end_of_the_work()
             signal.raise_signal(signal.SIGINT)
         after.append("the library goes on")
     assert after and asked()
+
+
+def test_at_its_end_python_collects_nothing():
+    """With torch loaded, that takes a second, in which Ctrl-C would seem to be unheard."""
+    code = (
+        "import atexit, gc; from pbranch import console\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > 0))\n"
+        "console.run(lambda: None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr

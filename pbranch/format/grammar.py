@@ -30,6 +30,11 @@ class LaneState(IntEnum):
         """Between fork and spawn."""
         return self in (LaneState.OPEN, LaneState.TOPIC, LaneState.OUTLINE)
 
+    @property
+    def may_end(self) -> bool:
+        """The text of a branch, which the end marker may close."""
+        return self in (LaneState.BRANCH, LaneState.BRANCH_FLAT)
+
 
 _MARKERS_LEGAL: dict[LaneState, tuple[Role, ...]] = {
     LaneState.TRUNK: (Role.FORK,),

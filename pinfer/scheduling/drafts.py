@@ -108,12 +108,10 @@ def add_guesses(
     needed = token.sampled or token.given is not None
     yield token, site_after(token, state, proposal=draft.proposal(0)) if needed else None
     guessed: set[int] = set()
-    has_markers = not (lane.in_branch and state is LaneState.TRUNK_FLAT)  # a search has none
     for ahead, token_id in enumerate(draft.tokens[: guesses.fed], 1):
         guessed.add(token_id)
         forkable = may_fork(lane, spec, ahead)
-        if has_markers:
-            state = next_state(state, None, in_branch=lane.in_branch, may_fork=forkable)
+        state = next_state(state, None, in_branch=state.may_end, may_fork=forkable)
         guess = QueuedToken(lane, token.home, token_id, token.position + ahead, draft=ahead)
         yield guess, site_after(guess, state, frozenset(guessed), draft.proposal(ahead))
 

@@ -81,13 +81,12 @@ class Core:
     ) -> "Core":
         """Over a model. kv: how many tokens a lane keeps in the cache, and which; None: all.
         source: guesses what lanes say next."""
-        limits, bound = limits or EngineLimits(), keep_all
-        runner = Runner(model, backend, limits.max_kv_rows)
+        limits, bound, cache, watch = limits or EngineLimits(), keep_all, None, None
         if kv is not None:
             arena = Arena(model.layers, model.device, limit=limits.max_kv_rows, layered=True)
             cache = PagedLaneCache(arena, kv)
-            runner = Runner(model, backend, policy=cache.watch, cache=cache)
-            bound = PagedBound(cache, limits)
+            bound, watch = PagedBound(cache, limits), cache.watch
+        runner = Runner(model, backend, limits.max_kv_rows, watch, cache)
         scheduler = Scheduler(spec, limits, runner.cache, bound, source)
         return cls(scheduler, runner, sampler)
 

@@ -34,22 +34,22 @@ class PageStore:
 
     def close(self, reader: Reader, path: Path, trace: KVTrace) -> None:
         """The oldest tokens of the open page become a page."""
-        positions = reader.open[: self.size]
-        begin, index = reader.length - len(reader.open), reader.fed - len(reader.open)
-        self._add(reader.pages, reader.segment, begin, index, positions, path, trace)
-        del reader.open[: len(positions)]
+        self.add_open(reader.pages, reader, path, trace, self.size)
+        del reader.open[: self.size]
 
-    def add_open(self, pages: Pages, reader: Reader, path: Path, trace: KVTrace) -> None:
-        """The open page of a reader becomes a page of another one's."""
+    def add_open(
+        self, pages: Pages, reader: Reader, path: Path, trace: KVTrace, most: int | None = None
+    ) -> None:
+        """The oldest tokens of a reader's open page, `most` of them or all, become pages."""
         begin, index = reader.length - len(reader.open), reader.fed - len(reader.open)
-        self._add_run(pages, reader.segment, begin, index, reader.open, path, trace)
+        self._add(pages, reader.segment, begin, index, reader.open[:most], path, trace)
 
     def own_pages(self, reader: Reader, path: Path, trace: KVTrace) -> Pages:
         """All that a reader has in its own segment as closed pages, what was pinned included."""
         assert reader.first is not None
         pages, front = self.no_pages(), torch.zeros_like(reader.length)
         pinned = range(reader.first, reader.first + reader.fixed)
-        self._add_run(pages, reader.segment, front, 0, pinned, path, trace)
+        self._add(pages, reader.segment, front, 0, pinned, path, trace)
         closed = reader.pages.copy()
         closed.keep(reader.own)
         pages.extend(closed)
@@ -104,21 +104,6 @@ class PageStore:
             if own[layer, column]:
                 trace.pages[int(pages[layer, column])].gone[layer] = reader.last
 
-    def _add_run(
-        self,
-        pages: Pages,
-        segment: int,
-        offset: Tensor,
-        index: int,
-        positions: Sequence[int],
-        path: Path,
-        trace: KVTrace,
-    ) -> None:
-        """Tokens that lie side by side, as pages."""
-        for at in range(0, len(positions), self.size):
-            some = positions[at : at + self.size]
-            self._add(pages, segment, offset + at, index + at, some, path, trace)
-
     def _add(
         self,
         pages: Pages,
@@ -129,21 +114,25 @@ class PageStore:
         path: Path,
         trace: KVTrace,
     ) -> None:
-        """A closed page: tokens of the lane at `path`, at `offset` (layers,) of a segment."""
-        arena, tokens, now = self.arena, len(positions), positions[-1]
-        columns: dict[str, Tensor | float] = {
-            "tokens": tokens,
-            "segment": segment,
-            "offset": offset.to(arena.device),
-            "index": index,
-            "page": len(trace.pages),
-        }
-        if self.policy.looks:
-            columns["bounds"] = self._of_each(key_bounds, arena.keys, segment, offset, tokens)
-        if self.policy.norms:
-            columns["norm"] = self._of_each(value_norm, arena.values, segment, offset, tokens)
-        trace.pages.append(PageLife(path, positions[0], tokens, now))
-        pages.add({**columns, **self.policy.new_page(now)})
+        """Tokens of the lane at `path` that lie side by side, at `offset` (layers,) of a segment,
+        as closed pages."""
+        arena, policy = self.arena, self.policy
+        for at in range(0, len(positions), self.size):
+            some = positions[at : at + self.size]
+            begin, tokens, now = offset + at, len(some), some[-1]
+            columns: dict[str, Tensor | float] = {
+                "tokens": tokens,
+                "segment": segment,
+                "offset": begin.to(arena.device),
+                "index": index + at,
+                "page": len(trace.pages),
+            }
+            if policy.looks:
+                columns["bounds"] = self._of_each(key_bounds, arena.keys, segment, begin, tokens)
+            if policy.norms:
+                columns["norm"] = self._of_each(value_norm, arena.values, segment, begin, tokens)
+            trace.pages.append(PageLife(path, some[0], tokens, now))
+            pages.add({**columns, **policy.new_page(now)})
 
     def _of_each(
         self,

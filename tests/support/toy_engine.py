@@ -21,9 +21,7 @@ from pinfer.core import Core
 from pinfer.drafting.draft import DraftSource
 from pinfer.eviction.options import KVOptions
 from pinfer.execution.runner import Runner
-from pinfer.kv_cache.arena import Arena
 from pinfer.kv_cache.lanes import LaneCache
-from pinfer.kv_cache.paged_lanes import PagedLaneCache
 from pinfer.model_spec import ModelSpec
 from pinfer.models.fast import FastModel, is_family
 from pinfer.models.general import GeneralModel
@@ -34,8 +32,6 @@ from pinfer.request.state import Lane, LiveFork, Path, Request
 from pinfer.request.stop_strings import StopMatcher
 from pinfer.sampling.sampler import Sampler
 from pinfer.scheduling.batch import Batch, Choice, SampleSite
-from pinfer.scheduling.kv_bound import PagedBound, keep_all
-from pinfer.scheduling.scheduler import Scheduler
 from tests.conftest import build_model
 
 LETTERS = "abcdefghijklmnop"
@@ -162,16 +158,13 @@ class Toy:
         fast = self.path == "fast" and is_family(model)
         forward = FastModel(model) if fast else GeneralModel(model)
         backend = pieces if self.backend == "pieces" else get_backend(self.backend)
-        limits, cache, bound, watch = self.limits or EngineLimits(), None, keep_all, None
-        if self.kv is not None:
-            arena = Arena(forward.layers, forward.device, limit=limits.max_kv_rows, layered=True)
-            cache = PagedLaneCache(arena, self.kv)
-            bound, watch = PagedBound(cache, limits), cache.watch
-        runner = CheckedRunner(Runner(forward, backend, None, watch, cache), self.on_step)
         table = torch.from_numpy(legal_table(MARKERS, [END_OF_TEXT], SIZE, range(KNOWN)))
         sampler = self.choose or Sampler(table.to(forward.device))
-        scheduler = Scheduler(self.spec, limits, runner.cache, bound, source=self.source)
-        return Core(scheduler, runner, sampler)
+        core = Core.build(
+            forward, backend, self.spec, sampler, self.limits, kv=self.kv, source=self.source
+        )
+        core.runner = CheckedRunner(core.runner, self.on_step)
+        return core
 
     def run(self, prompts: Sequence[Sequence[int]], params: Any) -> list[Request]:
         """Decode prompts as one batch; `params`: one for all, or one each."""

@@ -5,6 +5,7 @@ import random
 import pytest
 import torch
 
+from pinfer import core
 from pinfer.attention import sdpa
 from pinfer.attention.flash import Flash, Planner
 from pinfer.attention.varlen_kernels import Kernel
@@ -93,7 +94,7 @@ def decode(monkeypatch, model, prompts, params, limits=None, backend=FLASH, **ho
         return runners[-1]
 
     monkeypatch.setattr(toy_engine, "get_backend", lambda name: backend)
-    monkeypatch.setattr(toy_engine, "Runner", make)
+    monkeypatch.setattr(core, "Runner", make)
     return Toy(model, limits=limits, backend="flash").tokens(prompts, params), runners[0]
 
 

@@ -10,9 +10,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from pinfer import core
 from pinfer.execution.runner import Runner
 from pinfer.params import EngineLimits, SamplingParams
-from tests.support import toy_engine
 from tests.support.toy_engine import END_OF_TEXT, MARKERS, Toy, scripted, toy_model
 
 torch.set_num_threads(1)
@@ -93,7 +93,7 @@ def passes_of(layers, prompt, branches, path="general"):
     scripts |= {((0, i),): [4] * words(i) + [M.end] for i in range(branches)}
     model = toy_model("qwen3", num_hidden_layers=layers)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(toy_engine, "Runner", Counted)
+        patch.setattr(core, "Runner", Counted)
         limits = EngineLimits(max_rows=1024)
         toy = Toy(model, limits=limits, path=path, choose=scripted(scripts), context=2048)
         params = SamplingParams(max_new_tokens=400, fork="always")

@@ -12,6 +12,7 @@ from pinfer import cli
 from pinfer.bench.suite import Settings, Suite
 from pinfer.bench.timing import BandwidthProbe
 from tests.support.checkpoints import merge, save_adapter, save_base
+from tests.support.run_command import call_main
 
 torch.set_num_threads(1)
 
@@ -65,14 +66,7 @@ def pinfer(
 
     def run(*args: Any, stdin: bytes = b"", model: bool = True) -> tuple[Any, str, str]:
         named = ["--model", str(base), "--adapter", str(adapter)] if model else []
-        monkeypatch.setattr(sys, "argv", ["pinfer", "generate", *map(str, args), *named])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as e:
-            code = e.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
+        return call_main(monkeypatch, capsys, cli.main, "pinfer", "generate", *args, *named)
 
     return run

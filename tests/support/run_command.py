@@ -1,8 +1,9 @@
-"""Runs a command in a process of its own, as a user would."""
+"""Runs a command as a user would: in a process of its own, or in this one."""
 
 import os
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -18,3 +19,17 @@ def run_command(
         list(map(str, command)), capture_output=True, text=True, timeout=timeout,
         env={**ours, **(env or {})}, **options,
     )  # fmt: skip
+
+
+def call_main(
+    monkeypatch: Any, capsys: Any, main: Callable[[], Any], *argv: Any
+) -> tuple[Any, str, str]:
+    """Calls the `main` of a command with these arguments, its name first: (exit code, stdout,
+    stderr)."""
+    monkeypatch.setattr(sys, "argv", list(map(str, argv)))
+    code = 0
+    try:
+        main()
+    except SystemExit as e:
+        code = e.code or 0
+    return code, *capsys.readouterr()

@@ -3,7 +3,6 @@ and no process is left."""
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from pdata.synthetic.generator import make_record
 
 from tests.pdata.llm.test_rewriter import brain, make_trace_of
 from tests.support.chat_server import serving
-from tests.support.process_group import SIGNALS, heed_signals, wait_until_gone
+from tests.support.process_group import SIGNALS, heed_signals, kill_at_random
 
 KILLS = int(os.environ.get("KILLS", "3"))  # by each signal; a minute each on a core that is shared
 pytestmark = pytest.mark.slow
@@ -73,24 +72,9 @@ def runs(request: Any, tmp_path_factory: Any) -> Iterator[Runs]:
 @pytest.mark.timeout(300 + 120 * KILLS)
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda n: n.name)
 def test_killed_and_resumed(tmp_path: Path, runs: Runs, number: signal.Signals) -> None:
-    """A run that is killed goes on, until it is killed again or ends; then another begins."""
-    begin = time.monotonic()
-    whole = runs.finish(tmp_path / "whole.jsonl")
-    seconds, rng = time.monotonic() - begin, random.Random(number)
-    killed, out = 0, tmp_path / "0.jsonl"
-    while killed < KILLS:
-        process = runs.start(out)
-        try:
-            process.wait(rng.uniform(0, seconds))
-        except subprocess.TimeoutExpired:
-            process.send_signal(number)
-            killed += 1
-        said = process.communicate(timeout=60)[1]
-        assert wait_until_gone(process.pid), "a process is left"
+    def check(said: bytes) -> None:
         # a worker that is being started may say that its parent is gone
         if b"--map role=key" in said and (number is signal.SIGINT or "2" not in runs.options):
             assert b"Traceback" not in said, said
-        if process.returncode == 0:
-            assert runs.finish(out) == whole
-            out = tmp_path / f"{killed}.jsonl"
-    assert runs.finish(out) == whole
+
+    kill_at_random(runs.start, runs.finish, tmp_path, number, KILLS, check)

@@ -1,7 +1,6 @@
 """`pinfer bench` as it is typed, on a tiny model."""
 
 import json
-import sys
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from pinfer import cli
 from pinfer.bench import report
 from pinfer.bench.timing import BandwidthProbe
+from tests.support.run_command import call_main
 
 
 @pytest.fixture
@@ -17,16 +17,9 @@ def bench(monkeypatch, capsys, base):
     small = "--model {} --prompt 12 --branches 2 --tokens 4 --trunk 7 --rounds 1 --warmups 0"
 
     def run(*args):
-        argv = ["pinfer", "bench", *small.format(base).split(), *args]
-        monkeypatch.setattr(sys, "argv", argv)
         monkeypatch.setattr("pinfer.bench.suite.BandwidthProbe", lambda: BandwidthProbe(2**20))
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as e:
-            code = e.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
+        given = [*small.format(base).split(), *args]
+        return call_main(monkeypatch, capsys, cli.main, "pinfer", "bench", *given)
 
     return run
 

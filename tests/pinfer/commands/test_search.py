@@ -1,11 +1,11 @@
 """The verb `pinfer search` on a tiny random model: what it prints, writes and refuses."""
 
 import json
-import sys
 
 import pytest
 
 from pinfer import cli
+from tests.support.run_command import call_main
 
 PAGE = """\
 prompt: 'Check {problem}.'
@@ -28,14 +28,7 @@ def search(monkeypatch, capsys, base, tmp_path):
     def run(*args, task=None):
         where = [task or str(tmp_path / "check.yaml"), "each record <b>", "--model", str(base)]
         given = [*where, "--adapter", "none", "--device", "cpu", "--seed", "3", *map(str, args)]
-        monkeypatch.setattr(sys, "argv", ["pinfer", "search", *given])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as e:
-            code = e.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
+        return call_main(monkeypatch, capsys, cli.main, "pinfer", "search", *given)
 
     return run
 

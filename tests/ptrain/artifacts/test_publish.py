@@ -1,13 +1,9 @@
 """Publishing through the real client to a Hub on loopback: round trip, breaks and refusals."""
 
 import json
-import os
-import random
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +15,7 @@ from pbranch.errors import AdapterError
 from pbranch.format.branch_config import load_branch_config
 from ptrain.artifacts.merge import merge
 from ptrain.artifacts.publish import publish
-from ptrain.config import LoraOptions, Recipe, TrainOptions
-from ptrain.train import train
-from tests.support.fake_hub import Hub, serving
-from tests.support.process_group import SIGNALS, heed_signals, wait_until_gone
+from tests.support.fake_hub import Hub
 
 SENT = {
     "README.md", "adapter_config.json", "adapter_model.safetensors", "branch_config.json",
@@ -31,29 +24,6 @@ SENT = {
 }  # fmt: skip
 PUBLISH = ("-m", "ptrain.cli", "publish")
 PUT = "PUT /lfs/"
-KILLS = int(os.environ.get("KILLS", "2"))  # by each signal
-
-
-@pytest.fixture(scope="module")
-def adapter(bases: dict[str, Path], data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trained adapter of a base that is a folder; checkpoints and a log lie beside it."""
-    out = tmp_path_factory.mktemp("published") / "adapter"
-    options = TrainOptions(steps=4, batch_rows=4, lr=1e-2, save_steps=2, device="cpu")
-    train(
-        Recipe(
-            data=str(data), model=str(bases["qwen3"]), out=str(out), eval_share=0.1,
-            lora=LoraOptions(r=4, alpha=8), train=options,
-        )
-    )  # fmt: skip
-    (out / "events.log").write_text("a log")
-    (out / "optimizer.pt").write_bytes(b"states")
-    return out
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    with serving() as server:
-        yield server
 
 
 def error_of(done: subprocess.CompletedProcess[str]) -> str:
@@ -260,34 +230,6 @@ def test_a_killed_upload_is_completed_by_the_same_command(hub, adapter, tmp_path
     done = send(hub, tmp_path, adapter)
     assert done.returncode == 0, done.stderr
     assert set(hub.repos["me/x"].files) == SENT | {".gitattributes"}
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300 + 120 * KILLS)
-@pytest.mark.parametrize("number", SIGNALS, ids=lambda n: n.name)
-def test_stopped_at_any_moment_it_is_completed_by_the_same_command(adapter, tmp_path, number):
-    """By any signal; no process is left, and nothing of another run is in the repository."""
-    with serving() as hub:
-        begin = time.monotonic()
-        assert send(hub, tmp_path, adapter).returncode == 0
-        seconds, whole = time.monotonic() - begin, hub.repos["me/x"].files
-    rng = random.Random(number)
-    for _ in range(KILLS):
-        with serving() as hub:
-            process = subprocess.Popen(
-                [sys.executable, *PUBLISH, str(adapter), "me/x", "--base", "me/base"],
-                env=hub.environment(tmp_path), stderr=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, start_new_session=True, preexec_fn=heed_signals,
-            )  # fmt: skip
-            try:
-                process.wait(rng.uniform(0, seconds))
-            except subprocess.TimeoutExpired:
-                process.send_signal(number)
-            process.wait(60)
-            assert wait_until_gone(process.pid), "a process is left"
-            done = send(hub, tmp_path, adapter)
-            assert done.returncode == 0, done.stderr
-            assert hub.repos["me/x"].files == whole
 
 
 def test_a_commit_of_somebody_else_meanwhile_is_not_replaced(hub, adapter, tmp_path):

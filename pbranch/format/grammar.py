@@ -85,10 +85,14 @@ def legal_table(
     markers None: a model without markers, whose only states are the flat ones.
     """
     table = np.zeros((len(LaneState), size), dtype=bool)
-    ends, texts = ([i for i in ids if i < size] for ids in (end_of_text, known))
+    ends = [i for i in end_of_text if i < size]
+    ids = np.fromiter(known, dtype=np.int64)
+    texts = np.zeros(size, dtype=bool)
+    texts[ids[ids < size]] = True
     marker_ids = list(markers.as_dict().values()) if markers else []
     for state in LaneState:
-        table[state, texts] = state not in _NO_TEXT
+        if state not in _NO_TEXT:
+            table[state] = texts
         table[state, marker_ids] = False
         if markers:
             table[state, [getattr(markers, r.value) for r in _MARKERS_LEGAL[state]]] = True

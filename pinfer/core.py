@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from pbranch.errors import RequestError
@@ -19,6 +20,7 @@ from pinfer.eviction.options import KVOptions
 from pinfer.execution.forward import Forward
 from pinfer.execution.runner import Runner
 from pinfer.kv_cache.arena import Arena
+from pinfer.kv_cache.lanes import LaneCache
 from pinfer.kv_cache.paged_lanes import PagedLaneCache
 from pinfer.model_spec import ModelSpec
 from pinfer.params import EngineLimits
@@ -78,15 +80,21 @@ class Core:
         *,
         kv: KVOptions | None = None,
         source: DraftSource | None = None,
+        cache_dtype: torch.dtype | None = None,
     ) -> "Core":
         """Over a model. kv: how many tokens a lane keeps in the cache, and which; None: all.
-        source: guesses what lanes say next."""
-        limits, bound, cache, watch = limits or EngineLimits(), keep_all, None, None
+        source: guesses what lanes say next; cache_dtype: of keys, values and attention; None: the
+        model's."""
+        limits, bound, watch = limits or EngineLimits(), keep_all, None
+        arena = Arena(
+            model.layers, model.device, limit=limits.max_kv_rows, layered=kv is not None,
+            dtype=cache_dtype,
+        )  # fmt: skip
+        cache = LaneCache(arena)
         if kv is not None:
-            arena = Arena(model.layers, model.device, limit=limits.max_kv_rows, layered=True)
             cache = PagedLaneCache(arena, kv)
             bound, watch = PagedBound(cache, limits), cache.watch
-        runner = Runner(model, backend, limits.max_kv_rows, watch, cache)
+        runner = Runner(model, backend, policy=watch, cache=cache)
         scheduler = Scheduler(spec, limits, runner.cache, bound, source)
         return cls(scheduler, runner, sampler)
 

@@ -54,18 +54,18 @@ class Engine:
         owned: bool = False,
         draft: str | DraftSource | None = None,
         kv: KVOptions | None = None,
+        batch_invariant: bool = False,
     ) -> None:
         """path, owned: see `choose_path`; the fast path may not see later changes of the weights.
-        draft, kv: see `from_pretrained`. ModelError where the model would decode wrongly."""
+        The rest: see `from_pretrained`. ModelError where the model would decode wrongly."""
         self.tokenizer, self.branch_config = loaded.tokenizer, loaded.branch_config
         self.codec, self.spec = SegmentCodec(loaded.tokenizer), loaded.spec
         self.weights = (loaded.path, loaded.adapter)
         self._vocabulary: int = loaded.model.get_input_embeddings().weight.shape[0]
-        known = loaded.tokenizer.get_vocab().values()
         source = open_source(draft, loaded, attention, path)
-        self.core = build_core(
-            loaded.model, loaded.spec, known, attention, limits, path, owned, source, kv
-        )
+        options = attention, limits, path, owned, source, kv, batch_invariant
+        known = loaded.tokenizer.get_vocab().values()
+        self.core = build_core(loaded.model, loaded.spec, known, *options)
         config = getattr(loaded.model, "generation_config", None)
         self._model_instruction: str | None = getattr(config, "paper_instruction", None)
         self._marks: PaperMarks | None = None  # made by the first request in the dialect
@@ -85,6 +85,7 @@ class Engine:
         stored_cost: bool = False,
         draft: str | DraftSource | None = "none",
         kv: KVOptions | None = None,
+        batch_invariant: bool = False,
         trust_remote_code: bool = False,
     ) -> "Engine":
         """An engine that owns its model: a base and an adapter, loaded by folder or Hub id, the
@@ -102,6 +103,7 @@ class Engine:
             stored_cost: Take as limits.cost what `pinfer bench --break-even` has stored here.
             draft: `none`, `ngram`, `auto`, `model:NAME`, `auto:model:NAME`, or a source of guesses.
             kv: How many tokens a lane keeps in the cache, and which; None: all.
+            batch_invariant: Whether an answer in half precision is the same in any batch.
             trust_remote_code: Whether Python code that comes with the model may run.
 
         Raises:
@@ -114,7 +116,7 @@ class Engine:
             key = cost_key(loaded.model, attention=attention, path=path)
             limits = replace(limits or EngineLimits(), cost=find_cost(key))
         source = open_source(draft, loaded, attention, path, trust_remote_code)
-        return cls(loaded, attention, limits, path, owned=True, draft=source, kv=kv)
+        return cls(loaded, attention, limits, path, True, source, kv, batch_invariant)
 
     def add(self, prompt: Prompt, params: SamplingParams, **rendering: Any) -> Request:
         """Queue a prompt: text, messages, {"messages": […], "tools": […]} with what the answer may

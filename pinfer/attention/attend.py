@@ -21,9 +21,12 @@ def attend(
 
     query (R, H, D), keys and values (R, Hk, D) of the tokens; returns (R, H, D). window: the
     layer's sliding window in positions; softcap: scores are softcap * tanh(scores / softcap).
+    It is computed in the dtype of the cache.
     """
     view = view.for_layer(layer)
     view.arena.write(layer, view.slots, keys, values)
+    wide = query if view.arena.dtype is None else query.to(view.arena.dtype)
     if view.policy is not None:
-        view = view.policy.look(layer, query, view)
-    return view.backend(query, view.within(window, layer), layer, scale=scale, softcap=softcap)
+        view = view.policy.look(layer, wide, view)
+    seen = view.backend(wide, view.within(window, layer), layer, scale=scale, softcap=softcap)
+    return seen if wide is query else seen.to(query.dtype)

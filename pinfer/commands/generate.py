@@ -116,6 +116,13 @@ def generate(
         str | None, typer.Option(help="SVG of which page lived when, of a single prompt")
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16")] = None,
+    batch_invariant: Annotated[
+        bool,
+        typer.Option(
+            "--batch-invariant",
+            help="the same tokens in any batch, in bfloat16 too; without it, in float32 alone",
+        ),
+    ] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda")] = None,
     max_memory: Annotated[float | None, typer.Option(help="GiB for cached tokens")] = None,
     attention: Annotated[str, typer.Option(help="auto, flash, sdpa or dense")] = "auto",
@@ -196,7 +203,8 @@ def generate(
     limits = EngineLimits(max_rows=max_rows, max_memory=max_memory, max_draft_rows=draft_rows)
     how: Any = {"dtype": dtype, "device": device, "attention": attention, "path": path}
     how |= {"stored_cost": fork == "auto" or draft.startswith("auto"), "limits": limits}
-    how |= {"draft": draft, "kv": bounded, "trust_remote_code": trust_remote_code}
+    how |= {"draft": draft, "kv": bounded, "batch_invariant": batch_invariant}
+    how |= {"trust_remote_code": trust_remote_code}
     with console.interruptible() as asked:
         with asked.at_once():
             console.quiet_libraries()
@@ -217,6 +225,8 @@ def generate(
     settings = {"model": model, "adapter": adapter, "dtype": dtype, **rendering}
     if bounded is not None:
         settings["kv"] = asdict(bounded)
+    if batch_invariant:
+        settings["batch_invariant"] = True
     if as_json:
         settings["weights"] = identify_weights(*engine.weights, trust_remote_code)
     jobs = Jobs(lines, params, n, settings)

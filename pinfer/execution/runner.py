@@ -23,15 +23,14 @@ class Runner:
         self,
         model: Forward,
         backend: Backend,
-        max_kv_rows: int | None = None,
         policy: KVPolicy | None = None,
         cache: LaneCache | None = None,
     ) -> None:
-        """cache: None for one that keeps everything, of at most `max_kv_rows` tokens."""
+        """cache: None for one that keeps everything."""
         self.model, self.backend, self.device = model, backend, model.device
         self.around: Callable[[], AbstractContextManager[None]] = nullcontext  # each forward
         self.policy = policy
-        self.cache = cache or LaneCache(Arena(model.layers, self.device, limit=max_kv_rows))
+        self.cache = cache or LaneCache(Arena(model.layers, self.device))
 
     @property
     def arena(self) -> Arena:

@@ -34,13 +34,14 @@ class Segment:
 @dataclass(slots=True)
 class Arena:
     """Slots of all lanes of an engine, never more than `limit`; tensors are made by the first write
-    of each layer."""
+    of each layer, in `dtype` or, if that is None, as they come."""
 
     layers: int
     device: torch.device
     slots: int = 1024
     limit: int | None = None
     layered: bool = False
+    dtype: torch.dtype | None = None
     keys: list[Tensor | None] = field(init=False)
     values: list[Tensor | None] = field(init=False)
     # on the host, for sliding windows: (slots,), or if layered (layers, slots)
@@ -121,6 +122,8 @@ class Arena:
 
     def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """Store rows (R, KV heads, head dim) of a layer at `slots` (R,)."""
+        if self.dtype is not None:
+            keys, values = keys.to(self.dtype), values.to(self.dtype)
         if self.keys[layer] is None:
             self.keys[layer] = keys.new_zeros(self.slots, *keys.shape[1:])
             self.values[layer] = values.new_zeros(self.slots, *values.shape[1:])

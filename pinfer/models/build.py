@@ -20,7 +20,7 @@ from pinfer.model_spec import ModelSpec
 from pinfer.models.cuda_graphs import with_cuda_graphs
 from pinfer.models.fast import FAMILY
 from pinfer.models.general import GeneralModel
-from pinfer.models.probe import choose_path
+from pinfer.models.probe import choose_path, make_batch_invariant
 from pinfer.params import EngineLimits
 from pinfer.sampling.sampler import Sampler
 
@@ -36,14 +36,18 @@ def build_core(
     owned: bool = False,
     source: DraftSource | None = None,
     kv: KVOptions | None = None,
+    batch_invariant: bool = False,
 ) -> Core:
     """Over a causal LM. known: ids that have text; attention: see `get_backend`; path, owned: see
-    `choose_path`; source: of drafts; kv: see `Core.build`. ModelError where the probe finds that
-    the model would decode wrongly."""
-    backend = get_backend(attention, model.device, model.dtype)
+    `choose_path`; source: of drafts; kv: see `Core.build`; batch_invariant: see
+    `make_batch_invariant`. ModelError where the probe finds that the model would decode wrongly."""
+    cache_dtype = torch.float64 if batch_invariant else None
+    backend = get_backend(attention, model.device, cache_dtype or model.dtype)
     size = model.get_output_embeddings().weight.shape[0]
     rows = model.get_input_embeddings().weight.shape[0]  # what is sampled has to be fed
     forward, token_bytes = choose_path(model, backend, path, owned)
+    if cache_dtype is not None:
+        token_bytes = make_batch_invariant(model, forward, backend, cache_dtype)
     lookahead = find_lookahead(source)
     if lookahead and lookahead.layers and type(forward) is GeneralModel:
         raise ModelError(
@@ -59,4 +63,6 @@ def build_core(
     table = legal_table(spec.markers, spec.end_of_text, size, (i for i in known if i < rows))
     sampler = Sampler(torch.from_numpy(table).to(forward.device))
     forward = with_cuda_graphs(forward, backend)
-    return Core.build(forward, backend, spec, sampler, limits, kv=kv, source=source)
+    return Core.build(
+        forward, backend, spec, sampler, limits, kv=kv, source=source, cache_dtype=cache_dtype
+    )

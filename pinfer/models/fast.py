@@ -86,7 +86,7 @@ class FastModel:
         self.embed, self.rotary = inner.embed_tokens, inner.rotary_emb
         self.norm = make_norm(inner.norm)
         pages = MappedPages(p.data_ptr() for p in model.parameters()) if owned else None
-        self.head = fuse([model.lm_head], pages)  # the largest first, while there is room
+        self.head: Linear = fuse([model.lm_head], pages)  # the largest first, while there is room
         self.decoder_layers = [make_layer(x, i, pages) for i, x in enumerate(inner.layers)]
 
     def __call__(self, batch: PassInput) -> Tensor:

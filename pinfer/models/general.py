@@ -12,6 +12,7 @@ from torch import Tensor
 from pbranch.errors import ModelError
 from pinfer.attention.transformers_hook import ATTENTION_NAME, register
 from pinfer.execution.forward import PassInput
+from pinfer.models.module_bypass import Leaf
 
 
 class GeneralModel:
@@ -24,6 +25,7 @@ class GeneralModel:
         self.model = model
         self.layers: int = model.config.get_text_config().num_hidden_layers
         self.device: torch.device = model.get_input_embeddings().weight.device
+        self.replaced: list[Leaf] = []  # its linear layers and norms, where functions stand in
 
     def __call__(self, batch: PassInput) -> Tensor:
         """As `Forward`. ModelError for an adapter of some tokens, which the model's code cannot

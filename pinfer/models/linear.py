@@ -36,6 +36,19 @@ class Packed:
         return self._weight.to_dense()
 
 
+class InPairs:
+    """A product of two rows at least: a single one is computed twice. oneDNN sums a single row in
+    another order than several, which shows in half precision."""
+
+    def __init__(self, product: Linear) -> None:
+        self.product = product
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        if rows.shape[-2] != 1:
+            return self.product(rows)
+        return self.product(torch.cat((rows, rows), -2))[..., :1, :]
+
+
 def fuse(layers: Sequence[torch.nn.Linear], pages: MappedPages | None = None) -> Linear:
     """One product for layers that read the same rows; their outputs stand next to each other.
 

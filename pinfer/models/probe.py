@@ -6,6 +6,7 @@ model's plain forward gives for the same text in one line. Knows no particular a
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,10 +19,12 @@ from pinfer.core import Core
 from pinfer.execution.forward import Forward
 from pinfer.execution.runner import Runner
 from pinfer.kv_cache.arena import Arena
+from pinfer.kv_cache.lanes import LaneCache
 from pinfer.model_spec import ModelSpec
 from pinfer.models.fast import FAMILY, FastModel, is_family
 from pinfer.models.general import GeneralModel
-from pinfer.models.module_bypass import bypass_module_calls, restore_modules
+from pinfer.models.linear import InPairs
+from pinfer.models.module_bypass import Leaf, bypass_module_calls, restore_modules
 from pinfer.params import EngineLimits, SamplingParams
 from pinfer.request.state import Path
 from pinfer.sampling.scripted import ScriptedSampler
@@ -37,7 +40,7 @@ _TOPICS: tuple[list[int], ...] = ([12], [])
 
 def choose_path(
     model: Any, backend: Backend, path: str = "auto", owned: bool = False
-) -> tuple[Forward, int]:
+) -> tuple[FastModel | GeneralModel, int]:
     """The forward that decodes `model`, and the bytes that a cached token takes.
 
     `fast`: our own, over fused weights; ModelError where it knows not the architecture. `general`:
@@ -60,19 +63,67 @@ def choose_path(
             log.warning("path: general, as the fast one fails: %s", e)
             fast.give_back_weights(model)
     row_bytes = probe(model, backend, plain=plain)
+    general = GeneralModel(model)
     if owned:
-        _bypass_module_calls(model, backend, plain)
-    return GeneralModel(model), row_bytes
+        general.replaced = _bypass_module_calls(model, general, backend, plain)
+    return general, row_bytes
 
 
-def _bypass_module_calls(model: Any, backend: Backend, plain: list[Tensor]) -> None:
+def _bypass_module_calls(
+    model: Any, general: GeneralModel, backend: Backend, plain: list[Tensor]
+) -> list[Leaf]:
     """Where the model's code takes it."""
     leaves = bypass_module_calls(model)
     try:
-        _compare(model, GeneralModel(model), backend, plain)
+        _compare(model, general, backend, plain)
     except (ModelError, AttributeError, TypeError) as e:  # its code looks into its layers
         restore_modules(leaves)
         log.info("linear layers stay as they are: %s", e)
+        return []
+    return leaves
+
+
+def make_batch_invariant(
+    model: Any, forward: FastModel | GeneralModel, backend: Backend, cache_dtype: torch.dtype
+) -> int:
+    """Let a token's logits depend on nothing else that is in its pass or cached. Returns the bytes
+    that a cached token takes in a cache of `cache_dtype`, which should be float64.
+
+    A sum of products depends on their order. That of attention depends on what else is cached, so
+    it is computed in float64: of the bits that bfloat16 keeps, another order changes one number in
+    10^12. Products of rows and weights have one order but for single rows, see `InPairs`.
+    ModelError where logits still differ on this machine.
+    """
+    _compute_in_pairs(forward)
+    found = [
+        _engine_logits(forward, backend, _MARKERS, cache_dtype, max_rows, _PROMPT * 8)
+        for max_rows in (1, 512)
+    ]
+    (alone, arena), (together, _) = found
+    if not all(map(torch.equal, alone, together)):
+        raise ModelError(
+            f"{type(model).__name__}: batch_invariant: on this machine a token's logits in "
+            f"{str(model.dtype).removeprefix('torch.')} depend on how many are computed with it; "
+            "expected float32, or a CPU that computes in bfloat16"
+        )
+    return _token_bytes(arena)
+
+
+def _compute_in_pairs(forward: FastModel | GeneralModel) -> None:
+    """Products of single rows, from now on."""
+    if isinstance(forward, GeneralModel):
+        for parent, name, child in forward.replaced:
+            if isinstance(child, torch.nn.Linear):
+                parent.__dict__[name] = InPairs(parent.__dict__[name])
+        return
+    forward.head = InPairs(forward.head)
+    forward.decoder_layers = [
+        replace(
+            layer, qkv=InPairs(layer.qkv), out=InPairs(layer.out),
+            gate_up=InPairs(layer.gate_up), down=InPairs(layer.down),
+        )
+        for layer in forward.decoder_layers
+    ]  # fmt: skip
 
 
 def probe(
@@ -110,6 +161,11 @@ def _compare(model: Any, forward: Forward, backend: Backend, plain: list[Tensor]
                 f"{name}: {_UNSERVED} (branch {i + 1} of a probe differs from plain decoding by "
                 f"{gap:.1e} of its logits)"
             )
+    return _token_bytes(arena)
+
+
+def _token_bytes(arena: Arena) -> int:
+    """What a cached token takes."""
     pools = (pool for pool in (*arena.keys, *arena.values) if pool is not None)
     return sum(pool[0].nbytes for pool in pools)
 
@@ -149,7 +205,14 @@ def _plain_logits(model: Any, lines: list[list[int]]) -> list[Tensor]:
     return [logits[i, len(line) - 1] for i, line in enumerate(lines)]
 
 
-def _engine_logits(model: Forward, backend: Backend, m: MarkerIds) -> tuple[list[Tensor], Arena]:
+def _engine_logits(
+    model: Forward,
+    backend: Backend,
+    m: MarkerIds,
+    cache_dtype: torch.dtype | None = None,
+    max_rows: int = 512,
+    prompt: Sequence[int] = _PROMPT,
+) -> tuple[list[Tensor], Arena]:
     """Logits after each branch's last word, and the arena, from passes over a scripted fork."""
     outline = [m.fork, *(t for topic in _TOPICS for t in (m.topic, *topic)), m.spawn]
     scripts: dict[Path, list[int]] = {(): [*outline, 6]}
@@ -160,11 +223,12 @@ def _engine_logits(model: Forward, backend: Backend, m: MarkerIds) -> tuple[list
         last.update({site.path: row for site, row in zip(sites, logits, strict=True)})
 
     sampler = ScriptedSampler(before=keep)
-    runner = Runner(model, backend)
-    scheduler = Scheduler(ModelSpec(m, frozenset(), 1024), EngineLimits(), runner.cache)
+    cache = LaneCache(Arena(model.layers, model.device, dtype=cache_dtype))
+    runner, limits = Runner(model, backend, cache=cache), EngineLimits(max_rows=max_rows)
+    scheduler = Scheduler(ModelSpec(m, frozenset(), 1024), limits, cache)
     core = Core(scheduler, runner, sampler)
     params = SamplingParams(max_new_tokens=len(outline) + 1 + sum(len(b) + 1 for b in _BODIES))
-    request = scheduler.add(list(_PROMPT), params)
+    request = scheduler.add(list(prompt), params)
     sampler.add(request.number, scripts)
     while core.busy:
         core.step()

@@ -88,8 +88,8 @@ def decode(monkeypatch, model, prompts, params, limits=None, backend=FLASH, **ho
     """Greedy tokens by recorded steps, and what the runner counted."""
     runners = []
 
-    def make(model, backend, *bounded):
-        assert not any(bounded), "no budget"
+    def make(model, backend, policy, cache):
+        assert policy is None and type(cache) is LaneCache, "no budget"
         runners.append(TwoRunners(model, backend, **how))
         return runners[-1]
 

@@ -120,4 +120,5 @@ def test_a_recipe_trains_two_steps_of_its_architecture(path, data, tmp_path, mon
     report = json.loads((folder / "train_report.json").read_text())
     assert report["steps"] == 2 and report["loss_last"] > 0
     assert load_branch_config(folder).quantization == recipe.quantization
-    assert (folder / "adapter_model.safetensors").is_file()
+    weights = "model" if recipe.tuning == "full" else "adapter_model"
+    assert (folder / f"{weights}.safetensors").is_file()

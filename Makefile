@@ -5,10 +5,13 @@ JOBS ?= 2
 PIP := $(VENV)/bin/python -m pip install --quiet -c constraints.txt
 RUN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-real check bench smollm2 clean
+.PHONY: demo demo-real test test-slow test-real check bench smollm2 clean
 
 demo: $(VENV)/.installed  ## data, training and parallel decoding on what the repository ships
 	$(RUN)/python benchmarks/demo.py
+
+demo-real: smollm2  ## a real small model: its shipped adapter against its sequential twin
+	$(RUN)/python benchmarks/real.py
 
 test: $(VENV)/.installed-dev  ## the fast suite
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n $(JOBS) --dist worksteal

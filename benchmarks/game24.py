@@ -118,8 +118,8 @@ def solve(args: argparse.Namespace) -> None:
     count = round(found["search"]["tokens"] / found["greedy"]["tokens"])
     found["sampled"] = arm(problems, 1, lambda p, seed: chains(p, seed, count, 1.0))
     found["sampled"]["chains"] = count
-    report = {"model": args.model, "problems": len(problems), "settings": vars(args), **found}
-    report["settings"] = {k: str(v) for k, v in vars(args).items() if k != "run"}
+    asked = {k: str(v) for k, v in vars(args).items() if k != "run"}
+    report = {"settings": asked, "problems": len(problems), **found}
     if args.out:
         args.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(report, indent=2))

@@ -59,9 +59,9 @@ def answer(engines: dict[str, Engine], prompts: list[str], tokens: int) -> list[
 
 def prefers_first(judge: Engine, prompt: str, first: str, second: str) -> bool:
     """Whether the judge calls the first of two answers the better one."""
-    text = QUESTION.replace("{a}", first.strip()).replace("{b}", second.strip())
+    text = QUESTION.format(prompt=prompt, a=first.strip(), b=second.strip())
     params = SamplingParams(max_new_tokens=1, mode="linear", logprobs=100)
-    (found,) = judge.generate(text.replace("{prompt}", prompt), params)
+    (found,) = judge.generate(text, params)
     (said,) = found.logprobs
     assert said is not None
     letters: dict[str, float] = {"A": -math.inf, "B": -math.inf}

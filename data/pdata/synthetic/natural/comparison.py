@@ -13,7 +13,7 @@ from pdata.synthetic.natural.phrasing import decimal
 class Reason:
     """Wordings of a reason, which goes through both numbers until two digits differ. {x}, {y}: a
     digit of each; {r}: less or more; {n}, {m}: how many digits the two have before the point, {d};
-    {f}: fewer or more."""
+    {f}: fewer or more. Both digits stand there before it is said which one is more."""
 
     same: str
     glue: str
@@ -22,11 +22,14 @@ class Reason:
 
 
 REASONS = (
-    Reason("{x} is {y}", ", then ", "{x} is {r} than {y}", "{n} {d} are {f} than {m}"),
-    Reason("{x} equals {y}", ", next ", "{x} is {r} than {y}", "with {n} {d} it has {f} than {m}"),
-    Reason("{x} and {y} are equal", ", and ", "{x} is {r} than {y}", "being {n} {d}, {f} than {m}"),
-    Reason("{x} is like {y}", ", but ", "{x} is {r} than {y}", "{n} {d}, {f} than {m}"),
-)
+    Reason("{x} against {y} is equal", ", then ", "{x} against {y} is {r}",
+           "{n} {d} against {m} is {f}"),
+    Reason("{x} beside {y} is the same", ", next ", "{x} beside {y} is {r}",
+           "with {n} {d} beside {m} it has {f}"),
+    Reason("{x} and {y} are equal", ", and ", "{x} next to {y} is {r}",
+           "being {n} {d} next to {m}, {f}"),
+    Reason("{x} to {y} is even", ", but ", "{x} to {y} is {r}", "{n} {d} to {m} is {f}"),
+)  # fmt: skip
 
 
 def explain(reason: Reason, a: int, b: int, places: int) -> str:

@@ -31,6 +31,13 @@ BRANDS = (
     "Polar Prisma Quartz Quill Raven Ridge Saffron Sierra Solstice Sparrow Stratus Sycamore Tango "
     "Tempo Thistle Tundra Vega Velvet Verbena Vista Willow Zenith Zephyr"
 )
+# made-up names: what is copied from a prompt should not be known by heart
+STARTS = (
+    "Bal Bren Cal Cor Dal Del Dor El Fen Fol Gal Gor Hal Hel Ir Jor Kal Kel Kor Lan Lor Mal Mer "
+    "Mor Nar Nel Nor Or Pal Per Quen Ral Ren Ros Sal Sel Sor Tal Ter Tor Ul Val Ver Vol Wel "
+    "Yar Zan Zor"
+)
+ENDS = "ado amir anto avia enix eon era esta ica idan ino iva ola omar ona oro ula umo undo"
 SCHOOLS = (
     "{c} University", "the University of {c}", "{c} Technical University", "{c} College",
     "{c} Institute of Technology", "{c} Business School", "the {c} Academy of Arts",
@@ -106,8 +113,11 @@ def draw_towns(rng: random.Random, n: int, split: str) -> list[str]:
 
 
 def draw_brands(rng: random.Random, n: int, split: str) -> list[str]:
-    """`n` names of products, ships, houses and the like."""
-    return rng.sample(words_of(BRANDS, split), n)
+    """`n` names of products, ships, houses and the like, half of them words, no two alike."""
+    names = rng.sample(words_of(BRANDS, split), n)
+    starts = rng.sample(STARTS.split(), n)
+    made = [start + rng.choice(words_of(ENDS, split)) for start in starts]
+    return [rng.choice(pair) for pair in zip(names, made, strict=True)]
 
 
 def draw_subjects(rng: random.Random, n: int, split: str, kind: str) -> list[Subject]:

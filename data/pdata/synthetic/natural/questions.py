@@ -55,7 +55,7 @@ EXTREMES = (
     "Whose {q} is the {m}? Name the {n}.", "Look for the {m} {q}. Which {n} has it?",
     "Which one has the {m} {q} among these {p}?", "Select the {n} {who} has the {m} {q}.",
 )  # fmt: skip
-FEW = 8  # items up to which a conclusion goes through all of them
+FEW = 5  # items up to which a conclusion goes through all of them
 _MARGIN = 10  # a range may go beyond the usual values by one part in so many
 
 
@@ -111,7 +111,7 @@ class Asked:
 
 def draw_kind(rng: random.Random, n: int, easy: bool) -> str:
     """A kind of question about `n` items."""
-    kinds = ("above", "below") if easy else ("range", "range", "range", "above", "below")
+    kinds = ("above", "below") if easy else ("range", "range", "above", "below")
     return rng.choice(kinds + (("largest", "smallest") if n <= FEW else ()))
 
 

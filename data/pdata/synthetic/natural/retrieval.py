@@ -98,16 +98,16 @@ TERMS = (
     "{a} plus {b} is {c}", "{a} + {b} is {c}", "{a} + {b} gives {c}", "{a} and {b} make {c}",
     "{a} + {b} makes {c}", "{a} and {b} is {c}", "{a} plus {b} makes {c}",
 )  # fmt: skip
-# the first number, one that takes the lead, one that does not, the end
+# the first number, each other one beside the best before it, {b}, and the end; {k}: who leads then
 MAXIMA = (
-    ("So we start with {t} at {v}", "{t} has {v}, which is {r}, and takes over",
-     "{t} has {v}, which is {r}", "So the {m} is {v}, that of {t}."),
-    ("At first {t} leads with {v}", "{t} with {v} is {r} and leads now", "{t} with {v} is {r}",
+    ("So we start with {t} at {v}", "{t} has {v}; against {b}, {why}: the {m} so far is {k}",
+     "So the {m} is {v}, that of {t}."),
+    ("At first {t} leads with {v}", "then {t} with {v} against {b}: {why}, the {m} now is {k}",
      "At the end {t} leads with {v}, the {m} of all."),
-    ("First {t}: {v}", "{t}: {v} is {r}, so keep {t}", "{t}: {v} is {r}, so keep {k}",
+    ("First {t}: {v}", "{t}: {v} to {b}, {why}, so the {m} yet is {k}",
      "We are left with {t}, and {v} is the {m}."),
-    ("The first is {t} with {v}", "{v} of {t} is {r}, now it is {t}",
-     "{v} of {t} is {r}, still {k}", "That makes {t} the answer, since {v} is the {m}."),
+    ("The first is {t} with {v}", "{t} has {v} beside {b}: {why}, now the {m} is {k}",
+     "That makes {t} the answer, since {v} is the {m}."),
 )  # fmt: skip
 CLOSINGS = (" {k}: {a}", "\n{k}: {a}", "\n\n{k}: {a}")
 GAPS = ("\n", "\n", "\n\n")  # between the lines of a completion
@@ -124,7 +124,8 @@ def solve(
     opening, term = choose(style, kinds[worked], split), choose(style, TERMS, split)
     texts = [_open(opening, term, asked, item) for item in items]
     if asked.extreme:
-        end = _run_through(choose(style, MAXIMA, split), items, asked)
+        maxima, reason = choose(style, MAXIMA, split), choose(style, REASONS, split)
+        end = _run_through(maxima, reason, items, asked)
     else:
         compare, reason = choose(style, COMPARES, split), choose(style, REASONS, split)
         verdict = choose(style, VERDICTS, split)
@@ -172,18 +173,21 @@ def _compare(template: str, reason: Reason, value: int, bound: int, asked: Asked
     )  # fmt: skip
 
 
-def _run_through(parts: tuple[str, str, str, str], items: Sequence[Item], asked: Asked) -> str:
+def _run_through(
+    parts: tuple[str, str, str], reason: Reason, items: Sequence[Item], asked: Asked
+) -> str:
     """The conclusion that keeps the largest or smallest value so far."""
-    start, leads, stays, end = parts
+    start, line, end = parts
     places = asked.quantity.places
     best = items[0]
     lines = [start.format(t=best.name, v=decimal(best.value, places))]
     for item in items[1:]:
-        more, template = item.value > best.value, stays
-        if more == (asked.kind == "largest"):
-            best, template = item, leads
-        shown = decimal(item.value, places)
-        word = "more" if more else "less"
-        lines.append(template.format(t=item.name, v=shown, k=best.name, r=word))
+        before = best
+        if (item.value > best.value) == (asked.kind == "largest"):
+            best = item
+        lines.append(line.format(
+            t=item.name, v=decimal(item.value, places), b=decimal(before.value, places),
+            why=explain(reason, item.value, before.value, places), m=asked.most, k=best.name,
+        ))  # fmt: skip
     shown = decimal(best.value, places)
     return f"{'; '.join(lines)}. {end.format(t=best.name, v=shown, m=asked.most)}"

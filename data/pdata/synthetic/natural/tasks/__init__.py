@@ -16,7 +16,7 @@ NATURAL_TASKS: dict[str, NaturalGenerator] = {
     "resume": resume.make,
 }
 LEVELS = range(2, 13)
-WEIGHTS = (6, 8, 8, 7, 6, 5, 4, 4, 3, 3, 3)  # a short one costs less to train on
+WEIGHTS = (5, 6, 6, 6, 6, 6, 5, 5, 4, 4, 4)  # a short one costs less to train on
 EASY_LEVELS = (2, 3, 4)
 
 

@@ -13,7 +13,7 @@ from pdata.synthetic.natural.phrasing import ask_form, choose
 from pdata.synthetic.natural.retrieval import GAPS, close
 from pdata.synthetic.problem import Problem, Step
 
-LEAST, MOST = 11, 199  # of the amount at any time
+LEAST, MOST = 11, 99  # of the amount at any time
 PERSON, DAY = "{person}", "{day}"
 
 
@@ -218,9 +218,9 @@ def _draw_labels(rng: random.Random, kind: str, n: int, split: str) -> list[str]
 
 def _draw_changes(rng: random.Random, n: int, easy: bool) -> tuple[int, list[int]]:
     """A start and `n` changes; no amount in between is a number of the prompt."""
-    most = 9 if easy else 40
+    most = 9 if easy else 20
     while True:
-        value = start = rng.randint(LEAST, 60 if easy else 150)
+        value = start = rng.randint(LEAST, 60 if easy else 90)
         changes: list[int] = []
         between: list[int] = []
         for _ in range(n):

@@ -13,9 +13,9 @@ from pdata.synthetic.natural.retrieval import GAPS, TERMS, Item, add_up, close, 
 from pdata.synthetic.natural.worlds import GREAT_SMALL, LARGE_SMALL, LONG_SHORT, Quantity
 from pdata.synthetic.problem import Problem, Step
 
-LIMIT = 199  # no sum exceeds it
+LIMIT = 99  # no sum exceeds it
 EASY_SPAN = 50  # easy sums lie so close to the least one
-FEW = 5  # items up to which the total is asked for
+FEW = 4  # items up to which the total is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ WORLDS = (
         ("bread", "cheese", "olives", "apples", "rice", "coffee", "soap", "honey", "fish", "tea"),
     ),
     World(
-        "cyclist", "cyclists", "people", _q("distance", " km", 9, 120, LONG_SHORT),
+        "cyclist", "cyclists", "people", _q("distance", " km", 9, LIMIT, LONG_SHORT),
         ("{n} cyclists kept a diary.", "Here are the tours of {n} cyclists.",
          "These {n} cyclists were on the road last week."),
         ("{t} rode {l}.", "{t}: {l}", "The diary of {t} has {l}."),
@@ -81,7 +81,7 @@ WORLDS = (
         "{v} pages {w}", DAYS,
     ),
     World(
-        "picker", "pickers", "people", _q("harvest", " kg", 10, 150, LARGE_SMALL),
+        "picker", "pickers", "people", _q("harvest", " kg", 10, LIMIT, LARGE_SMALL),
         ("{n} pickers worked in the orchard.", "Here is the harvest of {n} pickers.",
          "The farm weighed the baskets of {n} pickers."),
         ("{t} picked {l}.", "{t}: {l}", "{t} brought in {l}."),
@@ -89,7 +89,7 @@ WORLDS = (
         ("plums", "pears", "cherries", "apples", "quinces", "figs", "peaches"),
     ),
     World(
-        "player", "players", "people", _q("score", " points", 9, 150),
+        "player", "players", "people", _q("score", " points", 9, LIMIT),
         ("{n} players met for an evening of games.", "These are the points of {n} players.",
          "The club noted the points of {n} players."),
         ("{t} scored {l}.", "{t}: {l}", "The sheet of {t} has {l}."),
@@ -97,7 +97,7 @@ WORLDS = (
         ("with darts", "at cards", "at chess", "with dice", "in the quiz", "at bowling"),
     ),
     World(
-        "ferry", "ferries", "MS {}", _q("load", " vehicles", 10, 150, LARGE_SMALL),
+        "ferry", "ferries", "MS {}", _q("load", " vehicles", 10, LIMIT, LARGE_SMALL),
         ("{n} ferries lie in the harbour.", "Here is what {n} ferries carry.",
          "The port counted the vehicles on {n} ferries."),
         ("{t} carries {l}.", "{t}: {l}", "On board {t} there are {l}."),
@@ -113,7 +113,7 @@ WORLDS = (
         ("roads", "schools", "parks", "libraries", "street lamps", "playgrounds", "bridges"),
     ),
     World(
-        "child", "children", "people", _q("balance", " euros", 6, 120),
+        "child", "children", "people", _q("balance", " euros", 6, LIMIT),
         ("{n} children save money for a trip.", "Here is what {n} children put aside.",
          "The class saves: {n} children keep a list."),
         ("{t} saved {l}.", "{t}: {l}", "{t} put aside {l}."),
@@ -207,7 +207,7 @@ def _ask_total(
 
 def _draw_parts(rng: random.Random, total: Quantity, n: int, easy: bool) -> list[list[int]]:
     """Two or three numbers an item, none below 2; between any two of their sums a bound fits."""
-    size = 2 if easy else rng.choice((2, 2, 3))
+    size = 2 if easy else rng.choice((2, 2, 2, 3))
     if easy:
         total = replace(total, high=min(total.high, total.low + EASY_SPAN))
     parts = []

@@ -7,6 +7,7 @@ from pbranch.errors import RequestError
 
 # a file each in `policies/`
 NAMES = ("raas", "random", "value", "sink", "h2o", "lazy", "none")
+TIMED = ("raas", "lazy")  # those that note when a page was last used
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,9 @@ class KVOptions:
     and max_new_tokens). on_top: the prompt comes on top of the budget, and a share is of
     max_new_tokens. page: tokens that go together. ratio: the share of pages that a step counts as
     used (raas, lazy) or that is kept from eviction (h2o the newest, value the strongest); alpha,
-    where given, counts as used what has more weight instead. seed: of the random policies."""
+    where given, counts as used what has more weight instead. seed: of the random policies.
+    shared_ts: an ancestor's page is as lately used as by any branch of the request (raas, lazy):
+    what a branch says then depends on its siblings, and on how far they are."""
 
     policy: str = "raas"
     budget: int | float = 1024
@@ -25,6 +28,7 @@ class KVOptions:
     alpha: float | None = None
     on_top: bool = False
     seed: int = 0
+    shared_ts: bool = False
 
     def __post_init__(self) -> None:
         if self.policy not in NAMES:
@@ -38,6 +42,8 @@ class KVOptions:
             raise RequestError(f"kv_ratio {self.ratio}: expected 0 to 1")
         if self.alpha is not None and not 0 <= self.alpha <= 1:
             raise RequestError(f"kv_alpha {self.alpha}: expected 0 to 1")
+        if self.shared_ts and self.policy not in TIMED:
+            raise RequestError(f"kv {self.policy!r}: shared_ts needs one of {', '.join(TIMED)}")
 
     def tokens(self, prompt: int, new: int) -> int:
         """The budget of a request with so many prompt tokens and new ones."""

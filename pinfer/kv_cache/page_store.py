@@ -1,6 +1,6 @@
 """The pages of readers in an arena: how they close, and how those that go give back their slots."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -31,6 +31,18 @@ class PageStore:
         for position, weights in reader.pending:
             self.policy.look(reader.pages, weights, position)
         reader.pending.clear()
+
+    def pool_times(self, reader: Reader, others: Iterable[Reader]) -> None:
+        """Pages that another of the request's readers sees, too, were used when either did."""
+        pages = reader.pages
+        for other in others:
+            self.look(other)
+            theirs, same = other.pages, pages.held[:, :, None] & other.pages.held[:, None]
+            for name in ("segment", "index"):
+                same &= pages[name][:, :, None] == theirs[name][:, None]
+            if same.any():
+                used = theirs["used"][:, None].where(same, -torch.inf).amax(2)
+                pages["used"] = torch.maximum(pages["used"], used)
 
     def close(self, reader: Reader, path: Path, trace: KVTrace) -> None:
         """The oldest tokens of the open page become a page."""

@@ -205,6 +205,9 @@ class PagedLaneCache(LaneCache):
             self.store.evict(reader, _trace(lane))
         self.store.look(reader)
         while len(reader.open) >= self.store.size:
+            if self.options.shared_ts:
+                others = (r for x, r in self._readers.items() if x.request is lane.request)
+                self.store.pool_times(reader, others)
             trace = _trace(lane)
             self.store.close(reader, lane.path, trace)
             self.store.evict(reader, trace)

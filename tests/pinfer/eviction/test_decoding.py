@@ -10,7 +10,7 @@ import torch
 from pbranch.errors import RequestError
 from pbranch.format.layout import LayoutOptions
 from pinfer.attention import dense
-from pinfer.eviction.options import NAMES, KVOptions
+from pinfer.eviction.options import NAMES, TIMED, KVOptions
 from pinfer.params import EngineLimits
 from pinfer.scheduling.kv_bound import PagedBound
 from tests.support.draft_sources import recalling
@@ -94,18 +94,21 @@ def test_a_budget_that_is_never_reached_changes_nothing(layout, kind):
     """R1: nested and repeated blocks, sliding windows."""
     model, options, prompts = toy_model(kind, 4), LAYOUTS[layout], some_prompts(3, 1)
     plain = Toy(model, options).run(prompts, greedy())
-    for name in ("raas", "none"):
-        found = Toy(model, options, kv=kv(name, 4000)).run(prompts, greedy())
+    for small in (kv("raas", 4000), kv("none", 4000), kv("raas", 4000, shared_ts=True)):
+        found = Toy(model, options, kv=small).run(prompts, greedy())
         assert written(found) == written(plain)
         assert sum(sum(r.stats.kv.evictions) for r in found) == 0
     assert any(len(r.lanes) > 2 for r in plain)
 
 
-@pytest.mark.parametrize("name", EVICTING)
-def test_rows_stay_within_the_budget_and_slots_are_used_again(name):
+@pytest.mark.parametrize(
+    ("name", "shared_ts"), [*((name, False) for name in EVICTING), ("raas", True), ("lazy", True)]
+)
+def test_rows_stay_within_the_budget_and_slots_are_used_again(name, shared_ts):
     """R2 and R3, counted in the arena and in what attention was given, not in the policy's books;
     and the pages that left are those of the trace."""
-    toy, prompt = Toy(toy_model("qwen3", 2), kv=kv(name)), [3, 1, 4, 1]
+    toy = Toy(toy_model("qwen3", 2), kv=kv(name, shared_ts=shared_ts))
+    prompt = [3, 1, 4, 1]
     watch = Watch(toy)
     (request,) = watch.run([prompt], LINEAR)
     length = len(prompt) + request.trunk.budget.sampled
@@ -185,9 +188,8 @@ def test_how_work_is_cut_into_passes_changes_no_token(layout, name):
     assert any(len(r.lanes) > 2 for r in found)
 
 
-@pytest.mark.parametrize("name", EVICTING)
-def test_a_branch_is_as_without_its_siblings(name):
-    """R9: the same branch beside long siblings, and beside some that end at once."""
+def beside_siblings(small):
+    """Logits of one branch beside siblings that end at once, and of the same beside long ones."""
     body = [random.Random(5).randrange(16) for _ in range(40)]
     head = [1, 2, 3, 4] * 6 + [M.fork, M.topic, 1, M.topic, 2, M.topic, 3, M.spawn]
     logits = []
@@ -199,13 +201,26 @@ def test_a_branch_is_as_without_its_siblings(name):
             ((0, 2),): [*other, M.end],
         }
         record = Recorder()
-        toy = Toy(toy_model("qwen3", 5), kv=kv(name, 36), choose=scripted(scripts), on_step=record)
+        toy = Toy(toy_model("qwen3", 5), kv=small, choose=scripted(scripts), on_step=record)
         (request,) = toy.run([[7, 8, 9]], greedy(max_new_tokens=400))
         assert sum(request.stats.kv.evictions) > 20
         logits.append({k: v for k, v in record.logits.items() if k[1] == ((0, 1),)})
     assert len(logits[0]) > len(body)
-    for key, found in logits[0].items():
-        torch.testing.assert_close(found, logits[1][key], rtol=0, atol=1e-10)
+    return [(found, logits[1][key]) for key, found in logits[0].items()]
+
+
+@pytest.mark.parametrize("name", EVICTING)
+def test_a_branch_is_as_without_its_siblings(name):
+    """R9."""
+    for alone, beside in beside_siblings(kv(name, 36)):
+        torch.testing.assert_close(alone, beside, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", TIMED)
+def test_siblings_change_a_branch_that_shares_times_with_them(name):
+    """C3: R9 is what this option gives up."""
+    far = [(a - b).abs().max() for a, b in beside_siblings(kv(name, 36, shared_ts=True, ratio=0.3))]
+    assert max(far) > 1e-3
 
 
 def test_nothing_of_a_request_is_left_for_the_next():
@@ -241,13 +256,16 @@ def test_a_budget_admits_what_full_attention_refuses():
         toy.run([[1] * 17], params)
 
 
-def test_branches_share_their_prefix():
+@pytest.mark.parametrize("shared_ts", [False, True])
+def test_branches_share_their_prefix(shared_ts):
     """8 branches: no more slots than the trunk's budget and what is left of it for each branch."""
     topics = [x for i in range(8) for x in (M.topic, i)]
     scripts = {(): [*([1, 2] * 8), M.fork, *topics, M.spawn, 5, 22]}
     scripts |= {((0, i),): [i, 3, 5] * 14 + [M.end] for i in range(8)}
     prompt, budget = [*range(16)] * 3, 48 + 40
-    toy = Toy(toy_model("qwen3", 8), kv=kv("raas", budget), choose=scripted(scripts))
+    toy = Toy(
+        toy_model("qwen3", 8), kv=kv("raas", budget, shared_ts=shared_ts), choose=scripted(scripts)
+    )
     watch = Watch(toy)
     (request,) = watch.run([prompt], greedy(max_new_tokens=600, max_topics=8))
     assert request.stats.widest == 8

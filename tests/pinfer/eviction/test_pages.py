@@ -195,6 +195,7 @@ def test_options_say_what_is_wrong():
         ("kv_page 0: expected 1", {"page": 0}),
         ("kv_ratio 2: expected 0 to 1", {"ratio": 2}),
         ("kv_alpha -1: expected 0 to 1", {"alpha": -1}),
+        ("kv 'sink': shared_ts needs one of raas, lazy", {"policy": "sink", "shared_ts": True}),
     ):
         with pytest.raises(RequestError, match=text):
             KVOptions(**wrong)

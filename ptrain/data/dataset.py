@@ -189,7 +189,7 @@ class Split:
         yield f"{len(self.train)} traces, {len(self.held_out)} held out, {count(self.left_out)}"
         forked = sum(x.forked for x in traces)
         yield f"{forked} of {len(traces)} traces fork"
-        if not any(x.forked for x in self.train):
+        if any(x.parallel for x in self.train) and not any(x.forked for x in self.train):
             yield (
                 "warning: no trace forks, so the model cannot learn to; `pdata stats` says why "
                 "traces stayed linear"

@@ -77,6 +77,8 @@ def test_how_many_traces_fork_is_said(bases, tmp_path):
     linear = [record for record in records if fork not in record["completion"]]
     text = run(bases["qwen3"], write_records(path, linear), "eval_share=0.3")
     assert f"0 of {len(linear)} traces fork\nwarning: no trace forks" in text
+    text = run(bases["qwen3"], path, "eval_share=0.3", "form=linear")
+    assert f"0 of {len(linear)} traces fork" in text and "warning: no trace" not in text
 
 
 def test_a_run_beyond_the_memory_is_refused_after_what_is_known_of_its_data(bases, tmp_path):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, TextIO
 
-from pbranch.errors import BranchError, DataError, is_panic
+from pbranch.errors import BranchError, DataError, is_out_of_memory, is_panic
 
 LONGEST_MESSAGE = 2000  # characters of an error: what it quotes may be a whole file
 # control characters but tab and line feed, marks that reverse the order of what follows, and
@@ -122,7 +122,9 @@ def _run(app: Callable[..., Any]) -> None:
         if e.filename == _STDOUT:
             _drop_output()
         fail(f"{e.filename}: {e.strerror}" if e.filename else str(e.strerror or e))
-    except MemoryError as e:
+    except (MemoryError, RuntimeError) as e:
+        if not is_out_of_memory(e):
+            raise
         fail(f"out of memory ({e})" if str(e) else "out of memory")
     except KeyboardInterrupt as e:
         print(": ".join(["interrupted", *map(str, e.args)]), file=sys.stderr)

@@ -29,6 +29,20 @@ def is_panic(error: BaseException) -> bool:
     return type(error).__name__ == "PanicException"
 
 
+OOM_PHRASES = (  # of torch, of cuBLAS, of the C library
+    "out of memory",
+    "DefaultCPUAllocator",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "Cannot allocate memory",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the machine had no memory left, in whatever words it says so."""
+    known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return known or any(words in str(error) for words in OOM_PHRASES)
+
+
 class BranchError(ValueError):
     """Base of all errors that a user can cause; a CLI prints it as one line and exits with 1."""
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from pbranch.errors import BranchError, ModelError, is_panic
+from pbranch.errors import BranchError, ModelError, is_out_of_memory, is_panic
 from pbranch.hf.config_sizes import refuse_oversize, refuse_wild_sizes
 from pbranch.hf.mask_support import refuse_unmaskable
 
@@ -187,10 +187,10 @@ def model_errors(path: str | Path, what: str, hint: str = "") -> Iterator[None]:
     that ends with `hint`."""
     try:
         yield
-    except (BranchError, MemoryError):
+    except BranchError:
         raise
     except BaseException as e:
-        if not (isinstance(e, Exception) or is_panic(e)):
+        if not (isinstance(e, Exception) or is_panic(e)) or is_out_of_memory(e):
             raise
         from pbranch.hf.hub import explain_hub  # which reads look-ahead files, and so this
 
@@ -213,11 +213,11 @@ def refusing(function: Callable[P, T]) -> Callable[P, T]:
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(*args, **kwargs)
-        except (BranchError, MemoryError, OSError):
+        except (BranchError, OSError):
             raise
         except Exception as e:
-            if "memory" in str(e).casefold():
-                raise  # of torch; who runs out of it knows what to lower
+            if is_out_of_memory(e):
+                raise  # who runs out of it knows what to lower
             first: Any = next((x for x in (*args, *kwargs.values()) if x is not None), "")
             name = getattr(first, "name_or_path", None) or getattr(first, "model", None) or first
             said = " ".join(str(e).split())[:300]

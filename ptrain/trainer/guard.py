@@ -18,10 +18,8 @@ from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
 from pbranch.console import interruptible
-from pbranch.errors import TrainingError
+from pbranch.errors import TrainingError, is_out_of_memory
 from ptrain.config import Recipe
-
-OOM_PHRASES = ("out of memory", "DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 @contextmanager
@@ -127,12 +125,6 @@ def oom_as_training_error(
         raise TrainingError(
             f"{where}, rank {PartialState().process_index}: out of memory{size}; lower {hint}"
         ) from e
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether a device or the machine had no memory left, in whatever words it says so."""
-    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or any(words in str(error) for words in OOM_PHRASES)
 
 
 def what_to_lower(recipe: Recipe) -> str:

@@ -134,10 +134,28 @@ def test_an_error_quotes_no_whole_file(capsys):
     assert said.count("\n") == 1 and len(said) < LONGEST_MESSAGE + 20
 
 
-def test_out_of_memory_is_one_line(capsys):
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "out of memory"),
+        (
+            RuntimeError("unable to mmap 9 bytes from file <m>: Cannot allocate memory (12)"),
+            "out of memory (unable to mmap 9 bytes from file <m>: Cannot allocate memory (12))",
+        ),
+    ],
+)
+def test_out_of_memory_is_one_line(error, said, capsys):
     def app():
-        raise MemoryError
+        raise error
 
     with pytest.raises(SystemExit) as caught:
         console.run(app)
-    assert caught.value.code == 1 and capsys.readouterr().err == "error: out of memory\n"
+    assert caught.value.code == 1 and capsys.readouterr().err == f"error: {said}\n"
+
+
+def test_another_error_of_a_library_keeps_its_traceback():
+    def app():
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        console.run(app)

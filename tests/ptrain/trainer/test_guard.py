@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pbranch.errors import TrainingError
+from pbranch.errors import TrainingError, is_out_of_memory
 from ptrain.checkpoints.storage import find_damage, list_checkpoints
 from ptrain.config import LoraOptions, Recipe, TrainOptions
 from ptrain.train import train
 from ptrain.trainer.branch_trainer import BranchSFTTrainer
-from ptrain.trainer.guard import Guard, is_out_of_memory, oom_as_training_error, what_to_lower
+from ptrain.trainer.guard import Guard, oom_as_training_error, what_to_lower
 
 STEPS = 6
 

@@ -2,13 +2,15 @@
 
 import dataclasses
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from accelerate.utils import DistributedType
 
 from pbranch.console import say
-from pbranch.errors import RecipeError
+from pbranch.errors import BranchError, RecipeError, is_out_of_memory
 from pbranch.files.recipe import load_recipe
 from ptrain.checkpoints.storage import (
     find_damage,
@@ -90,6 +92,21 @@ def check_facts(checkpoint: Path, facts: dict[str, Any], main: bool = True) -> N
     missing = [what for key, what in FACTS.items() if key in facts and key not in stored]
     if missing and main:
         say(f"{checkpoint} is of an earlier release: not compared with it: {', '.join(missing)}")
+
+
+@contextmanager
+def checkpoint_errors(checkpoint: str | Path | None) -> Iterator[None]:
+    """What torch raises about files of a checkpoint that are whole and still not to be read, or are
+    pickles that would run code, as one RecipeError."""
+    try:
+        yield
+    except Exception as e:
+        if checkpoint is None or isinstance(e, BranchError | OSError) or is_out_of_memory(e):
+            raise
+        reason = (str(e).strip().splitlines() or [type(e).__name__])[0]
+        raise RecipeError(
+            f"{checkpoint}: cannot go on from it ({reason}); remove it, or resume=never"
+        ) from e
 
 
 def plan_rounds(checkpoint: Path | None, steps: int) -> list[int]:

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from trl import SFTTrainer
 
 from ptrain.checkpoints import storage
-from ptrain.checkpoints.resume import describe_processes
+from ptrain.checkpoints.resume import checkpoint_errors, describe_processes
 from ptrain.model.lora import convert_for_original_base, load_converted
 from ptrain.trainer.guard import Guard, oom_as_training_error
 
@@ -83,14 +83,16 @@ class ResumableSFTTrainer(SFTTrainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """And one whose adapter was converted for the whole base, back onto the base without its
         initial weights."""
-        if self.initial and not self.is_fsdp_enabled:
-            load_converted(model or self.model, Path(resume_from_checkpoint), self.initial)
-        else:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        with checkpoint_errors(resume_from_checkpoint):
+            if self.initial and not self.is_fsdp_enabled:
+                load_converted(model or self.model, Path(resume_from_checkpoint), self.initial)
+            else:
+                super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """And the rates of this run's schedule: it may be longer than that of the checkpoint."""
-        super()._load_optimizer_and_scheduler(checkpoint)
+        with checkpoint_errors(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
         schedule = self.lr_scheduler
         if checkpoint is not None and isinstance(schedule, LambdaLR):
             shares = [share(schedule.last_epoch) for share in schedule.lr_lambdas]
@@ -108,12 +110,13 @@ class ResumableSFTTrainer(SFTTrainer):
         )
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        super()._load_rng_state(checkpoint)
-        file = self._loss_file(checkpoint or "")
-        if file.is_file():
-            stored = torch.load(file, "cpu", weights_only=True)
-            self._tr_loss = stored["loss"].to(self.args.device)
-            self._globalstep_last_logged = stored["logged"]
+        with checkpoint_errors(checkpoint):
+            super()._load_rng_state(checkpoint)
+            file = self._loss_file(checkpoint or "")
+            if file.is_file():
+                stored = torch.load(file, "cpu", weights_only=True)
+                self._tr_loss = stored["loss"].to(self.args.device)
+                self._globalstep_last_logged = stored["logged"]
 
     def _loss_file(self, folder: str) -> Path:
         return Path(folder) / f"loss_{self.args.process_index}_of_{self.args.world_size}.pt"

@@ -122,3 +122,26 @@ def test_a_checkpoint_knows_its_own_recipe(run):
     with pytest.raises(RecipeError, match=r"seed was 0, is 1"):
         train(replace(recipe, seed=1))
     train(recipe)
+
+
+class Runs:
+    """As a pickle, code that runs when it is read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "rng_state.pth", "loss_0_of_1.pt"])
+def test_a_pickle_in_a_checkpoint_is_refused_and_not_run(run, name):
+    recipe, root = run
+    folder = root / "run" / "checkpoint-2"
+    torch.save(Runs(root / "ran"), folder / name)
+    facts = json.loads((folder / "files.json").read_text())
+    facts["sizes"][name] = (folder / name).stat().st_size
+    (folder / "files.json").write_text(json.dumps(facts))
+    with pytest.raises(RecipeError, match=r"checkpoint-2: cannot go on from it \(.*remove it") as e:
+        train(recipe)
+    assert "\n" not in str(e.value) and not (root / "ran").exists()

@@ -8,8 +8,7 @@ What fails in one request ends that request alone.
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pbranch.errors import RequestError
@@ -25,6 +24,7 @@ from pinfer.request.transitions import accept, close, finish, open_request, stop
 from pinfer.scheduling.admission import admit, check_servable
 from pinfer.scheduling.batch import Batch, Choice
 from pinfer.scheduling.drafts import NO_GUESSES, Drafter, Guesses, add_guesses
+from pinfer.scheduling.guard import RequestGuard
 from pinfer.scheduling.kv_bound import KVBound, keep_all
 from pinfer.scheduling.prefix_cache import PrefixCache, shareable
 from pinfer.scheduling.token_cache import NoCache, TokenCache, follow
@@ -227,13 +227,9 @@ class Scheduler:
             request.trunk.logprobs.clear()
         finish(request, "error")
 
-    @contextmanager
-    def _guarding(self, request: Request) -> Iterator[None]:
+    def _guarding(self, request: Request) -> RequestGuard:
         """What fails in here ends the request, and nothing else."""
-        try:
-            yield
-        except Exception as error:
-            self.fail(request, error)
+        return RequestGuard(request, self.fail)
 
     def take_finished(self) -> list[Request]:
         """The requests that have ended since the last call; what they hold is given back."""

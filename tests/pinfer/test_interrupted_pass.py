@@ -37,13 +37,15 @@ def answers(engine: Engine) -> list[list[int]]:
 
 
 class Injection:
-    """Raises `error` at the line number `at`, counted over all that run in the package."""
+    """Raises `error` at the line number `at`, counted over all that run in the package, or in the
+    one file of it that is named."""
 
-    def __init__(self, at: int, error: type[BaseException]) -> None:
+    def __init__(self, at: int, error: type[BaseException], file: str = "") -> None:
         self.at, self.error, self.count, self.where = at, error, 0, ""
+        self.files = str(Path(OURS, file))
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> Any:
-        return self.line if frame.f_code.co_filename.startswith(OURS) else None
+        return self.line if frame.f_code.co_filename.startswith(self.files) else None
 
     def line(self, frame: FrameType, event: str, argument: Any) -> Any:
         self.count += event == "line"
@@ -88,6 +90,15 @@ def inject(engine: Engine, wanted: list[list[int]], tries: int, seed: int) -> No
 
 def test_exceptions_at_some_lines(engine: Engine, wanted: list[list[int]]) -> None:
     inject(engine, wanted, 6, 0)
+
+
+def test_exceptions_where_errors_are_caught(engine: Engine, wanted: list[list[int]]) -> None:
+    """They stay what they are: a MemoryError does not become another error."""
+    for at in range(1, 9):
+        injection = Injection(at, MemoryError, "scheduling/guard.py")
+        injection.run(engine)
+        assert injection.where
+        assert_as_new(engine, wanted, injection.where)
 
 
 @pytest.mark.slow

@@ -167,17 +167,11 @@ def open_branches(
     """
     request = lane.request
     tokens, limit = share or branch_share(lane, len(headers))
-    if not fork.opened:
-        lane.items.append(fork)
-    number = lane.forks.index(fork)
-    if lane.status is Status.LIVE:
-        lane.status = Status.JOINING
-        request.live -= 1
+    number = lane.forks.index(fork) if fork.opened else len(lane.forks)
     opened = []
     begin = fork.opened if first is None else first
     for branch, (header, controller) in enumerate(zip(headers, controllers, strict=True), begin):
         path = (*lane.path, (number, branch))
-        fork.opened += 1
         stops = lane.state.stops and lane.state.stops.for_new_segment()
         child = Lane(
             request,
@@ -191,7 +185,14 @@ def open_branches(
             items=[(token, True) for token in header],
         )
         opened.append(child)
+    # only now, so that an error before it leaves no fork without branches
     fork.lanes += opened
+    if not fork.opened:
+        lane.items.append(fork)
+    fork.opened += len(opened)
+    if lane.status is Status.LIVE:
+        lane.status = Status.JOINING
+        request.live -= 1
     request.lanes += opened
     request.waiting += opened
     return opened

@@ -14,6 +14,7 @@ import pytest
 import pinfer
 from pbranch.errors import BranchError, RequestError
 from pinfer import Engine, EngineLimits, SamplingParams
+from pinfer.request import state, transitions
 
 OURS = str(Path(pinfer.__file__).parent)
 PROMPTS = ["Check each record and go on.", "Go on.", "Compute 12 + 30, then stop.", "Hallie Turner"]
@@ -99,6 +100,26 @@ def test_exceptions_where_errors_are_caught(engine: Engine, wanted: list[list[in
         injection.run(engine)
         assert injection.where
         assert_as_new(engine, wanted, injection.where)
+
+
+def test_an_exception_while_branches_open(
+    engine: Engine, wanted: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leaves no fork without branches: what was written is still told."""
+    opened = 0
+
+    def header(*args: Any, **options: Any) -> state.Header:
+        nonlocal opened
+        opened += 1
+        if opened == 2:
+            raise MemoryError("injected")
+        return state.Header(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transitions, "Header", header)
+        found = engine.generate(PROMPTS, PARAMS)
+    assert [answer.error for answer in found if answer.error] == ["MemoryError: injected"]
+    assert_as_new(engine, wanted, "open_branches")
 
 
 @pytest.mark.slow

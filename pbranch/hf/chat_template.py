@@ -18,6 +18,11 @@ NAME = "chat_template"  # the argument that chooses one of several named templat
 _OURS = ("messages", "add_generation_prompt", "continue_final_message")  # set in any case
 
 
+class EndlessTemplate(RequestError):
+    """A template that computes without end; other messages, or another form of them, would only
+    make it do so again."""
+
+
 def check_template_args(args: Mapping[str, Any], template: Any) -> None:
     """RequestError on an argument that the template does not use, and where none of several named
     templates is chosen."""
@@ -104,6 +109,8 @@ def write_turns(
             turns = turns[:-1]
     try:
         return _write(turns, tokenizer, how, set())
+    except EndlessTemplate:
+        raise
     except RequestError as refused:
         try:  # a template that reads parts may fail on texts
             return _write(turns, tokenizer, how, set(range(len(turns))))
@@ -144,7 +151,7 @@ def _render(
         with bounded():
             text = tokenizer.apply_chat_template(given, tokenize=False, **how)
     except (TimeoutError, MemoryError) as e:
-        raise RequestError(f"the chat template does not end: {e}") from e
+        raise EndlessTemplate(f"the chat template does not end: {e}") from e
     except Exception as e:  # jinja's errors and a template's own raise_exception share no base
         if "continue_final_message" in how and "continue_final_message" in str(e):
             raise RequestError(

@@ -13,7 +13,13 @@ from typing import Any
 from pbranch.errors import FormatError, RequestError
 from pbranch.format.tagged_text import parse
 from pbranch.format.tree import plain_text
-from pbranch.hf.chat_template import Message, check_template_args, check_turn, write_turns
+from pbranch.hf.chat_template import (
+    EndlessTemplate,
+    Message,
+    check_template_args,
+    check_turn,
+    write_turns,
+)
 from pbranch.hf.segment_codec import SegmentCodec, spelled_tokens, split_markers
 
 _SYSTEM = ("system", "developer")  # roles of a conversation's opening instructions
@@ -106,6 +112,8 @@ def _text_after_answer(tokenizer: Any) -> str:
     check_template_args({}, tokenizer.chat_template)
     try:
         text = write_turns(turns, tokenizer, {}, answer=False)
+    except EndlessTemplate:
+        raise
     except RequestError as refused:
         system = {"role": "system", "content": "?"}  # which some templates want to come first
         try:

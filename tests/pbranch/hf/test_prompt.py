@@ -275,3 +275,19 @@ def test_a_template_that_does_not_end_is_refused(byte_tokenizer, monkeypatch, te
     tokenizer.chat_template = template + CHAT_TEMPLATE
     with pytest.raises(RequestError, match=r"template (does not end|writes more|refuses)"):
         render_prompt("hello", tokenizer)
+
+
+def test_a_template_that_does_not_end_is_tried_once(byte_tokenizer, monkeypatch):
+    tried = []
+
+    def counted():
+        tried.append(0.2)
+        return bounded(tried[-1])
+
+    monkeypatch.setattr("pbranch.hf.chat_template.bounded", counted)
+    tokenizer = copy.deepcopy(byte_tokenizer)
+    tokenizer.chat_template = "{% set x = 9 ** (9 ** 9) %}" + CHAT_TEMPLATE
+    for ask in (turn_end_id, partial(render_prompt, "hello")):
+        with pytest.raises(RequestError, match="does not end"):
+            ask(tokenizer)
+    assert len(tried) == 2

@@ -14,7 +14,7 @@ from pdata.record import Record, dump_line, read_records
 from pdata.rules.rewriter import rewrite
 from pdata.synthetic.generator import make_record, synthesise
 from pdata.synthetic.natural import listing, phrasing, questions, retrieval, rules, worlds
-from pdata.synthetic.natural.comparison import REASONS, explain, side, spell
+from pdata.synthetic.natural.comparison import CHECKS, REASONS, WANTED, explain, spell, tell_check
 from pdata.synthetic.natural.phrasing import HELD_OUT, article, decimal, of_split
 from pdata.synthetic.natural.tasks import NATURAL_TASKS, cases, chain, resume, sums
 from pdata.synthetic.wording import SPLITS
@@ -222,7 +222,7 @@ def test_steps_need_no_sibling_and_are_of_a_length(task: str) -> None:
         steps = steps_of(record)
         assert len(steps) == record.meta["steps"]
         for topic, text in steps.items():
-            assert 15 <= len(text.split()) <= 85, text
+            assert 10 <= len(text.split()) <= 85, text
             others = (t for t in steps if t != topic)
             assert not any(re.search(rf"\b{re.escape(t)}\b", text) for t in others), text
 
@@ -233,7 +233,6 @@ def test_reasons_tell_the_digits_that_decide() -> None:
         places = rng.randrange(3)
         a, b = rng.randint(10**places, 3000), rng.randint(10**places, 3000)
         left, right = decimal(a, places), decimal(b, places)
-        assert side(a, b) == ("above" if a > b else "below" if a < b else "equal")
         why = explain(rng.choice(REASONS), a, b, places)
         if left.find(".") != right.find(".") or (not places and len(left) != len(right)):
             assert ("fewer" if a < b else "more") in why
@@ -245,6 +244,20 @@ def test_reasons_tell_the_digits_that_decide() -> None:
             said = re.search(r"(less|more)$", why)
             assert (said is None) == (a == b)
             assert said is None or (said[1] == "less") == (a < b)
+
+
+@pytest.mark.parametrize("wanted", WANTED)
+def test_a_check_says_whether_a_number_is_what_it_has_to_be(wanted: str) -> None:
+    for check in CHECKS:
+        for value in (36, 37, 38, 9, 370):
+            said = tell_check(check, REASONS[0], value, 37, 0, wanted)
+            larger, smaller = value > 37, value < 37
+            holds = {
+                "above": larger, "below": smaller, "equal to": value == 37,
+                "at least": not smaller, "at most": not larger,
+            }[wanted]  # fmt: skip
+            assert re.search(rf"\b{'yes' if holds else 'no'}\.$", said), said
+            assert f"{wanted} 37" in said and str(value) in said
 
 
 @pytest.mark.parametrize(

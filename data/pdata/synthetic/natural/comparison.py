@@ -3,6 +3,8 @@
 Digits stand one by one, as small models read them: no two of their tokens need to be one number.
 """
 
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -49,9 +51,35 @@ def explain(reason: Reason, a: int, b: int, places: int) -> str:
     return reason.glue.join(told)
 
 
-def side(a: int, b: int) -> str:
-    """Where `a` lies, seen from `b`."""
-    return "equal" if a == b else "above" if a > b else "below"
+# a check of a number {a} against a bound {b}; {w}: what it has to be; {yn}: whether it is, which
+# follows from {w} and the last word of the reason
+CHECKS = (
+    "Whether {a} is {w} {b}: {why}, {yn}.", "{a} has to be {w} {b}: {why}, so {yn}.",
+    "Asked is {w} {b}; for {a}, {why}: {yn}.", "Must be {w} {b}. With {a}, {why}, hence {yn}.",
+    "We want {a} {w} {b}: {why}, thus {yn}.", "Test {a}, {w} {b}: {why}; {yn}.",
+    "To be {w} {b}, take {a}: {why}, {yn}.", "Should be {w} {b}, is {a}: {why}, which says {yn}.",
+)  # fmt: skip
+
+
+def tell_check(
+    template: str, reason: Reason, value: int, bound: int, places: int, wanted: str
+) -> str:
+    """Whether `value` is `wanted` (see `WANTED`) of `bound`; the reason comes before the answer."""
+    why = explain(reason, value, bound, places)
+    yes = WANTED[wanted](value, bound)
+    return template.format(
+        a=decimal(value, places), b=decimal(bound, places), w=wanted, why=why,
+        yn="yes" if yes else "no",
+    )  # fmt: skip
+
+
+WANTED: dict[str, Callable[[int, int], bool]] = {
+    "above": operator.gt,
+    "below": operator.lt,
+    "equal to": operator.eq,
+    "at least": operator.ge,
+    "at most": operator.le,
+}
 
 
 PLACES = (("thousand", "thousands"), ("hundred", "hundreds"), ("ten", "tens"), ("one", "ones"),

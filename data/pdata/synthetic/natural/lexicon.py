@@ -115,9 +115,11 @@ def draw_towns(rng: random.Random, n: int, split: str) -> list[str]:
 def draw_brands(rng: random.Random, n: int, split: str) -> list[str]:
     """`n` names of products, ships, houses and the like, half of them words, no two alike."""
     names = rng.sample(words_of(BRANDS, split), n)
-    starts = rng.sample(STARTS.split(), n)
-    made = [start + rng.choice(words_of(ENDS, split)) for start in starts]
-    return [rng.choice(pair) for pair in zip(names, made, strict=True)]
+    for i, start in enumerate(rng.sample(STARTS.split(), n)):
+        ends = [end for end in ENDS.split() if split_of(start + end) == split]
+        if ends and rng.random() < 0.5:
+            names[i] = start + rng.choice(ends)
+    return names
 
 
 def draw_subjects(rng: random.Random, n: int, split: str, kind: str) -> list[Subject]:

@@ -99,9 +99,12 @@ class Asked:
         return self.quantity.most[self.kind == "smallest"]
 
     @property
-    def bounds(self) -> list[int]:
-        """What a value is compared with."""
-        return [b for b in dict.fromkeys((self.low, self.high)) if b is not None]
+    def bounds(self) -> list[tuple[str, int]]:
+        """What a value has to be, and of what: (above, 27)."""
+        if self.low is not None and self.low == self.high:
+            return [("equal to", self.low)]
+        bounds = (("above", self.low), ("below", self.high))
+        return [(wanted, bound) for wanted, bound in bounds if bound is not None]
 
     def finds(self, value: int) -> bool:
         """Whether `value` is the answer's."""

@@ -8,30 +8,16 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pdata.synthetic.natural.comparison import REASONS, Reason, explain, side, spell
+from pdata.synthetic.natural.comparison import CHECKS, REASONS, Reason, explain, spell, tell_check
 from pdata.synthetic.natural.phrasing import LEADS, article, choose, decimal
 from pdata.synthetic.natural.questions import Asked
 from pdata.synthetic.problem import Problem, Step
 
-# how a step begins: it reads its own number, right behind its name, and then says what is asked
+# how a step begins: it reads its own number, right behind its name
 OPENINGS = (
-    "{t}: the {q} is {v}, and we look for {np}.",
-    "{t} has {aq} of {v}; wanted is {np}.",
-    "{t}: {q} {v}, to be held against {np}.",
-    "{t} shows {aq} of {v}; asked is {np}.",
-    "{t}: {q} {v}, wanted is {np}.",
-    "{t}: the {q} is {v}. Asked is {np}.",
-)
-COMPARES = (
-    "{a} against {b}: {why}, so it is {s}.",
-    "{a} beside {b}: {why}, so {s}.",
-    "Take {a} and {b}: {why}, hence {s}.",
-    "{a} next to {b}: {why}, thus {s}.",
-    "Set {a} against {b}; {why}; that is {s}.",
-    "From {a} and {b}: {why}, which is {s}.",
-    "Comparing {a} with {b}, {why}: {s}.",
-    "{a} and {b}: {why}, which puts it {s}.",
-)
+    "{t}: the {q} is {v}.", "{t} has {aq} of {v}.", "{t}: {q} {v}.", "{t} shows {aq} of {v}.",
+    "{t}: for the {q} we read {v}.", "{t} comes with {aq} of {v}.",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +66,10 @@ READINGS = (
 )
 # the same where the number is worked out first, {w}
 WORKED_OPENINGS = (
-    "{t}: {w}, so the {q} is {v}. Asked is {np}.",
-    "{t}: {w}. That gives {aq} of {v}, and we look for {np}.",
-    "{t}: this is {w}, in all {v}; it takes {np} to fit.",
-    "{t}: adding the parts, {w}. The {q} is {v}, to be held against {np}.",
-    "{t}: {w}, which makes {v}. The question wants {np}.",
-    "{t}: first {w}. With {aq} of {v} we turn to what is asked, {np}.",
-)
+    "{t}: {w}, so the {q} is {v}.", "{t}: {w}. That gives {aq} of {v}.",
+    "{t}: this is {w}, in all {v}.", "{t}: adding the parts, {w}. The {q} is {v}.",
+    "{t}: {w}, which makes {v}.", "{t}: first {w}, {aq} of {v}.",
+)  # fmt: skip
 WORKED_READINGS = (
     "{t}: {w}, so the {q} is {v}. Place by place that is {x}.",
     "{t}: {w}. That gives {aq} of {v}, or {x}.",
@@ -127,10 +110,13 @@ def solve(
         maxima, reason = choose(style, MAXIMA, split), choose(style, REASONS, split)
         end = _run_through(maxima, reason, items, asked)
     else:
-        compare, reason = choose(style, COMPARES, split), choose(style, REASONS, split)
-        verdict = choose(style, VERDICTS, split)
+        check, reason = choose(style, CHECKS, split), choose(style, REASONS, split)
+        verdict, places = choose(style, VERDICTS, split), asked.quantity.places
         for i, item in enumerate(items):
-            lines = [_compare(compare, reason, item.value, b, asked) for b in asked.bounds]
+            lines = [
+                tell_check(check, reason, item.value, bound, places, wanted)
+                for wanted, bound in asked.bounds
+            ]
             said = verdict.yes if asked.finds(item.value) else verdict.no
             texts[i] = " ".join([texts[i], *lines, said.format(t=item.name)])
         end = choose(style, verdict.tails, split)
@@ -158,18 +144,9 @@ def _open(template: str, term: str, asked: Asked, item: Item) -> str:
     """How a step begins, up to the number of its item."""
     quantity = asked.quantity
     return template.format(
-        t=item.name, np=asked.np, q=quantity.name, aq=article(quantity.name), m=asked.most,
+        t=item.name, q=quantity.name, aq=article(quantity.name), m=asked.most,
         v=quantity.read(item.value), x=spell(item.value, quantity.places),
         w=add_up(term, item.parts) if item.parts else "",
-    )  # fmt: skip
-
-
-def _compare(template: str, reason: Reason, value: int, bound: int, asked: Asked) -> str:
-    """A value set beside a bound; the reason comes before what follows."""
-    places = asked.quantity.places
-    return template.format(
-        a=decimal(value, places), b=decimal(bound, places),
-        why=explain(reason, value, bound, places), s=side(value, bound),
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pdata.synthetic.natural.comparison import REASONS, explain, side
+from pdata.synthetic.natural.comparison import CHECKS, REASONS, tell_check
 from pdata.synthetic.natural.lexicon import PEOPLE, draw_subjects, relative
 from pdata.synthetic.natural.listing import assemble, draw_listing
 from pdata.synthetic.natural.phrasing import (
@@ -39,23 +39,13 @@ class Limit:
     text: str
 
 
-# how a step tells of the first condition, and of the second one
+# how a step reads the number of the first condition, and of the second one
 OPENINGS = (
-    ("{t}: the {x} is {a} and should be {b}", "The {x} is {a} and should be {b}"),
-    ("{t}: {ax} of {a}, asked is {b}", "{Ax} of {a}, asked is {b}"),
-    ("{t} has {ax} of {a}, wanted is {b}", "Then {ax} of {a}, wanted is {b}"),
-    ("{t}: {x} {a}, to be {b}", "{X} {a}, to be {b}"),
-    ("{t} shows {ax} of {a}, which must be {b}", "Then {ax} of {a}, which must be {b}"),
-    ("{t}: for the {x} we read {a}, asked is {b}", "For the {x} we read {a}, asked is {b}"),
-)
-# both numbers stand there: why the case's own is below or above
-COMPARES = (
-    "; {why}, so it is {s}.", ": {why}, so {s}.", "; {why}, hence {s}.", ": {why}, thus {s}.",
-    "; {why}; that is {s}.", ": {why}, which is {s}.", ". Here {why}: {s}.",
-    "; {why}, which puts it {s}.",
+    ("{t}: the {x} is {a}.", "The {x} is {a}."), ("{t}: {ax} of {a}.", "{Ax} of {a}."),
+    ("{t} has {ax} of {a}.", "Then {ax} of {a}."), ("{t}: {x} {a}.", "{X} {a}."),
+    ("{t} shows {ax} of {a}.", "And {ax} of {a}."),
+    ("{t}: for the {x} we read {a}.", "For the {x} we read {a}."),
 )  # fmt: skip
-MET = (("Fine.", "Not fine."), ("Met.", "Not met."), ("This holds.", "This fails."),
-       ("All right.", "Broken."), ("OK.", "Not OK."), ("Good.", "Not good."))  # fmt: skip
 # what a step ends with, and a conclusion that names the only one of that verdict
 VERDICTS = (
     ("So {t} passes.", "So {t} fails.", "The only one that {v} is {t}."),
@@ -153,23 +143,23 @@ class _StepWriter:
     def __init__(self, style: random.Random, limits: Sequence[Limit], split: str) -> None:
         self.limits = limits
         self.openings = choose(style, OPENINGS, split)
-        self.compare, self.reason = choose(style, COMPARES, split), choose(style, REASONS, split)
-        self.met = choose(style, MET, split)
+        self.check, self.reason = choose(style, CHECKS, split), choose(style, REASONS, split)
         *self.verdicts, self.only = choose(style, VERDICTS, split)
 
     def write(self, name: str, row: Sequence[int], passes: bool) -> Step:
         """The step of one case."""
         parts = []
         for opening, limit, value in zip(self.openings, self.limits, row, strict=False):
-            quantity, bound = limit.quantity, limit.bound
-            x, shown = quantity.name, decimal(value, quantity.places)
+            quantity, x = limit.quantity, limit.quantity.name
             told = opening.format(
                 t=name, x=x, X=capital(x), ax=article(x), Ax=capital(article(x)),
-                a=shown + quantity.unit, b=limit.text,
+                a=decimal(value, quantity.places) + quantity.unit,
             )  # fmt: skip
-            why = explain(self.reason, value, bound, quantity.places)
-            parts.append(told + self.compare.format(why=why, s=side(value, bound)))
-            parts.append(self.met[(value > bound) != limit.least])
+            wanted = "at least" if limit.least else "at most"
+            answer = tell_check(
+                self.check, self.reason, value, limit.bound, quantity.places, wanted
+            )
+            parts += [told, answer]
         parts.append(self.verdicts[not passes].format(t=name))
         return Step(name, " ".join(parts))
 

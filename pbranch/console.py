@@ -122,14 +122,12 @@ def _run(app: Callable[..., Any]) -> None:
         if e.filename == _STDOUT:
             _drop_output()
         fail(f"{e.filename}: {e.strerror}" if e.filename else str(e.strerror or e))
-    except (MemoryError, RuntimeError) as e:
-        if not is_out_of_memory(e):
-            raise
-        fail(f"out of memory ({e})" if str(e) else "out of memory")
     except KeyboardInterrupt as e:
         print(": ".join(["interrupted", *map(str, e.args)]), file=sys.stderr)
         sys.exit(130)
     except BaseException as e:
+        if is_out_of_memory(e):
+            fail(f"out of memory ({e})" if str(e) else "out of memory")
         if not is_panic(e):
             raise
         fail(f"a library cannot go on ({e})")

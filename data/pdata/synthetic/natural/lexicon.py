@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, field
 
 from pdata.synthetic.natural.people import Person, draw_people
-from pdata.synthetic.natural.phrasing import choose, words_of
+from pdata.synthetic.natural.phrasing import choose, make_name, words_of
 from pdata.synthetic.wording import draw_labels, split_of
 
 PEOPLE = "people"  # the kind of subjects that are people
@@ -31,13 +31,13 @@ BRANDS = (
     "Polar Prisma Quartz Quill Raven Ridge Saffron Sierra Solstice Sparrow Stratus Sycamore Tango "
     "Tempo Thistle Tundra Vega Velvet Verbena Vista Willow Zenith Zephyr"
 )
-# made-up names: what is copied from a prompt should not be known by heart
-STARTS = (
+# beginnings and ends of names that are made up, see `make_name`
+MADE = (
     "Bal Bren Cal Cor Dal Del Dor El Fen Fol Gal Gor Hal Hel Ir Jor Kal Kel Kor Lan Lor Mal Mer "
-    "Mor Nar Nel Nor Or Pal Per Quen Ral Ren Ros Sal Sel Sor Tal Ter Tor Ul Val Ver Vol Wel "
-    "Yar Zan Zor"
+    "Mor Nar Nel Nor Or Pal Per Quen Ral Ren Ros Sal Sel Sor Tal Ter Tor Ul Val Ver Vol Wel Yar "
+    "Zan",
+    "ado amir anto avia enix eon era esta ica idan ino iva ola omar ona oro ula umo undo",
 )
-ENDS = "ado amir anto avia enix eon era esta ica idan ino iva ola omar ona oro ula umo undo"
 SCHOOLS = (
     "{c} University", "the University of {c}", "{c} Technical University", "{c} College",
     "{c} Institute of Technology", "{c} Business School", "the {c} Academy of Arts",
@@ -113,13 +113,12 @@ def draw_towns(rng: random.Random, n: int, split: str) -> list[str]:
 
 
 def draw_brands(rng: random.Random, n: int, split: str) -> list[str]:
-    """`n` names of products, ships, houses and the like, half of them words, no two alike."""
-    names = rng.sample(words_of(BRANDS, split), n)
-    for i, start in enumerate(rng.sample(STARTS.split(), n)):
-        ends = [end for end in ENDS.split() if split_of(start + end) == split]
-        if ends and rng.random() < 0.5:
-            names[i] = start + rng.choice(ends)
-    return names
+    """`n` names of products, ships, houses and the like, half of them made up."""
+    names = [
+        make_name(rng, MADE, split) if rng.random() < 0.5 else word
+        for word in rng.sample(words_of(BRANDS, split), n)
+    ]
+    return names if len({*names}) == n else draw_brands(rng, n, split)
 
 
 def draw_subjects(rng: random.Random, n: int, split: str, kind: str) -> list[Subject]:

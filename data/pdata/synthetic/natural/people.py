@@ -3,8 +3,9 @@
 import random
 from dataclasses import dataclass
 
-from pdata.synthetic.natural.phrasing import words_of
+from pdata.synthetic.natural.phrasing import make_name, words_of
 
+MADE = 0.5  # share of words that are made up
 # women, men, surnames
 CULTURES = (
     (
@@ -99,6 +100,19 @@ CULTURES = (
     ),
 )
 
+# beginnings and ends of first names and surnames that are made up, see `make_name`
+FIRST = (
+    "Ab Al Bel Cas Cor Dar Del El Fen Fin Gav Hel Ish Ivo Jan Jov Kel Lam Lor Mar Mel Ned Nor Or "
+    "Pav Per Rin Ros Sam Sel Tam Tov Ul Val Ves Vol Yar Zel",
+    "a an ara e ek en ena i ian iel in io is o on ora ov u us yn",
+)
+LAST = (
+    "Bal Bran Cald Cor Dov Esk Fal Gor Gren Hal Hov Jar Kal Kest Lund Mal Mer Nor Ost Pel Quin Ror "
+    "Sal Sol Tav Ter Vand Ver Wex Zor",
+    "ado aro berg een er escu ett evic ian ides in kov ley man o oz sen shaw son stad ulin wick",
+)
+KNOWN = frozenset(word for culture in CULTURES for words in culture for word in words.split())
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
@@ -116,9 +130,16 @@ def draw_people(rng: random.Random, n: int, split: str) -> list[Person]:
     while len(people) < n:
         women, men, families = rng.choice(CULTURES)
         they, their, firsts = rng.choice((("she", "her", women), ("he", "his", men)))
-        first = rng.choice(words_of(firsts, split))
-        last = rng.choice(words_of(families, split))
+        first = _draw_word(rng, firsts, FIRST, split)
+        last = _draw_word(rng, families, LAST, split)
         if first not in people and last not in surnames:
             people[first] = Person(f"{first} {last}", they, their)
             surnames.add(last)
     return list(people.values())
+
+
+def _draw_word(rng: random.Random, words: str, parts: tuple[str, str], split: str) -> str:
+    """One of the words of that split, or one made of two parts."""
+    if rng.random() < MADE:
+        return make_name(rng, parts, split, KNOWN)
+    return rng.choice(words_of(words, split))

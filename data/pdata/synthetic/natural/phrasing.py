@@ -1,10 +1,12 @@
 """Choosing a wording by split; numbers, articles, leads, and how a prompt asks for its answer."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from typing import TypeVar
 from zlib import crc32
+
+from pdata.synthetic.wording import split_of
 
 T = TypeVar("T")
 HELD_OUT = 8  # at least one in so many wordings of a kind is held out
@@ -28,6 +30,18 @@ def choose(rng: random.Random, wordings: tuple[T, ...], split: str) -> T:
 def words_of(text: str, split: str) -> tuple[str, ...]:
     """The words of a list in one text that belong to `split`."""
     return of_split(tuple(text.split()), split)
+
+
+def make_name(
+    rng: random.Random, parts: tuple[str, str], split: str, known: Collection[str] = ()
+) -> str:
+    """A name of a beginning and an end that belongs to `split` and is none of `known`. Made-up
+    names have to be copied from the prompt: those of a short list would soon be known by heart."""
+    starts, ends = (part.split() for part in parts)
+    while True:
+        name = rng.choice(starts) + rng.choice(ends)
+        if split_of(name) == split and name not in known:
+            return name
 
 
 def decimal(value: int, places: int) -> str:

@@ -54,7 +54,7 @@ def explain(reason: Reason, a: int, b: int, places: int) -> str:
 # a check of a number {a} against a bound {b}; {w}: what it has to be; {yn}: whether it is, which
 # follows from {w} and the last word of the reason
 CHECKS = (
-    "Whether {a} is {w} {b}: {why}, {yn}.", "{a} has to be {w} {b}: {why}, so {yn}.",
+    "Whether {a} is {w} {b}: {why}, {yn}.", "The {a} has to be {w} {b}: {why}, so {yn}.",
     "Asked is {w} {b}; for {a}, {why}: {yn}.", "Must be {w} {b}. With {a}, {why}, hence {yn}.",
     "We want {a} {w} {b}: {why}, thus {yn}.", "Test {a}, {w} {b}: {why}; {yn}.",
     "To be {w} {b}, take {a}: {why}, {yn}.", "Should be {w} {b}, is {a}: {why}, which says {yn}.",

@@ -29,6 +29,11 @@ def is_panic(error: BaseException) -> bool:
     return type(error).__name__ == "PanicException"
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says first; its class where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 OOM_PHRASES = (  # of torch, of cuBLAS, of the C library
     "out of memory",
     "DefaultCPUAllocator",

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from pbranch.errors import BranchError, ModelError, is_out_of_memory, is_panic
+from pbranch.errors import BranchError, ModelError, first_line, is_out_of_memory, is_panic
 from pbranch.hf.config_sizes import refuse_oversize, refuse_wild_sizes
 from pbranch.hf.mask_support import refuse_unmaskable
 
@@ -196,7 +196,7 @@ def model_errors(path: str | Path, what: str, hint: str = "") -> Iterator[None]:
 
         if not Path(path).is_dir() and (why := explain_hub(e)) is not None:
             raise ModelError(f"model {path}: no such folder, nor on the Hub: {why}") from e
-        reason = (str(e).strip().splitlines() or [type(e).__name__])[0]
+        reason = first_line(e)
         if "trust_remote_code" in str(e):
             reason = (
                 "Python code that comes with it would have to run; trust it by "

@@ -206,7 +206,8 @@ class PagedLaneCache(LaneCache):
         self.store.look(reader)
         while len(reader.open) >= self.store.size:
             if self.options.shared_ts:
-                others = (r for x, r in self._readers.items() if x.request is lane.request)
+                readers = self._readers.items()
+                others = [r for x, r in readers if x.request is lane.request and x is not lane]
                 self.store.pool_times(reader, others)
             trace = _trace(lane)
             self.store.close(reader, lane.path, trace)

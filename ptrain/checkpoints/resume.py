@@ -10,7 +10,7 @@ from typing import Any
 from accelerate.utils import DistributedType
 
 from pbranch.console import say
-from pbranch.errors import BranchError, RecipeError, is_out_of_memory
+from pbranch.errors import BranchError, RecipeError, first_line, is_out_of_memory
 from pbranch.files.recipe import load_recipe
 from ptrain.checkpoints.storage import (
     find_damage,
@@ -103,9 +103,8 @@ def checkpoint_errors(checkpoint: str | Path | None) -> Iterator[None]:
     except Exception as e:
         if checkpoint is None or isinstance(e, BranchError | OSError) or is_out_of_memory(e):
             raise
-        reason = (str(e).strip().splitlines() or [type(e).__name__])[0]
         raise RecipeError(
-            f"{checkpoint}: cannot go on from it ({reason}); remove it, or resume=never"
+            f"{checkpoint}: cannot go on from it ({first_line(e)}); remove it, or resume=never"
         ) from e
 
 

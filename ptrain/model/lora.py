@@ -14,7 +14,7 @@ from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dic
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pbranch.errors import RecipeError, did_you_mean
+from pbranch.errors import RecipeError, did_you_mean, first_line
 from ptrain.config import LoraOptions
 
 # peft's names of what other keys of a recipe set, and those that are for it alone
@@ -85,7 +85,7 @@ REFUSALS = (
 
 def refusal(error: Exception) -> RecipeError:
     """What peft says about its options, in a line that names the recipe's key."""
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    said = first_line(error)
     keys = OURS | {name: f"lora.options.{name}" for name in OPTIONS}
     words = (keys.get(word) for word in re.findall(r"\w+", said))
     return RecipeError(f"{next(filter(None, words), 'lora')}: {said}")

@@ -51,6 +51,14 @@ def explain(reason: Reason, a: int, b: int, places: int) -> str:
     return reason.glue.join(told)
 
 
+# what a number has to be, seen from a bound
+WANTED: dict[str, Callable[[int, int], bool]] = {
+    "above": operator.gt,
+    "below": operator.lt,
+    "equal to": operator.eq,
+    "at least": operator.ge,
+    "at most": operator.le,
+}
 # a check of a number {a} against a bound {b}; {w}: what it has to be; {yn}: whether it is, which
 # follows from {w} and the last word of the reason
 CHECKS = (
@@ -64,22 +72,13 @@ CHECKS = (
 def tell_check(
     template: str, reason: Reason, value: int, bound: int, places: int, wanted: str
 ) -> str:
-    """Whether `value` is `wanted` (see `WANTED`) of `bound`; the reason comes before the answer."""
+    """Whether `value` is `wanted`, a key of `WANTED`; the reason comes before the answer."""
     why = explain(reason, value, bound, places)
     yes = WANTED[wanted](value, bound)
     return template.format(
         a=decimal(value, places), b=decimal(bound, places), w=wanted, why=why,
         yn="yes" if yes else "no",
     )  # fmt: skip
-
-
-WANTED: dict[str, Callable[[int, int], bool]] = {
-    "above": operator.gt,
-    "below": operator.lt,
-    "equal to": operator.eq,
-    "at least": operator.ge,
-    "at most": operator.le,
-}
 
 
 PLACES = (("thousand", "thousands"), ("hundred", "hundreds"), ("ten", "tens"), ("one", "ones"),

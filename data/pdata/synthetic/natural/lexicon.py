@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, field
 
 from pdata.synthetic.natural.people import Person, draw_people
-from pdata.synthetic.natural.phrasing import choose, make_name, words_of
+from pdata.synthetic.natural.phrasing import MADE_UP, choose, make_name, words_of
 from pdata.synthetic.wording import draw_labels, split_of
 
 PEOPLE = "people"  # the kind of subjects that are people
@@ -32,7 +32,7 @@ BRANDS = (
     "Tempo Thistle Tundra Vega Velvet Verbena Vista Willow Zenith Zephyr"
 )
 # beginnings and ends of names that are made up, see `make_name`
-MADE = (
+BRAND_PARTS = (
     "Bal Bren Cal Cor Dal Del Dor El Fen Fol Gal Gor Hal Hel Ir Jor Kal Kel Kor Lan Lor Mal Mer "
     "Mor Nar Nel Nor Or Pal Per Quen Ral Ren Ros Sal Sel Sor Tal Ter Tor Ul Val Ver Vol Wel Yar "
     "Zan",
@@ -115,7 +115,7 @@ def draw_towns(rng: random.Random, n: int, split: str) -> list[str]:
 def draw_brands(rng: random.Random, n: int, split: str) -> list[str]:
     """`n` names of products, ships, houses and the like, half of them made up."""
     names = [
-        make_name(rng, MADE, split) if rng.random() < 0.5 else word
+        make_name(rng, BRAND_PARTS, split) if rng.random() < MADE_UP else word
         for word in rng.sample(words_of(BRANDS, split), n)
     ]
     return names if len({*names}) == n else draw_brands(rng, n, split)

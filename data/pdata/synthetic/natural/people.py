@@ -3,9 +3,8 @@
 import random
 from dataclasses import dataclass
 
-from pdata.synthetic.natural.phrasing import make_name, words_of
+from pdata.synthetic.natural.phrasing import MADE_UP, make_name, words_of
 
-MADE = 0.5  # share of words that are made up
 # women, men, surnames
 CULTURES = (
     (
@@ -140,6 +139,6 @@ def draw_people(rng: random.Random, n: int, split: str) -> list[Person]:
 
 def _draw_word(rng: random.Random, words: str, parts: tuple[str, str], split: str) -> str:
     """One of the words of that split, or one made of two parts."""
-    if rng.random() < MADE:
+    if rng.random() < MADE_UP:
         return make_name(rng, parts, split, KNOWN)
     return rng.choice(words_of(words, split))

@@ -32,6 +32,9 @@ def words_of(text: str, split: str) -> tuple[str, ...]:
     return of_split(tuple(text.split()), split)
 
 
+MADE_UP = 0.5  # share of names, or of their words, that are made up
+
+
 def make_name(
     rng: random.Random, parts: tuple[str, str], split: str, known: Collection[str] = ()
 ) -> str:

@@ -78,7 +78,7 @@ class Asked:
 
     kind: range, above, below, equal, largest or smallest. low, high: the value of the answer lies
     within, in units of the last place; both are that value, where values are compared with each
-    other. np: what is asked for, as the prompt has it.
+    other.
     """
 
     kind: str
@@ -86,7 +86,6 @@ class Asked:
     text: str
     low: int | None = None
     high: int | None = None
-    np: str = ""
 
     @property
     def extreme(self) -> bool:
@@ -163,7 +162,7 @@ def ask(
         phrase = choose(rng, BOUNDS, split)[kind == "above"]
     np = f"{article(quantity.name)} {phrase.format(**bounds, u=quantity.unit)}"
     text = choose(rng, QUESTIONS, split).format(**blanks, np=np)
-    return Asked(kind, quantity, text, low, high, np)
+    return Asked(kind, quantity, text, low, high)
 
 
 def _draw_bounds(

@@ -1,6 +1,6 @@
 """Solutions of questions about one number of each item: what `records`, `resume` and `sums` share.
 
-A step gets at the number of its own item, sets it beside what is asked, and says why before it
+A step gets at the number of its own item, checks it against what is asked, and says why before it
 says what follows. Its wording follows from the lead, which all steps see, and no step another's.
 """
 

@@ -108,8 +108,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     found[f"batches_of_{BATCH}"] = time_arms(pair, batches)
     return {
         "model": args.model,
-        "adapter": str(args.adapter),
-        "twin": str(args.twin),
+        "adapter": os.path.relpath(args.adapter, ROOT),
+        "twin": os.path.relpath(args.twin, ROOT),
         "dtype": args.dtype,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

@@ -46,6 +46,10 @@ def prompt_of(record: Record) -> str:
     return record.messages[0]["content"]
 
 
+def first_line(record: Record) -> str:
+    return record.completion.split("\n")[0]
+
+
 def steps_of(record: Record) -> dict[str, str]:
     """Topic: text of its step."""
     lines = [line for line in record.completion.split("\n") if line][1:]
@@ -163,11 +167,14 @@ SOLVERS = {
 }
 ABOVE = "above|over|higher than|more than|exceeds|greater than"
 BELOW = "below|under|lower than|less than|smaller than"
-LEAST = "at least|no less than|not below|or more|at the least|not under|more than|or higher"
+LEAST = (
+    "at least|no less than|not below|or more|at the least|not under|more than|or higher|and up|"
+    "a minimum of|above|over|not lower than|higher than|not less than"
+)
 CONDITION = re.compile(
-    r"(at most|at least|no more than|no less than|not above|not below|not over|not under|"
-    rf"less than|more than) ({NUMBER.pattern})|({NUMBER.pattern})[^\d;,.]*? "
-    r"(or less|or more|at the most|at the least|or lower|or higher)"
+    r"((?:not |no )?(?:at most|at least|above|below|over|under|(?:more|less|higher|lower) than)|"
+    rf"up to|a (?:max|min)imum of) ({NUMBER.pattern})|({NUMBER.pattern})[^\d;,.]*? "
+    r"(or less|or more|at the most|at the least|at most|at least|or lower|or higher|and up)"
 )
 MORE = (
     r"get on|come in|board|join|paid in|refund|flow in|pump|delivered|van|puts|adds|wins|added|"
@@ -235,29 +242,30 @@ def test_reasons_tell_the_digits_that_decide() -> None:
         left, right = decimal(a, places), decimal(b, places)
         why = explain(rng.choice(REASONS), a, b, places)
         if left.find(".") != right.find(".") or (not places and len(left) != len(right)):
-            assert ("fewer" if a < b else "more") in why
+            assert why.endswith("is less" if a < b else "is more")
         else:
             same = [x == y for x, y in zip(left, right, strict=True)]
             first = len(same) if a == b else same.index(False)
             pairs = zip(left[: first + 1], right[: first + 1], strict=True)
             assert re.findall(r"\d", why) == [x for pair in pairs for x in pair if x != "."]
-            said = re.search(r"(less|more)$", why)
-            assert (said is None) == (a == b)
-            assert said is None or (said[1] == "less") == (a < b)
+            word = "equal" if a == b else "less" if a < b else "more"
+            assert re.search(rf"\b{word}$", why)
 
 
 @pytest.mark.parametrize("wanted", WANTED)
 def test_a_check_says_whether_a_number_is_what_it_has_to_be(wanted: str) -> None:
     for check in CHECKS:
         for value in (36, 37, 38, 9, 370):
-            said = tell_check(check, REASONS[0], value, 37, 0, wanted)
+            said = tell_check(check, REASONS[0], value, 37, 0, WANTED[wanted])
             larger, smaller = value > 37, value < 37
             holds = {
-                "above": larger, "below": smaller, "equal to": value == 37,
+                "above": larger, "below": smaller, "equal": value == 37,
                 "at least": not smaller, "at most": not larger,
             }[wanted]  # fmt: skip
             assert re.search(rf"\b{'yes' if holds else 'no'}\.$", said), said
-            assert f"{wanted} 37" in said and str(value) in said
+            assert WANTED[wanted].of(37, 0) in said and str(value) in said
+            word = "equal" if value == 37 else "more" if larger else "less"
+            assert re.search(rf"\b{word}, [\w ]*\b{WANTED[wanted].word}\W", said), said
 
 
 @pytest.mark.parametrize(
@@ -312,9 +320,10 @@ def test_splits_share_no_names_and_no_wordings() -> None:
         drawn = [r for task in ("records", "resume", "sums") for r in make(task, 300, split)]
         topics = " ".join(t for r in drawn for t in r.meta["topics"])
         words[split] = set(topics.split()) - GENERIC
-        leads[split] = {r.completion.split("\n")[0] for r in drawn}
+        leads[split] = {re.sub(r"^[\w ]+: .*?\. (?=[A-Z])", "", first_line(r)) for r in drawn}
+        assert leads[split] <= {*of_split(phrasing.LEADS, split)}
     assert not words["train"] & words["heldout"] and len(words["heldout"]) > 80
-    assert not leads["train"] & leads["heldout"]
+    assert leads["train"] and leads["heldout"]
 
 
 GENERIC = set("House Letters Hotel Lake MS Blend Bread Garden".split())

@@ -14,8 +14,8 @@ from pdata.synthetic.natural.phrasing import decimal
 @dataclass(frozen=True, slots=True)
 class Reason:
     """Wordings of a reason, which goes through both numbers until two digits differ. {x}, {y}: a
-    digit of each; {r}: less or more; {n}, {m}: how many digits the two have before the point, {d};
-    {f}: fewer or more. Both digits stand there before it is said which one is more."""
+    digit of each; {r}: less or more; {n}, {m}: how many digits the two have before the point, {d}.
+    Both digits stand there before it is said which one is more."""
 
     same: str
     glue: str
@@ -25,12 +25,12 @@ class Reason:
 
 REASONS = (
     Reason("{x} against {y} is equal", ", then ", "{x} against {y} is {r}",
-           "{n} {d} against {m} is {f}"),
-    Reason("{x} beside {y} is the same", ", next ", "{x} beside {y} is {r}",
-           "with {n} {d} beside {m} it has {f}"),
+           "{n} {d} against {m} is {r}"),
+    Reason("{x} beside {y} is equal", ", next ", "{x} beside {y} is {r}",
+           "{n} {d} beside {m} is {r}"),
     Reason("{x} and {y} are equal", ", and ", "{x} next to {y} is {r}",
-           "being {n} {d} next to {m}, {f}"),
-    Reason("{x} to {y} is even", ", but ", "{x} to {y} is {r}", "{n} {d} to {m} is {f}"),
+           "{n} {d} next to {m} is {r}"),
+    Reason("{x} to {y} is equal", ", but ", "{x} to {y} is {r}", "{n} {d} to {m} is {r}"),
 )  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def explain(reason: Reason, a: int, b: int, places: int) -> str:
     if len(left) != len(right):
         n, m = len(left) - places, len(right) - places
         digits = f"{'whole ' if places else ''}digit{'s' if n > 1 else ''}"
-        return reason.length.format(n=n, m=m, d=digits, f="fewer" if n < m else "more")
+        return reason.length.format(n=n, m=m, d=digits, r="less" if n < m else "more")
     pairs = list(zip(left, right, strict=True))
     told = [
         reason.same.format(x=x, y=y) for x, y in takewhile(lambda pair: pair[0] == pair[1], pairs)
@@ -51,33 +51,48 @@ def explain(reason: Reason, a: int, b: int, places: int) -> str:
     return reason.glue.join(told)
 
 
-# what a number has to be, seen from a bound
-WANTED: dict[str, Callable[[int, int], bool]] = {
-    "above": operator.gt,
-    "below": operator.lt,
-    "equal to": operator.eq,
-    "at least": operator.ge,
-    "at most": operator.le,
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a number has to be, seen from a bound {b}; `word` is what its reason then ends with."""
+
+    holds: Callable[[int, int], bool]
+    text: str
+    word: str
+
+    def of(self, bound: int, places: int) -> str:
+        """The condition with its bound, as a plan and each check have it: less than 38."""
+        return self.text.format(b=decimal(bound, places))
+
+
+WANTED = {
+    "above": Wanted(operator.gt, "more than {b}", "more"),
+    "below": Wanted(operator.lt, "less than {b}", "less"),
+    "equal": Wanted(operator.eq, "equal to {b}", "equal"),
+    "at least": Wanted(operator.ge, "{b} or more", "more"),
+    "at most": Wanted(operator.le, "{b} or less", "less"),
 }
-# a check of a number {a} against a bound {b}; {w}: what it has to be; {yn}: whether it is, which
-# follows from {w} and the last word of the reason
+# a check of a number {a} against a condition {c}. The reason {why} ends with less, more or equal;
+# the word that is wanted, {w}, stands right behind it, so that {yn} follows from two neighbours
 CHECKS = (
-    "Whether {a} is {w} {b}: {why}, {yn}.", "The {a} has to be {w} {b}: {why}, so {yn}.",
-    "Asked is {w} {b}; for {a}, {why}: {yn}.", "Must be {w} {b}. With {a}, {why}, hence {yn}.",
-    "We want {a} {w} {b}: {why}, thus {yn}.", "Test {a}, {w} {b}: {why}; {yn}.",
-    "To be {w} {b}, take {a}: {why}, {yn}.", "Should be {w} {b}, is {a}: {why}, which says {yn}.",
-)  # fmt: skip
+    "Whether {a} is {c}: {why}, asked is {w}, {yn}.",
+    "The {a} has to be {c}: {why}, has to be {w}, so {yn}.",
+    "Asked is {c}; for {a}, {why}, asked {w}: {yn}.",
+    "Must be {c}. With {a}, {why}, must be {w}, hence {yn}.",
+    "We want {a} {c}: {why}, we want {w}, thus {yn}.",
+    "Test {a}, {c}: {why}, test for {w}; {yn}.",
+    "To be {c}, take {a}: {why}, to be {w}, {yn}.",
+    "Should be {c}, is {a}: {why}, should be {w}, which says {yn}.",
+)
 
 
 def tell_check(
-    template: str, reason: Reason, value: int, bound: int, places: int, wanted: str
+    template: str, reason: Reason, value: int, bound: int, places: int, wanted: Wanted
 ) -> str:
-    """Whether `value` is `wanted`, a key of `WANTED`; the reason comes before the answer."""
-    why = explain(reason, value, bound, places)
-    yes = WANTED[wanted](value, bound)
+    """Whether `value` is what is `wanted`; the reason comes before the answer."""
     return template.format(
-        a=decimal(value, places), b=decimal(bound, places), w=wanted, why=why,
-        yn="yes" if yes else "no",
+        a=decimal(value, places), c=wanted.of(bound, places), w=wanted.word,
+        why=explain(reason, value, bound, places),
+        yn="yes" if wanted.holds(value, bound) else "no",
     )  # fmt: skip
 
 

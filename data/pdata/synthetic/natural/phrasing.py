@@ -113,6 +113,12 @@ LEADS = (
     "I look at all of them separately and then conclude.",
 )
 
+# what a prompt asks, {c}, in the words in which the steps check it; stands before the lead
+PLANS = (
+    "Asked: {c}.", "What counts: {c}.", "Wanted: {c}.", "The task: {c}.", "To find: {c}.",
+    "Needed: {c}.", "Looking for: {c}.", "In short: {c}.",
+)  # fmt: skip
+
 
 def ask_form(rng: random.Random, key: str, what: str, split: str) -> str:
     """The request to close with `key: …`; `what` says what stands behind the colon: the number."""

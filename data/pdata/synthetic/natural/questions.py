@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pdata.synthetic.natural.comparison import WANTED, Wanted
 from pdata.synthetic.natural.lexicon import relative
 from pdata.synthetic.natural.phrasing import article, ask_form, choose
 from pdata.synthetic.natural.worlds import Quantity
@@ -98,12 +99,20 @@ class Asked:
         return self.quantity.most[self.kind == "smallest"]
 
     @property
-    def bounds(self) -> list[tuple[str, int]]:
-        """What a value has to be, and of what: (above, 27)."""
+    def bounds(self) -> list[tuple[Wanted, int]]:
+        """What a value has to be, and seen from which bound."""
         if self.low is not None and self.low == self.high:
-            return [("equal to", self.low)]
+            return [(WANTED["equal"], self.low)]
         bounds = (("above", self.low), ("below", self.high))
-        return [(wanted, bound) for wanted, bound in bounds if bound is not None]
+        return [(WANTED[side], bound) for side, bound in bounds if bound is not None]
+
+    @property
+    def condition(self) -> str:
+        """What is asked for, in the words of the checks: weight more than 27 and less than 41."""
+        if self.extreme:
+            return f"the {self.most} {self.quantity.name}"
+        told = " and ".join(wanted.of(b, self.quantity.places) for wanted, b in self.bounds)
+        return f"{self.quantity.name} {told}"
 
     def finds(self, value: int) -> bool:
         """Whether `value` is the answer's."""

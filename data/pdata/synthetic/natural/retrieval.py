@@ -8,8 +8,16 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pdata.synthetic.natural.comparison import CHECKS, REASONS, Reason, explain, spell, tell_check
-from pdata.synthetic.natural.phrasing import LEADS, article, choose, decimal
+from pdata.synthetic.natural.comparison import (
+    CHECKS,
+    REASONS,
+    WANTED,
+    Reason,
+    explain,
+    spell,
+    tell_check,
+)
+from pdata.synthetic.natural.phrasing import LEADS, PLANS, article, choose, decimal
 from pdata.synthetic.natural.questions import Asked
 from pdata.synthetic.problem import Problem, Step
 
@@ -81,15 +89,19 @@ TERMS = (
     "{a} plus {b} is {c}", "{a} + {b} is {c}", "{a} + {b} gives {c}", "{a} and {b} make {c}",
     "{a} + {b} makes {c}", "{a} and {b} is {c}", "{a} plus {b} makes {c}",
 )  # fmt: skip
-# the first number, each other one beside the best before it, {b}, and the end; {k}: who leads then
+# the first number, each other one beside the best before it, {b}, and the end; {k}: who leads then,
+# {w}: what a better one is
 MAXIMA = (
-    ("So we start with {t} at {v}", "{t} has {v}; against {b}, {why}: the {m} so far is {k}",
+    ("So we start with {t} at {v}",
+     "{t} has {v}; against {b}, {why}, asked {w}, {yn}: the {m} so far is {k}",
      "So the {m} is {v}, that of {t}."),
-    ("At first {t} leads with {v}", "then {t} with {v} against {b}: {why}, the {m} now is {k}",
+    ("At first {t} leads with {v}", 
+     "then {t} with {v} against {b}: {why}, wanted {w}, {yn}, the {m} now is {k}",
      "At the end {t} leads with {v}, the {m} of all."),
-    ("First {t}: {v}", "{t}: {v} to {b}, {why}, so the {m} yet is {k}",
+    ("First {t}: {v}", "{t}: {v} to {b}, {why}, must be {w}, {yn}, so the {m} yet is {k}",
      "We are left with {t}, and {v} is the {m}."),
-    ("The first is {t} with {v}", "{t} has {v} beside {b}: {why}, now the {m} is {k}",
+    ("The first is {t} with {v}", 
+     "{t} has {v} beside {b}: {why}, should be {w}, {yn}, now the {m} is {k}",
      "That makes {t} the answer, since {v} is the {m}."),
 )  # fmt: skip
 CLOSINGS = (" {k}: {a}", "\n{k}: {a}", "\n\n{k}: {a}")
@@ -123,7 +135,8 @@ def solve(
     (answer,) = [item.name for item in items if asked.finds(item.value)]
     tail = end.format(t=answer) + close(rng, key, answer)
     steps = tuple(Step(item.name, text) for item, text in zip(items, texts, strict=True))
-    return Problem(prompt, lead, steps, tail, answer, asked.kind, rng.choice(GAPS))
+    plan = choose(style, PLANS, split).format(c=asked.condition)
+    return Problem(prompt, f"{plan} {lead}", steps, tail, answer, asked.kind, rng.choice(GAPS))
 
 
 def add_up(term: str, numbers: Sequence[int]) -> str:
@@ -156,15 +169,18 @@ def _run_through(
     """The conclusion that keeps the largest or smallest value so far."""
     start, line, end = parts
     places = asked.quantity.places
+    wanted = WANTED["above" if asked.kind == "largest" else "below"]
     best = items[0]
     lines = [start.format(t=best.name, v=decimal(best.value, places))]
     for item in items[1:]:
         before = best
-        if (item.value > best.value) == (asked.kind == "largest"):
+        better = wanted.holds(item.value, best.value)
+        if better:
             best = item
         lines.append(line.format(
             t=item.name, v=decimal(item.value, places), b=decimal(before.value, places),
             why=explain(reason, item.value, before.value, places), m=asked.most, k=best.name,
+            w=wanted.word, yn="yes" if better else "no",
         ))  # fmt: skip
     shown = decimal(best.value, places)
     return f"{'; '.join(lines)}. {end.format(t=best.name, v=shown, m=asked.most)}"

@@ -69,11 +69,28 @@ WORLDS = (
           (_q("income", " euros", 910, 4900), _q("debt", " euros", 120, 990)), ("income",),
           "gets the loan"),
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """How a rule says that a number is on the right side of {b}; strict: {b} itself is not."""
+
+    most: str
+    least: str
+    strict: bool = False
+
+
 SIDES = (
-    ("at most {b}", "at least {b}"), ("no more than {b}", "no less than {b}"),
-    ("not above {b}", "not below {b}"), ("{b} or less", "{b} or more"),
-    ("{b} at the most", "{b} at the least"), ("not over {b}", "not under {b}"),
-    ("less than {b}", "more than {b}"), ("{b} or lower", "{b} or higher"),
+    Sides("at most {b}", "at least {b}"), Sides("no more than {b}", "no less than {b}"),
+    Sides("not above {b}", "not below {b}"), Sides("{b} or less", "{b} or more"),
+    Sides("{b} at the most", "{b} at the least"), Sides("not over {b}", "not under {b}"),
+    Sides("less than {b}", "more than {b}", strict=True),
+    Sides("{b} or lower", "{b} or higher"), Sides("up to {b}", "{b} and up"),
+    Sides("{b} at most", "{b} at least"), Sides("a maximum of {b}", "a minimum of {b}"),
+    Sides("below {b}", "above {b}", strict=True), Sides("under {b}", "over {b}", strict=True),
+    Sides("not higher than {b}", "not lower than {b}"),
+    Sides("lower than {b}", "higher than {b}", strict=True),
+    Sides("not more than {b}", "not less than {b}"),
 )  # fmt: skip
 # {x}, {y}: quantities; {X}, {Y}: what they must be; {w}: what then happens
 RULES = (

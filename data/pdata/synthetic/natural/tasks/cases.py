@@ -7,11 +7,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pdata.synthetic.natural.comparison import CHECKS, REASONS, tell_check
+from pdata.synthetic.natural.comparison import CHECKS, REASONS, WANTED, Wanted, tell_check
 from pdata.synthetic.natural.lexicon import PEOPLE, draw_subjects, relative
 from pdata.synthetic.natural.listing import assemble, draw_listing
 from pdata.synthetic.natural.phrasing import (
     LEADS,
+    PLANS,
     article,
     ask_form,
     capital,
@@ -21,7 +22,7 @@ from pdata.synthetic.natural.phrasing import (
 )
 from pdata.synthetic.natural.questions import ask_name
 from pdata.synthetic.natural.retrieval import GAPS, close
-from pdata.synthetic.natural.rules import EASY_RULES, QUESTIONS, RULES, SIDES, WORLDS, World
+from pdata.synthetic.natural.rules import EASY_RULES, QUESTIONS, RULES, SIDES, WORLDS, Sides, World
 from pdata.synthetic.natural.worlds import Quantity
 from pdata.synthetic.problem import Problem, Step
 
@@ -37,6 +38,12 @@ class Limit:
     least: bool
     bound: int
     text: str
+    wanted: Wanted
+
+    @property
+    def condition(self) -> str:
+        """What is asked for, in the words of a check: rent 564 or less."""
+        return f"{self.quantity.name} {self.wanted.of(self.bound, self.quantity.places)}"
 
 
 # how a step reads the number of the first condition, and of the second one
@@ -54,7 +61,8 @@ VERDICTS = (
     ("In short, {t} passes.", "In short, {t} fails.", "So {t} {v} and no other one does."),
     ("Hence {t} passes.", "Hence {t} fails.", "There is one that {v}: {t}."),
 )  # fmt: skip
-# conclusions where not just one is asked for; {w}: those that decide, {v}: what they do
+# conclusions where not just one is asked for; {w}: those that decide, {v}: what they do. Where they
+# are counted, each stands with its number
 ALL = ("So every one of them passes.", "So all of them pass.")
 NOT_ALL = ("So {w} {v}, and not all of them pass.", "Not all of them pass, since {w} {v}.")
 COUNTED = ("So {w} {v}, which makes {n}.", "The number is {n}, as {w} {v}.")
@@ -91,17 +99,21 @@ def make(rng: random.Random, level: int, split: str, easy: bool) -> Problem:
     )
     answer, tail = _conclude(style, kind, names, verdicts, writer.only)
     tail += close(rng, key, answer)
-    return Problem(prompt, lead, steps, tail, answer, kind, rng.choice(GAPS))
+    plan = choose(style, PLANS, split).format(c=" and ".join(x.condition for x in limits))
+    return Problem(prompt, f"{plan} {lead}", steps, tail, answer, kind, rng.choice(GAPS))
 
 
-def _draw_limit(
-    rng: random.Random, quantity: Quantity, least: bool, sides: tuple[str, str]
-) -> Limit:
+def _draw_limit(rng: random.Random, quantity: Quantity, least: bool, sides: Sides) -> Limit:
     """A condition with room for numbers on both sides of its bound."""
     room = (quantity.high - quantity.low) // 4
     bound = rng.randint(quantity.low + room, quantity.high - room)
-    text = sides[least].format(b=decimal(bound, quantity.places) + quantity.unit)
-    return Limit(quantity, least, bound, text)
+    form = sides.least if least else sides.most
+    text = form.format(b=decimal(bound, quantity.places) + quantity.unit)
+    if sides.strict:
+        wanted = WANTED["above" if least else "below"]
+    else:
+        wanted = WANTED["at least" if least else "at most"]
+    return Limit(quantity, least, bound, text, wanted)
 
 
 def _draw_verdicts(rng: random.Random, n: int, kind: str) -> list[bool]:
@@ -155,9 +167,8 @@ class _StepWriter:
                 t=name, x=x, X=capital(x), ax=article(x), Ax=capital(article(x)),
                 a=decimal(value, quantity.places) + quantity.unit,
             )  # fmt: skip
-            wanted = "at least" if limit.least else "at most"
             answer = tell_check(
-                self.check, self.reason, value, limit.bound, quantity.places, wanted
+                self.check, self.reason, value, limit.bound, quantity.places, limit.wanted
             )
             parts += [told, answer]
         parts.append(self.verdicts[not passes].format(t=name))
@@ -179,6 +190,7 @@ def _conclude(
         if not passing:
             return "0", NONE
         n, verb = len(passing), "passes" if len(passing) == 1 else "pass"
-        return str(n), style.choice(COUNTED).format(w=enumerate_words(passing), v=verb, n=n)
+        numbered = [f"{name} ({i})" for i, name in enumerate(passing, 1)]
+        return str(n), style.choice(COUNTED).format(w=enumerate_words(numbered), v=verb, n=n)
     (answer,) = failing if kind == "fails" else passing
     return answer, only.format(v=kind, t=answer)

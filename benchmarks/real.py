@@ -59,7 +59,7 @@ def main() -> None:
         "--timed", type=int, default=10, help="of them, one at a time, on the CPU's clock"
     )
     parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--max-new-tokens", type=int, default=1024)
+    parser.add_argument("--max-new-tokens", type=int, default=1536)
     parser.add_argument("--out", type=Path, default=Path("runs/demo-real/report.json"))
     args = parser.parse_args()
     report = measure(args)

@@ -165,6 +165,7 @@ def _config(kind: str, tokenizer: Any, std: float, overrides: dict[str, Any]) ->
         "llama": "LlamaConfig",
         "mistral": "MistralConfig",
         "gemma3": "Gemma3TextConfig",
+        "gemma4": "Gemma4TextConfig",
         "gemma2": "Gemma2Config",
         "phi3": "Phi3Config",
     }
@@ -180,6 +181,14 @@ def _config(kind: str, tokenizer: Any, std: float, overrides: dict[str, Any]) ->
             "query_pre_attn_scalar": 16,
             "num_hidden_layers": 3,
             "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        },
+        "gemma4": {  # heads of two sizes
+            "sliding_window": 8,
+            "head_dim": 16,
+            "global_head_dim": 32,
+            "hidden_size_per_layer_input": 0,
+            "num_kv_shared_layers": 0,
+            "layer_types": ["sliding_attention", "full_attention"],
         },
         "gemma2": {
             "sliding_window": 8,

@@ -45,6 +45,15 @@ def refuse_wild_numbers(where: str, numbers: Iterable[tuple[str, int]]) -> None:
             raise ModelError(f"{where}: {key} is {value:.3g}, more than {most:,}")
 
 
+def config_value(config: Any, name: str) -> Any:
+    """A value of a transformers configuration; None where there is none, and where each layer has
+    its own, as heads of Gemma 4 have."""
+    try:
+        return getattr(config, name, None)
+    except RuntimeError:  # AmbiguousGlobalPerLayerAttributeError
+        return None
+
+
 def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, int]]:
     """(key, number) of all integers, however deep."""
     if isinstance(value, dict):
@@ -69,7 +78,7 @@ def refuse_oversize(path: str, config: Any, measured: tuple[int, int] | None = N
     text = config.get_text_config()
 
     def size(*names: str) -> int:
-        value = next((v for n in names if (v := getattr(text, n, None))), 0)
+        value = next((v for n in names if (v := config_value(text, n))), 0)
         return value if type(value) is int else 0
 
     layers, width = size("num_hidden_layers"), size("hidden_size")

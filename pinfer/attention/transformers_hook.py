@@ -24,6 +24,8 @@ _HARMLESS = {
     "output_attentions",
     "output_router_logits",
 }
+# what others are for
+_MEANING = {"s_aux": "attention sinks (s_aux)", "attention_mask": "a mask of the model's own"}
 
 
 def register() -> None:
@@ -51,7 +53,8 @@ def view_attention(
     if attention_mask is not None:
         strange.append("attention_mask")  # we asked for none: the model made one of its own
     if strange:
-        raise ModelError(f"{type(module).__name__}: unknown attention argument {strange[0]}")
+        wanted = _MEANING.get(strange[0], strange[0])
+        raise ModelError(f"{type(module).__name__} needs {wanted}, which is not implemented")
     if branch_view is None:
         raise ModelError(
             f"{type(module).__name__} gets no view of a pass: its model's code drops keywords, or "

@@ -11,6 +11,7 @@ from platformdirs import user_cache_path
 
 from pbranch.errors import DataError, RequestError
 from pbranch.files.atomic import atomic_write
+from pbranch.hf.config_sizes import config_value
 from pinfer.cost.pass_cost import PassCost
 
 _SHAPE = (
@@ -37,7 +38,7 @@ def cost_key(model: Any, **asked: str) -> dict[str, Any]:
         "threads": None if on_gpu else torch.get_num_threads(),
         "torch": torch.__version__,
         "dtype": str(model.dtype).removeprefix("torch."),
-        "shape": {name: getattr(config, name, None) for name in _SHAPE},
+        "shape": {name: config_value(config, name) for name in _SHAPE},
         **asked,
     }
 

@@ -225,9 +225,9 @@ def test_harmless_arguments_pass():
 @pytest.mark.parametrize(
     "extra, message",
     [
-        ({"s_aux": torch.ones(4)}, "Attention: unknown attention argument s_aux"),
-        ({"position_bias": 0}, "unknown attention argument position_bias"),
-        ({"attention_mask": torch.ones(1, 1)}, "unknown attention argument attention_mask"),
+        ({"s_aux": torch.ones(4)}, r"Attention needs attention sinks \(s_aux\), which is not"),
+        ({"position_bias": 0}, "needs position_bias, which is not"),
+        ({"attention_mask": torch.ones(1, 1)}, "needs a mask of the model's own"),
         ({"branch_view": None}, "gets no view"),
     ],
     ids=str,

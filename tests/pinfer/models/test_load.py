@@ -288,7 +288,7 @@ def test_errors_are_of_one_tree():
     assert all(issubclass(e, BranchError) for e in (AdapterError, MarkerError, ModelError))
 
 
-@pytest.mark.parametrize("kind", ["qwen2", "mistral", "gemma3"])
+@pytest.mark.parametrize("kind", ["qwen2", "mistral", "gemma3", "gemma4"])
 def test_bases_of_all_families_load(kind, byte_tokenizer, tmp_path):
     folder = save_base(tmp_path / kind, byte_tokenizer, kind)
     engine = Engine.from_pretrained(str(folder), "none")

@@ -56,6 +56,18 @@ MORE = {
     "Phi3Config": {},
     "Olmo2Config": {},
     "GPT2Config": {"n_embd": 32, "n_layer": 2, "n_head": 4},  # learned positions
+    # heads of two sizes; the last layers take keys and values of others
+    "Gemma4TextConfig": {
+        "head_dim": 8,
+        "global_head_dim": 16,
+        "num_global_key_value_heads": 1,
+        "num_hidden_layers": 6,
+        "num_kv_shared_layers": 2,
+        "layer_types": ["sliding_attention", "full_attention"] * 3,
+        "sliding_window": 8,
+        "hidden_size_per_layer_input": 8,
+        "vocab_size_per_layer_input": 64,
+    },
 }
 
 
@@ -67,8 +79,8 @@ def test_other_decoders_pass(name):
 WRONG = {
     "BloomConfig": "no keys and values",  # its attention cannot be replaced
     "StableLmConfig": "gets no view",  # its code drops our keywords
-    "GptOssConfig": "s_aux",  # attention sinks
-    "DogeConfig": "attention_mask",  # makes a mask of its own
+    "GptOssConfig": "attention sinks",
+    "DogeConfig": "a mask of the model's own",
     "DiffLlamaConfig": "differs from plain decoding",  # changes values beside the function
 }
 
@@ -146,5 +158,5 @@ def test_attention_sinks_are_refused():
         rope_parameters={"rope_type": "default", "rope_theta": 1e4},
     )
     model = AutoModelForCausalLM.from_config(config).eval()
-    with pytest.raises(ModelError, match="unknown attention argument s_aux"):
+    with pytest.raises(ModelError, match="needs attention sinks"):
         probe(model, get_backend("auto"))

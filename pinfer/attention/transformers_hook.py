@@ -6,6 +6,7 @@ backend compute what the view says. Attention arguments that we do not know are 
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pbranch.errors import ModelError
@@ -13,7 +14,7 @@ from pinfer.attention.attend import attend
 from pinfer.attention.view import View
 
 ATTENTION_NAME = "pinfer_view"
-
+_WINDOWS_NAME = "pinfer_windows"
 
 # passed along by transformers' decoders, and without effect on what a row attends to
 _HARMLESS = {
@@ -33,6 +34,41 @@ def register() -> None:
     from transformers import AttentionInterface
 
     AttentionInterface.register(ATTENTION_NAME, view_attention)
+
+
+@torch.inference_mode()
+def hidden_window(model: Any) -> int | None:
+    """The window by which a model's code masks some layer without a word to its attention function,
+    which would attend too far; None where there is none. One forward of two tokens, in which a mask
+    is nothing but its window."""
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface
+
+    found: list[int] = []
+
+    def mask(*args: Any, local_size: int | None = None, **kwargs: Any) -> Tensor | None:
+        return None if local_size is None else torch.tensor(local_size)
+
+    def attention(
+        module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
+        *args: Any, sliding_window: int | None = None, **kwargs: Any,
+    ) -> tuple[Tensor, None]:  # fmt: skip
+        if attention_mask is not None and attention_mask.ndim == 0 and sliding_window is None:
+            found.append(int(attention_mask))
+        return query.new_zeros(*query.transpose(1, 2).shape[:3], value.shape[-1]), None
+
+    AttentionMaskInterface.register(_WINDOWS_NAME, mask)
+    AttentionInterface.register(_WINDOWS_NAME, attention)
+    before = model.config._attn_implementation
+    model.set_attn_implementation(_WINDOWS_NAME)
+    try:
+        ids = torch.zeros(1, 2, dtype=torch.long, device=model.get_input_embeddings().weight.device)
+        model(input_ids=ids, use_cache=False)
+    except Exception:  # its code does more with a mask than hand it on, which the probe judges
+        return None
+    finally:
+        model.set_attn_implementation(before)
+    return min(found, default=None)
 
 
 def view_attention(

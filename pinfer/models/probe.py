@@ -14,6 +14,8 @@ from torch import Tensor
 
 from pbranch.errors import ModelError, RequestError
 from pbranch.format.markers import MarkerIds
+from pbranch.hf.load_model import context_length
+from pinfer.attention.transformers_hook import hidden_window
 from pinfer.attention.view import Backend
 from pinfer.core import Core
 from pinfer.execution.forward import Forward
@@ -138,9 +140,21 @@ def probe(
     before = model.config._attn_implementation
     try:
         plain = plain or _plain_branches(model)
+        if forward is None:
+            _refuse_hidden_window(model)
         return _compare(model, forward or GeneralModel(model), backend, plain)
     finally:
         model.set_attn_implementation(before)
+
+
+def _refuse_hidden_window(model: Any) -> None:
+    """ModelError on a window that is shorter than the model's context."""
+    window = hidden_window(model)
+    if window is not None and window < (context_length(model.config) or window + 1):
+        raise ModelError(
+            f"{type(model).__name__}: {_UNSERVED} (its layers are masked by a window of {window}, "
+            "of which its attention is not told)"
+        )
 
 
 def _compare(model: Any, forward: Forward, backend: Backend, plain: list[Tensor]) -> int:

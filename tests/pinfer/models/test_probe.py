@@ -80,6 +80,7 @@ WRONG = {
     "BloomConfig": "no keys and values",  # its attention cannot be replaced
     "StableLmConfig": "gets no view",  # its code drops our keywords
     "GptOssConfig": "attention sinks",
+    "PhimoeConfig": "masked by a window of 8, of which its attention is not told",
     "DogeConfig": "a mask of the model's own",
     "DiffLlamaConfig": "differs from plain decoding",  # changes values beside the function
 }
@@ -89,9 +90,15 @@ WRONG = {
 def test_decoders_that_would_be_wrong_are_refused(name):
     extra = {"num_local_experts": 4, "num_experts_per_tok": 2} if "Oss" in name else {}
     extra |= {"n_layer": 2, "n_head": 4} if "Bloom" in name else {}
+    extra |= {"num_local_experts": 4, "sliding_window": 8} if "Phimoe" in name else {}
     with pytest.raises(ModelError, match=WRONG[name]) as error:
         probe(make(name, **extra), SDPA)
     assert "\n" not in str(error.value)
+
+
+def test_a_window_as_long_as_the_context_is_no_obstacle():
+    experts = {"num_local_experts": 4, "max_position_embeddings": 64}
+    probe(make("PhimoeConfig", **experts, sliding_window=64), SDPA)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def check(recipe: RecipeFile, overrides: Overrides = None) -> None:
     from ptrain.recipe import home_of
 
     loaded = load_recipe(Recipe, recipe, overrides or [])  # before torch: a typo answers at once
+    console.quiet_libraries()
     from ptrain import check as checker
 
     for part in checker.check(loaded, home_of(recipe)):

@@ -75,7 +75,7 @@ def test_usage_errors_exit_with_2():
 
 def test_check_shows_an_example_as_it_is_trained(bases, data):
     done = run(BIN / "ptrain", "check", SFT, f"model={bases['llama']}", f"data={data}")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0 and not done.stderr, done.stderr
     assert "[outline]" in done.stdout and "[topic]" in done.stdout and "█" in done.stdout
     assert "targets:" in done.stdout and "epochs" in done.stdout
 

@@ -52,8 +52,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default="smollm2")
-    parser.add_argument("--adapter", default=str(SHIPPED / "tasks"))
-    parser.add_argument("--twin", default=str(SHIPPED / "tasks-linear"))
+    parser.add_argument("--adapter", default=str(SHIPPED / "adapter"))
+    parser.add_argument("--twin", default=str(SHIPPED / "twin"))
     parser.add_argument("--prompts", type=int, default=60, help="held out, of all tasks in turn")
     parser.add_argument(
         "--timed", type=int, default=10, help="of them, one at a time, on the CPU's clock"

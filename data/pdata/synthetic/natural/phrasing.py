@@ -120,6 +120,11 @@ PLANS = (
 )  # fmt: skip
 
 
+def open_with_plan(style: random.Random, condition: str, lead: str, split: str) -> str:
+    """The first line of a trace: `condition`, what is asked, and then the lead."""
+    return f"{choose(style, PLANS, split).format(c=condition)} {lead}"
+
+
 def ask_form(rng: random.Random, key: str, what: str, split: str) -> str:
     """The request to close with `key: …`; `what` says what stands behind the colon: the number."""
     blank = choose(rng, PLACEHOLDERS, split).format(w=what, W=what.upper())

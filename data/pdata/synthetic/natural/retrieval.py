@@ -17,7 +17,7 @@ from pdata.synthetic.natural.comparison import (
     spell,
     tell_check,
 )
-from pdata.synthetic.natural.phrasing import LEADS, PLANS, article, choose, decimal
+from pdata.synthetic.natural.phrasing import LEADS, article, choose, decimal, open_with_plan
 from pdata.synthetic.natural.questions import Asked
 from pdata.synthetic.problem import Problem, Step
 
@@ -135,8 +135,8 @@ def solve(
     (answer,) = [item.name for item in items if asked.finds(item.value)]
     tail = end.format(t=answer) + close(rng, key, answer)
     steps = tuple(Step(item.name, text) for item, text in zip(items, texts, strict=True))
-    plan = choose(style, PLANS, split).format(c=asked.condition)
-    return Problem(prompt, f"{plan} {lead}", steps, tail, answer, asked.kind, rng.choice(GAPS))
+    lead = open_with_plan(style, asked.condition, lead, split)
+    return Problem(prompt, lead, steps, tail, answer, asked.kind, rng.choice(GAPS))
 
 
 def add_up(term: str, numbers: Sequence[int]) -> str:

@@ -12,13 +12,13 @@ from pdata.synthetic.natural.lexicon import PEOPLE, draw_subjects, relative
 from pdata.synthetic.natural.listing import assemble, draw_listing
 from pdata.synthetic.natural.phrasing import (
     LEADS,
-    PLANS,
     article,
     ask_form,
     capital,
     choose,
     decimal,
     enumerate_words,
+    open_with_plan,
 )
 from pdata.synthetic.natural.questions import ask_name
 from pdata.synthetic.natural.retrieval import GAPS, close
@@ -99,8 +99,8 @@ def make(rng: random.Random, level: int, split: str, easy: bool) -> Problem:
     )
     answer, tail = _conclude(style, kind, names, verdicts, writer.only)
     tail += close(rng, key, answer)
-    plan = choose(style, PLANS, split).format(c=" and ".join(x.condition for x in limits))
-    return Problem(prompt, f"{plan} {lead}", steps, tail, answer, kind, rng.choice(GAPS))
+    lead = open_with_plan(style, " and ".join(x.condition for x in limits), lead, split)
+    return Problem(prompt, lead, steps, tail, answer, kind, rng.choice(GAPS))
 
 
 def _draw_limit(rng: random.Random, quantity: Quantity, least: bool, sides: Sides) -> Limit:

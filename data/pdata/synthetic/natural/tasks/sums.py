@@ -7,7 +7,13 @@ from itertools import pairwise
 
 from pdata.synthetic.natural.lexicon import draw_subjects
 from pdata.synthetic.natural.listing import assemble, lay_out
-from pdata.synthetic.natural.phrasing import LEADS, PLANS, ask_form, choose, enumerate_words
+from pdata.synthetic.natural.phrasing import (
+    LEADS,
+    ask_form,
+    choose,
+    enumerate_words,
+    open_with_plan,
+)
 from pdata.synthetic.natural.questions import ask, ask_name, draw_kind, draw_values
 from pdata.synthetic.natural.retrieval import GAPS, TERMS, Item, add_up, close, solve
 from pdata.synthetic.natural.worlds import GREAT_SMALL, LARGE_SMALL, LONG_SHORT, Quantity
@@ -202,7 +208,7 @@ def _ask_total(
     tail = f"{start}: {add_up('{a} + {b} = {c}', values)}, {end.format(v=answer)}"
     steps = tuple(Step(name, text) for name, text in zip(names, texts, strict=True))
     tail += close(rng, "answer", answer)
-    lead = f"{choose(style, PLANS, split).format(c=f'the total {total.name}')} {lead}"
+    lead = open_with_plan(style, f"the total {total.name}", lead, split)
     return Problem(prompt, lead, steps, tail, answer, "total", rng.choice(GAPS))
 
 

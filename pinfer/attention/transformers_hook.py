@@ -1,7 +1,8 @@
 """The one attention function through which transformers' own model code is driven.
 
 A pass hands its `View` down as a keyword; the function stores the rows' keys and values and lets a
-backend compute what the view says. Attention arguments that we do not know are refused.
+backend compute what the view says. Attention arguments that we do not know are refused, and so is a
+window that a model's code keeps to itself.
 """
 
 from typing import Any
@@ -47,13 +48,13 @@ def hidden_window(model: Any) -> int | None:
     found: list[int] = []
 
     def mask(*args: Any, local_size: int | None = None, **kwargs: Any) -> Tensor | None:
-        return None if local_size is None else torch.tensor(local_size)
+        return None if local_size is None else torch.full((1, 1, 1, 1), local_size)  # as masks are
 
     def attention(
         module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
         *args: Any, sliding_window: int | None = None, **kwargs: Any,
     ) -> tuple[Tensor, None]:  # fmt: skip
-        if attention_mask is not None and attention_mask.ndim == 0 and sliding_window is None:
+        if attention_mask is not None and attention_mask.numel() == 1 and sliding_window is None:
             found.append(int(attention_mask))
         return query.new_zeros(*query.transpose(1, 2).shape[:3], value.shape[-1]), None
 
@@ -64,8 +65,6 @@ def hidden_window(model: Any) -> int | None:
     try:
         ids = torch.zeros(1, 2, dtype=torch.long, device=model.get_input_embeddings().weight.device)
         model(input_ids=ids, use_cache=False)
-    except Exception:  # its code does more with a mask than hand it on, which the probe judges
-        return None
     finally:
         model.set_attn_implementation(before)
     return min(found, default=None)

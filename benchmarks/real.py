@@ -4,8 +4,8 @@
     python benchmarks/real.py --prompts 300 --timed 60 --out benchmarks/results/smollm2.json
 
 The twin is the same base, tuned on the same traces in the same number of steps, with no markers in
-them. Prompts are held out: no name and no wording of theirs was trained on. Accuracy and passes are
-those of all prompts, decoded in batches. Time is CPU time of `--timed` of them, one request at a
+them. Prompts are held out: no name and no wording of theirs is in data/smollm2. Accuracy and passes
+are those of all prompts, decoded in batches. Time is CPU time of `--timed` of them, one request at a
 time on one thread, adapter and twin in turn; and then of batches of eight.
 """
 

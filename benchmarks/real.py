@@ -5,8 +5,8 @@
 
 The twin is the same base, tuned on the same traces in the same number of steps, with no markers in
 them. Prompts are held out: no name and no wording of theirs is in data/smollm2. Accuracy and passes
-are those of all prompts, decoded in batches. Time is CPU time of `--timed` of them, one request at a
-time on one thread, adapter and twin in turn; and then of batches of eight.
+are those of all prompts, decoded in batches. Time is CPU time of `--timed` of them, one request at
+a time on one thread, adapter and twin in turn; and then of batches of eight.
 """
 
 import argparse

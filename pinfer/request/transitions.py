@@ -87,7 +87,8 @@ def stop(request: Request, reason: str, limit: str, spec: ModelSpec) -> None:
 def close(lane: Lane, spec: ModelSpec) -> None:
     """Inject what ends `lane` here: the rest of an outline, its branches, `end` in a branch."""
     if lane.status is Status.WAITING:
-        lane.request.waiting.remove(lane)
+        if lane in lane.request.waiting:  # not where an exception came between
+            lane.request.waiting.remove(lane)
         start(lane, spec)
     if lane.status is Status.JOINING:
         for child in [x for x in lane.fork.lanes if x.status is not Status.CLOSED]:

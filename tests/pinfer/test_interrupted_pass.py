@@ -15,6 +15,7 @@ import pinfer
 from pbranch.errors import BranchError, RequestError
 from pinfer import Engine, EngineLimits, SamplingParams
 from pinfer.request import state, transitions
+from pinfer.scheduling import admission
 
 OURS = str(Path(pinfer.__file__).parent)
 PROMPTS = ["Check each record and go on.", "Go on.", "Compute 12 + 30, then stop.", "Hallie Turner"]
@@ -120,6 +121,23 @@ def test_an_exception_while_branches_open(
         found = engine.generate(PROMPTS, PARAMS)
     assert [answer.error for answer in found if answer.error] == ["MemoryError: injected"]
     assert_as_new(engine, wanted, "open_branches")
+
+
+def test_an_exception_while_a_branch_is_let_in(
+    engine: Engine, wanted: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the request has written is kept."""
+    let_in = admission.start
+
+    def start(lane: state.Lane, spec: Any) -> None:
+        monkeypatch.setattr(admission, "start", let_in)
+        raise MemoryError("injected")
+
+    monkeypatch.setattr(admission, "start", start)
+    (failed,) = [x for x in engine.generate(PROMPTS, PARAMS) if x.error]
+    assert failed.error == "MemoryError: injected"
+    assert failed.text
+    assert_as_new(engine, wanted, "start")
 
 
 @pytest.mark.slow

@@ -13,8 +13,7 @@ On a CPU the times are CPU time of one thread, so other load counts little.
 The model has the width of Qwen2.5-0.5B, random weights, and on a CPU 2 of its 24 layers. Its head
 has the proportion to the layers that the 7B's has, or with `--vocabulary 6336` the 0.5B's. The head
 works on the targets alone, which are the same in all arms, so a large one limits what fewer tokens
-save. The settings for CUDA (sequences
-of 8,192 tokens, FlexAttention against flash SDPA, peak memory) were not run yet.
+save. The settings for CUDA (8,192 tokens, FlexAttention against flash SDPA) were not run yet.
 """
 
 import argparse

@@ -86,6 +86,12 @@ What is the square root of 144?
 Say something kind.
 """.splitlines()
 NEW_TOKENS = 16
+RUNNERS = """\
+1. Ada Lind [weekly distance: 33 km]
+2. Ben Moor [weekly distance: 18 km]
+
+One runner has a weekly distance of less than 31 km. Tell me which."""
+LEAD = "The task: weekly distance less than 31. To answer this, I go down the list.\n"
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -146,11 +152,13 @@ def test_branches_are_the_reference_decoders(name: str, tmp_path: Path) -> None:
     """And so are those of the merged model, loaded without the adapter."""
     adapter = adapter_of(name, tmp_path)
     loaded = load(name, str(adapter), "float32", "cpu")
-    prompts = [loaded.tokenizer.encode(text) for text in ("Compare Ann, Bob and Cem:", "Two ways")]
+    begun = [{"role": "user", "content": RUNNERS}, {"role": "assistant", "content": LEAD}]
+    text = loaded.tokenizer.apply_chat_template(begun, tokenize=False, continue_final_message=True)
+    prompts = [loaded.tokenizer.encode(x, add_special_tokens=False) for x in (text, "Two ways")]
     params = SamplingParams(max_new_tokens=40, max_topics=3, max_topic_tokens=3)
     spec = loaded.spec
     oracle = Reference(
-        loaded.model, spec.markers, spec.end_of_text, range(len(loaded.tokenizer)), spec.options
+        loaded.model, spec.markers, spec.end_of_text, range(len(loaded.tokenizer)), spec.layout
     )
     expected = [oracle.generate(prompt, params) for prompt in prompts]
     assert any(spec.markers.spawn in answer for answer in expected), "no prompt forks"

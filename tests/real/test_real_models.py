@@ -137,8 +137,13 @@ def test_greedy_linear_is_transformers_generate(name: str) -> None:
 
 def adapter_of(name: str, folder: Path) -> Path:
     """The shipped adapter; else one with random weights that likes to fork."""
-    shipped = default_adapter(name)
-    return shipped or save_adapter(folder / "adapter", Path(locate(name)))
+    if shipped := default_adapter(name):
+        return shipped
+    adapter = save_adapter(folder / "adapter", Path(locate(name)))
+    (adapter / "recipe.yaml").write_text(
+        f"model: {locate(name)}\ndata: [traces.jsonl]\nout: adapter\n"
+    )
+    return adapter
 
 
 def token_ids(loaded: Loaded, prompts: list[list[int]], params: SamplingParams) -> list[list[int]]:

@@ -49,7 +49,7 @@ def save_adapter(folder: Path, base: Path, **changes: Any) -> Path:
             if weight.requires_grad:
                 scale = 0.6 if "token" in name else 0.1
                 weight.data = torch.randn(weight.shape) * scale
-    peft_model.save_pretrained(folder)
+    peft_model.save_pretrained(folder, save_embedding_layers=False)
     tokenizer.save_pretrained(folder)
     known: dict[str, Any] = {
         "marker_ids": markers.as_dict(),

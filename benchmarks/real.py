@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--max-new-tokens", type=int, default=1536)
     parser.add_argument("--out", type=Path, default=Path("runs/demo-real/report.json"))
+    parser.add_argument("--answers", type=Path, help="JSONL: what each arm wrote, to read")
     args = parser.parse_args()
     report = measure(args)
     args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -96,6 +97,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         found[name] = summary(answers[name], seconds)
         found[name]["cpu_seconds"] = round(time.process_time() - began, 2)
         found[name]["interval"] = interval(answers[name])
+    if args.answers:
+        write_answers(args.answers, answers)
     linear, parallel = answers["linear"], answers["parallel"]
     found["parallel"] |= forking(parallel)
     found |= ratios(linear, parallel, engine)
@@ -139,6 +142,17 @@ def time_arms(arms: dict[str, Arm], batches: Sequence[Sequence[Any]]) -> dict[st
         if took["parallel"]:
             found[name] = took["linear"] / took["parallel"]
     return found
+
+
+def write_answers(path: Path, answers: dict[str, list[Answer]]) -> None:
+    """A line for each prompt: its task, what is right, and of each arm text and verdict."""
+    with path.open("w", encoding="utf-8") as file:
+        for some in zip(*answers.values(), strict=True):
+            record = some[0].record
+            row = {"task": record.meta["task"], "prompt": record.prompt, "answer": record.answer}
+            for name, a in zip(answers, some, strict=True):
+                row[name] = {"right": a.right, "text": a.generation.tagged_text}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def by_task(task: str, answers: dict[str, list[Answer]], engine: Any) -> dict[str, Any]:

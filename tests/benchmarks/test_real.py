@@ -16,7 +16,7 @@ def test_the_report_is_whole(tmp_path):
         [
             *(sys.executable, ROOT / "benchmarks" / "real.py", "--out", out, "--model", "tiny"),
             *("--adapter", adapter, "--twin", adapter, "--prompts", "10", "--timed", "8"),
-            *("--max-new-tokens", "120"),
+            *("--max-new-tokens", "120", "--answers", tmp_path / "answers.jsonl"),
         ],
         cwd=ROOT,
         capture_output=True,
@@ -36,4 +36,9 @@ def test_the_report_is_whole(tmp_path):
         took = found[timed]
         assert took["prompts"] == 8 and took["cpu_ratio"] > 0
         assert took["linear_cpu_seconds"] > 0 < took["parallel_cpu_seconds"]
+    rows = [json.loads(x) for x in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert len(rows) == 10
+    for mode in ("linear", "serial", "parallel"):
+        right = sum(row[mode]["right"] for row in rows)
+        assert right / 10 == pytest.approx(found[mode]["accuracy"]) and rows[0][mode]["text"]
     assert "10 held-out prompts" in done.stdout and "format kept" in done.stdout

@@ -6,7 +6,8 @@
 
 The 1,362 sets of four numbers up to 13 that can be solved are split: 100 are held out. A trace is a
 way to 24, or some right steps and whether what they leave can still make 24. `solve` compares, on
-the held-out sets: one greedy chain; as many sampled chains as take the tokens of a search; search.
+the held-out sets: one greedy chain; as many sampled chains as take the tokens of a search (the mean
+share of right ones, and how often any is); search.
 """
 
 import argparse
@@ -30,9 +31,11 @@ PAGE = replace(
     game24.PAGE,
     prompt="Make 24 of these numbers: {problem}",
     value="Can it be done?",
-    value_tokens=4,
+    value_tokens=8,
     value_words={"sure": 1.0, "impossible": 0.0},
     highest=1.0,
+    judge="Can it be done?",
+    expected=" sure",
 )
 TASK = replace(game24.TASK, page=PAGE)
 Numbers = tuple[Fraction, ...]
@@ -101,10 +104,13 @@ def solve(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     engine = Engine.from_pretrained(args.model, "none", device="cpu")
     problems = [spell(numbers) for numbers in puzzles()[1][: args.n]]
-    settings = SearchSettings(width=args.width, keep=args.keep, depth=3)
+    # how probable "sure" is ranks thoughts; a sampled word would say no more than yes or no
+    settings = SearchSettings(width=args.width, keep=args.keep, depth=3, evaluate=args.evaluate)
     found: dict[str, Any] = {"search": arm(problems, args.rounds, lambda problem, seed: _search(
         run_search(engine, TASK, problem, settings, SamplingParams(temperature=1.0, seed=seed))
     ))}  # fmt: skip
+
+    any_right: list[bool] = []
 
     def chains(problem: str, seed: int, count: int, temperature: float) -> tuple[float, int]:
         params = SamplingParams(
@@ -112,12 +118,14 @@ def solve(args: argparse.Namespace) -> None:
         )
         answers = engine.generate(TASK.prompt(problem), params, n=count)
         right = [game24.check(problem, x.text.strip().splitlines()) for x in answers]
+        any_right.append(any(right))
         return sum(right) / count, sum(len(x.token_ids) for x in answers)
 
     found["greedy"] = arm(problems, 1, lambda p, seed: chains(p, seed, 1, 0.0))
     count = round(found["search"]["tokens"] / found["greedy"]["tokens"])
+    any_right.clear()
     found["sampled"] = arm(problems, 1, lambda p, seed: chains(p, seed, count, 1.0))
-    found["sampled"]["chains"] = count
+    found["sampled"] |= {"chains": count, "any": sum(any_right) / len(problems)}
     asked = {k: str(v) for k, v in vars(args).items() if k != "run"}
     report = {"settings": asked, "problems": len(problems), **found}
     if args.out:
@@ -155,8 +163,9 @@ def main() -> None:
     ask.add_argument("--model", required=True)
     ask.add_argument("--n", type=int, default=HELD_OUT)
     ask.add_argument("--rounds", type=int, default=3, help="searches of a puzzle, other seeds")
-    ask.add_argument("--width", type=int, default=5)
-    ask.add_argument("--keep", type=int, default=3)
+    ask.add_argument("--width", type=int, default=10)
+    ask.add_argument("--keep", type=int, default=5)
+    ask.add_argument("--evaluate", default="logprob", choices=["logprob", "value"])
     ask.add_argument("--out", type=Path)
     ask.set_defaults(run=solve)
     args = parser.parse_args()

@@ -7,10 +7,9 @@ huggingface_hub when it sends.
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pbranch.errors import DataError
 from pbranch.files.markdown import as_code, as_text, one_line
+from pbranch.files.yaml_page import dump_yaml
 from pbranch.format.markers import MARKERS
 from pbranch.hf.hub import explain
 from pdata.report.statistics import ALL, collect_stats
@@ -109,9 +108,7 @@ def make_card(path: Path, title: str, license: str | None = None) -> str:
     }
     tasks = sorted(set(figures) - {ALL})
     return CARD.format(
-        head=yaml.safe_dump(
-            {k: v for k, v in head.items() if v}, sort_keys=False, allow_unicode=True
-        ),
+        head=dump_yaml({k: v for k, v in head.items() if v}),
         file=as_code(path.name),
         title=as_text(title),
         origin=f" (tasks: {', '.join(map(as_text, tasks))})" if tasks else "",

@@ -13,10 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
-
 from pbranch.errors import RecipeError, did_you_mean
-from pbranch.files.yaml_page import LONGEST, YamlError, read_yaml
+from pbranch.files.yaml_page import LONGEST, YamlError, dump_yaml, read_yaml
 
 T = TypeVar("T")
 INFINITE = {int: 2**63, float: float("inf")}  # what a number must be below
@@ -44,7 +42,7 @@ def load_recipe(schema: type[T], path: str | Path | None, overrides: Sequence[st
 
 def dump_recipe(recipe: Any) -> str:
     """The merged recipe as YAML; `load_recipe` of it gives an equal recipe."""
-    return yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False, allow_unicode=True)
+    return dump_yaml(dataclasses.asdict(recipe))
 
 
 class _One(dict[str, Any]):

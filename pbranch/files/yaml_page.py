@@ -1,4 +1,5 @@
 """Reads YAML that may come from a stranger: plain values, without what makes a small text huge.
+Writes what it reads back as it was.
 
 A recipe comes with every adapter. Refused are aliases (nine lines of them stand for a billion
 values), deep nesting, a key given twice, endless integers and long texts. Knows no recipe.
@@ -39,6 +40,24 @@ def read_yaml(text: str) -> Any:
     except Exception as e:  # of PyYAML's constructors, on a tag whose text does not fit
         raise YamlError(f"a value that cannot be read ({_shorten(str(e))})") from e
     return _check(page)
+
+
+def dump_yaml(page: Mapping[str, Any]) -> str:
+    """A page of plain values, its keys in their order."""
+    return str(yaml.dump(page, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+
+
+class _Dumper(yaml.SafeDumper):
+    """A safe dumper that escapes line breaks other than a newline: read as they stand, a text has
+    spaces in their place."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    style = '"' if set(text) & {"\x85", "\u2028", "\u2029"} else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
 
 
 class _Loader(yaml.SafeLoader):

@@ -15,12 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pbranch.console import say
 from pbranch.errors import AdapterError, HubError
 from pbranch.files.json_file import read_json_object
-from pbranch.files.yaml_page import read_yaml
+from pbranch.files.yaml_page import dump_yaml, read_yaml
 from pbranch.format.branch_config import FILE_NAME as BRANCH_CONFIG
 from pbranch.hf.base_models import NAMED
 from pbranch.hf.gguf.gguf_file import is_gguf, repository_of
@@ -138,7 +136,7 @@ def collect(
     if base is not None:
         config = replace(artifact.config, base_model=base)
         recipe = {**read_yaml(artifact.page), "model": base}
-        page = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
+        page = dump_yaml(recipe)
         artifact = replace(artifact, config=config, page=page)
         files[RECIPE] = page.encode()
         stored = {BRANCH_CONFIG: "base_model"}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pbranch.errors import RecipeError
@@ -192,6 +192,8 @@ RECIPES = st.builds(
 
 
 @given(recipe=RECIPES)
+@example(recipe=Train(model="\x85"))
+@example(recipe=Train(model="a\u2028b\x85\u2029"))
 def test_a_dumped_recipe_loads_as_itself(tmp_path_factory, recipe):
     path = tmp_path_factory.mktemp("recipe") / "recipe.yaml"
     path.write_text(dump_recipe(recipe), encoding="utf-8")

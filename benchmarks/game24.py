@@ -110,22 +110,18 @@ def solve(args: argparse.Namespace) -> None:
         run_search(engine, TASK, problem, settings, SamplingParams(temperature=1.0, seed=seed))
     ))}  # fmt: skip
 
-    any_right: list[bool] = []
-
     def chains(problem: str, seed: int, count: int, temperature: float) -> tuple[float, int]:
         params = SamplingParams(
             max_new_tokens=128, mode="linear", temperature=temperature, seed=seed
         )
         answers = engine.generate(TASK.prompt(problem), params, n=count)
         right = [game24.check(problem, x.text.strip().splitlines()) for x in answers]
-        any_right.append(any(right))
         return sum(right) / count, sum(len(x.token_ids) for x in answers)
 
     found["greedy"] = arm(problems, 1, lambda p, seed: chains(p, seed, 1, 0.0))
     count = round(found["search"]["tokens"] / found["greedy"]["tokens"])
-    any_right.clear()
     found["sampled"] = arm(problems, 1, lambda p, seed: chains(p, seed, count, 1.0))
-    found["sampled"] |= {"chains": count, "any": sum(any_right) / len(problems)}
+    found["sampled"]["chains"] = count
     asked = {k: str(v) for k, v in vars(args).items() if k != "run"}
     report = {"settings": asked, "problems": len(problems), **found}
     if args.out:
@@ -140,12 +136,14 @@ def _search(result: Any) -> tuple[float, int]:
 def arm(
     problems: Sequence[str], rounds: int, run: Callable[[str, int], tuple[float, int]]
 ) -> dict[str, Any]:
-    """The mean share of right answers, sampled tokens and CPU seconds of a problem."""
+    """The mean share of right answers, how often any is right, sampled tokens and CPU seconds of a
+    problem."""
     began = time.process_time()
     outcomes = [run(problem, seed) for problem in problems for seed in range(rounds)]
     right, tokens = (sum(column) / len(outcomes) for column in zip(*outcomes, strict=True))
+    found = sum(share > 0 for share, _ in outcomes) / len(outcomes)
     seconds = (time.process_time() - began) / len(outcomes)
-    return {"solved": right, "tokens": tokens, "cpu_seconds": seconds}
+    return {"solved": right, "any": found, "tokens": tokens, "cpu_seconds": seconds}
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """A real small model, its adapter against its linear twin: accuracy, format, passes and CPU time.
 
     python benchmarks/real.py                          60 prompts, in minutes: `make demo-real`
-    python benchmarks/real.py --prompts 300 --timed 60 --out benchmarks/results/smollm2.json
+    python benchmarks/real.py --prompts 300 --timed 32 --dtype bfloat16 \\
+        --out benchmarks/results/smollm2.json
 
 The twin is the same base, tuned on the same traces in the same number of steps, with no markers in
 them. Prompts are held out: no name and no wording of theirs is in data/smollm2. Accuracy and passes

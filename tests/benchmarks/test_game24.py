@@ -42,5 +42,5 @@ def test_steps_and_ratings_are_right() -> None:
 
 
 def test_an_arm_is_the_mean_over_problems_and_rounds() -> None:
-    found = game24.arm(["a", "b"], 2, lambda problem, seed: (float(problem == "a"), 10 + seed))
-    assert (found["solved"], found["tokens"]) == (0.5, 10.5)
+    found = game24.arm(["a", "b"], 2, lambda problem, seed: (0.3 * (problem == "a"), 10 + seed))
+    assert (found["solved"], found["any"], found["tokens"]) == (0.15, 0.5, 10.5)

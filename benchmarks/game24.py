@@ -58,8 +58,8 @@ def puzzles() -> tuple[list[Numbers], list[Numbers]]:
 
 
 def make_trace(number: int, numbers: Numbers, rng: random.Random) -> Record:
-    """Two of five are ways to 24; the others end with a rating."""
-    rates, left, lines = rng.random() < 0.6, numbers, []
+    """One of four is a way to 24; the others end with a rating."""
+    rates, left, lines = rng.random() < 0.75, numbers, []
     for step in range(1, 1 + (rng.choice((1, 2, 2, 3)) if rates else 3)):
         options = list(game24.next_steps(left))
         # a fraction or a number below zero only where nothing else leads to 24
@@ -103,7 +103,8 @@ def solve(args: argparse.Namespace) -> None:
 
     torch.set_num_threads(1)
     engine = Engine.from_pretrained(args.model, "none", device="cpu")
-    problems = [spell(numbers) for numbers in puzzles()[1][: args.n]]
+    split = puzzles()[("train", "held-out").index(args.split)]
+    problems = [spell(numbers) for numbers in split[: args.n]]
     # how probable "sure" is ranks thoughts; a sampled word would say no more than yes or no
     settings = SearchSettings(width=args.width, keep=args.keep, depth=3, evaluate=args.evaluate)
     found: dict[str, Any] = {"search": arm(problems, args.rounds, lambda problem, seed: _search(
@@ -153,13 +154,14 @@ def main() -> None:
     )
     verbs = parser.add_subparsers(required=True)
     data = verbs.add_parser("data", help="traces to train on")
-    data.add_argument("--n", type=int, default=40_000)
+    data.add_argument("--n", type=int, default=80_000)
     data.add_argument("--seed", type=int, default=1)
     data.add_argument("--out", type=Path, required=True)
     data.set_defaults(run=write_traces)
-    ask = verbs.add_parser("solve", help="held-out puzzles")
+    ask = verbs.add_parser("solve", help="puzzles by search and by chains")
     ask.add_argument("--model", required=True)
     ask.add_argument("--n", type=int, default=HELD_OUT)
+    ask.add_argument("--split", default="held-out", choices=["held-out", "train"])
     ask.add_argument("--rounds", type=int, default=3, help="searches of a puzzle, other seeds")
     ask.add_argument("--width", type=int, default=10)
     ask.add_argument("--keep", type=int, default=5)

@@ -1,7 +1,7 @@
 """What a model proposes for a trace: spans of its sentences as branches, and a few small edits.
 
-The model names sentences by number and never copies them, so nothing can get lost. Builds the
-tree and checks the form; whether the branches are independent is judged elsewhere.
+The model says where branches begin and never copies them, so nothing can get lost. Builds the tree
+and checks the form; whether the branches are independent is judged elsewhere.
 """
 
 import re
@@ -57,23 +57,14 @@ def split_sentences(text: str) -> list[str]:
     return [text[a:b] for a, b in pairwise(cuts) if b > a]
 
 
-def number_sentences(sentences: Sequence[str]) -> str:
-    """What the model reads: one sentence a line, counted from 1."""
-    return "\n".join(f"{i}| {' '.join(s.split())}" for i, s in enumerate(sentences, 1))
-
-
 def build_trace(
     sentences: Sequence[str], proposal: Sequence[Sequence[Branch]], prompt: str
 ) -> tuple[Trace, list[Block]]:
     """The tree of a proposal, and each of its blocks with the whole text before and after it.
 
-    Raises Fault where spans overlap or leave sentences out, an edit does not fit or changes a
-    number, or a topic does not announce its branch.
+    Spans follow one another, in a block without a gap. Raises Fault where an edit does not fit or
+    changes a number, or a topic does not announce its branch.
     """
-    for branches in proposal:
-        if len(branches) < 2:
-            raise Fault("one branch", "a block needs at least two branches")
-    _check_spans(proposal, len(sentences))
     text = "".join(sentences)
     margin = text[: len(text) - len(text.lstrip())]  # branches begin with their topic
     parts: list[str | Segment | Fork] = [margin if proposal and proposal[0][0].first == 1 else ""]
@@ -89,22 +80,6 @@ def build_trace(
         at = branches[-1].last
     parts.append(gap + "".join(sentences[at:]))
     return make_trace(*parts), blocks
-
-
-def _check_spans(proposal: Sequence[Sequence[Branch]], n: int) -> None:
-    """Raises Fault unless spans are in order, and without a gap within a block."""
-    end = 0
-    for branches in proposal:
-        for k, branch in enumerate(branches):
-            span = f"branch {branch.topic!r} ({branch.first} to {branch.last})"
-            if not 1 <= branch.first <= branch.last <= n:
-                raise Fault("wrong span", f"{span}: expected sentences of 1 to {n}")
-            if branch.first <= end:
-                raise Fault("overlapping spans", f"{span} begins before {end + 1}")
-            if k and branch.first > end + 1:
-                raise Fault("sentences left out", f"{span} does not begin at {end + 1}, where the "
-                            "branch before it ends")  # fmt: skip
-            end = branch.last
 
 
 def _build_block(

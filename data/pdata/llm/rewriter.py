@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
-from itertools import pairwise
 from string import Template
 from typing import Any, TypeVar
 
@@ -19,7 +18,8 @@ from pbranch.format.tree import Trace, make_trace, plain_text
 from pdata.grading.answer_forms import clean_answer
 from pdata.grading.closing_form import find_closing
 from pdata.llm.chat_client import Client, Refused
-from pdata.llm.proposal import Branch, Edit, Fault, build_trace, number_sentences, split_sentences
+from pdata.llm.outline import Span, find_groups
+from pdata.llm.proposal import Branch, Edit, Fault, build_trace, split_sentences
 from pdata.rules import rewriter
 from pdata.rules.blocks.steps import Block
 from pdata.rules.dependence.independence import find_dependence
@@ -43,12 +43,11 @@ def _list(items: Mapping[str, Any]) -> dict[str, Any]:
 _INT, _TEXT, _BOOL = ({"type": kind} for kind in ("integer", "string", "boolean"))
 OUTLINE = _schema(
     "outline",
-    steps=_list(_schema("step", first=_INT, last=_INT, about=_TEXT)),
-    groups=_list(_list(_INT)),
+    steps=_list(_schema("step", begins=_TEXT, group=_INT)),
 )
 _EDIT = _schema("edit", source=_TEXT, replacement=_TEXT)
-_BRANCH = _schema("branch", topic=_TEXT, first=_INT, last=_INT, edits=_list(_EDIT))
-PROPOSAL = _schema("proposal", blocks=_list(_schema("block", branches=_list(_BRANCH))))
+_BRANCH = _schema("branch", branch=_INT, topic=_TEXT, edits=_list(_EDIT))
+PROPOSAL = _schema("proposal", branches=_list(_BRANCH))
 VOTE = _schema("vote", reason=_TEXT, independent=_BOOL, same_content=_BOOL)
 
 
@@ -91,19 +90,20 @@ class LLMRewriter:
         if len(sentences) < 2:
             raise Fault(NO_STEPS)
 
+        talk = [_say("outline", problem=prompt, trace=text)]
+        groups = self._converse(talk, OUTLINE, lambda reply: _read_outline(reply, sentences))
+        if not groups:
+            raise Fault(NO_STEPS)
+
         def read(reply: dict[str, Any]) -> Trace:
-            trace, blocks = build_trace(sentences, _read_proposal(reply), prompt)
+            trace, blocks = build_trace(sentences, _read_proposal(reply, groups), prompt)
             if not blocks:
                 raise Fault(NO_STEPS)
             self._check(text, prompt, trace, blocks)
             self._vote(prompt, text, trace, blocks)
             return trace
 
-        lines = number_sentences(sentences)
-        talk = [_say("outline", problem=prompt, lines=lines)]
-        if not self._converse(talk, OUTLINE, lambda reply: _read_groups(reply, len(sentences))):
-            raise Fault(NO_STEPS)
-        talk.append(_say("rewrite"))
+        talk.append(_say("rewrite", branches=_list_branches(groups, sentences)))
         return self._converse(talk, PROPOSAL, read)
 
     def _converse(
@@ -221,36 +221,52 @@ def _read(row: Any, key: str, kind: type[T]) -> T:
     return value
 
 
-def _read_groups(row: dict[str, Any], n: int) -> list[Any]:
-    steps, groups = _read(row, "steps", list), _read(row, "groups", list)
-    for step in steps:
-        if not 1 <= _read(step, "first", int) <= _read(step, "last", int) <= n:
-            raise Fault("wrong span", f"step {step}: expected sentences of 1 to {n}")
+def _read_outline(row: dict[str, Any], sentences: list[str]) -> list[list[Span]]:
+    steps = _read(row, "steps", list)
+    return find_groups(
+        [(_read(s, "begins", str), _read(s, "group", int)) for s in steps], sentences
+    )
+
+
+def _read_proposal(row: dict[str, Any], groups: list[list[Span]]) -> list[list[Branch]]:
+    """The branches of each group that is not left out, as a whole."""
+    said: dict[int, dict[str, Any]] = {}
+    for branch in _read(row, "branches", list):
+        if said.setdefault(_read(branch, "branch", int), branch) is not branch:
+            raise Fault("wrong schema", f"branch {branch['branch']} is there twice")
+    blocks, number = [], 0
     for group in groups:
-        whole = isinstance(group, list) and all(type(k) is int for k in group) and len(group) > 1
-        if not whole or not 1 <= group[0] <= group[-1] <= len(steps):
-            raise Fault("wrong schema", f"group {group!r:.60}: expected the numbers of steps")
-        if any(b != a + 1 for a, b in pairwise(group)):
-            raise Fault("wrong schema", f"group {group}: its steps are not consecutive")
-    return groups
-
-
-def _read_proposal(row: dict[str, Any]) -> list[list[Branch]]:
-    return [
-        [
-            Branch(
-                _read(branch, "topic", str).strip().rstrip(":："),
-                _read(branch, "first", int),
-                _read(branch, "last", int),
-                tuple(
+        branches = []
+        for first, last in group:
+            number += 1
+            if row := said.pop(number, {}):
+                edits = tuple(
                     Edit(_read(edit, "source", str), _read(edit, "replacement", str))
-                    for edit in _read(branch, "edits", list)
-                ),
-            )
-            for branch in _read(block, "branches", list)
-        ]
-        for block in _read(row, "blocks", list)
-    ]
+                    for edit in _read(row, "edits", list)
+                )
+                topic = _read(row, "topic", str).strip().rstrip(":：")
+                branches.append(Branch(topic, first, last, edits))
+        if branches and len(branches) < len(group):
+            raise Fault("branches left out", f"{len(group) - len(branches)} of {len(group)}: "
+                        "expected all of a block, or none")  # fmt: skip
+        if branches:
+            blocks.append(branches)
+    if said:
+        raise Fault("wrong schema", f"branch {min(said)}: expected 1 to {number}")
+    return blocks
+
+
+def _list_branches(groups: list[list[Span]], sentences: list[str]) -> str:
+    """What the model reads: the first and the last words of every branch, counted from 1."""
+    lines, number = [], 0
+    for n, group in enumerate(groups, 1):
+        lines.append(f"Block {n}:")
+        for first, last in group:
+            number += 1
+            words = " ".join(sentences[first - 1 : last]).split()
+            short = words if len(words) <= 24 else [*words[:16], "…", *words[-6:]]
+            lines.append(f"{number}| {' '.join(short)}")
+    return "\n".join(lines)
 
 
 def _read_vote(row: dict[str, Any]) -> tuple[bool, bool, str]:

@@ -112,9 +112,6 @@ def test_several_blocks():
     tree, found = build_trace(split_sentences(text), blocks, "")
     assert plain_text(tree) == text and len(list(tree.forks())) == 2
     assert [b.tail for b in found] == ["\n\nC: red.\nD: blue.\nE: end.", "\nE: end."]
-    blocks = [[Branch("C", 4, 4), Branch("D", 5, 5)], [Branch("A", 2, 2), Branch("B", 3, 3)]]
-    with pytest.raises(Fault, match="overlapping"):
-        build_trace(split_sentences(text), blocks, "")
 
 
 @given(st.text("ab. \n!1A。$", max_size=60))

@@ -22,13 +22,14 @@ from tests.support.repository import ROOT
 
 NAMES = ("Ann Lee", "Bert Moor", "Cleo Dane")
 CASES = """
-right malformed-first fenced edits wrong-schema overlap-first left-out number-edit flipped-sign
+right malformed-first fenced edits wrong-schema left-out-first left-out number-edit flipped-sign
 swallowed-answer dependent voted-down unfaithful too-long refused always-500 no-groups no-blocks
 telling-topic-first equal-topics topic-put-in unread-votes out-of-range empty-body cut-off
+made-up-first made-up twice
 """.split()
 # what must become of each; forked by the model, by rules, or linear
-BY_MODEL = {"right", "malformed-first", "fenced", "edits", "overlap-first", "telling-topic-first",
-            "topic-put-in"}  # fmt: skip
+BY_MODEL = {"right", "malformed-first", "fenced", "edits", "left-out-first", "telling-topic-first",
+            "topic-put-in", "made-up-first"}  # fmt: skip
 LINEAR = {"dependent", "voted-down", "no-groups", "no-blocks", "unread-votes"}
 
 
@@ -68,37 +69,41 @@ def brain(messages: list[dict[str, str]]) -> str:
         vote = {"reason": "as I see it", "independent": case != "voted-down",
                 "same_content": case != "unfaithful"}  # fmt: skip
         return "I agree." if case == "unread-votes" else json.dumps(vote)
-    if len([m for m in messages if m["content"].startswith("Now turn")]) == 0:
-        spans = [(1, 1), (2, 3), (4, 5), (6, 7), (8, 9)]
-        steps = [{"first": a, "last": b, "about": "plums"} for a, b in spans]
-        return json.dumps({"steps": steps, "groups": [] if case == "no-groups" else [[2, 3, 4]]})
-    reply = json.dumps({"blocks": [] if case == "no-blocks" else [_block(case, trace, again)]})
+    if len([m for m in messages if m["content"].startswith("Now each")]) == 0:
+        return json.dumps({"steps": _outline(case, trace, again)})
+    reply = json.dumps({"branches": [] if case == "no-blocks" else _branches(case, trace, again)})
     if case == "malformed-first" and not again:
         return reply[:-3]
     if case == "cut-off":
         return reply[: len(reply) // 2]
     if case == "fenced":
         return f"<think>a {{brace}} in a thought</think>\nHere it is:\n```json\n{reply}\n```"
-    return json.dumps({"blocks": "three"}) if case == "wrong-schema" else reply
+    return json.dumps({"branches": "three"}) if case == "wrong-schema" else reply
 
 
-def _block(case: str, trace: dict[str, Any], again: bool) -> dict[str, Any]:
-    spans = [[2, 3], [4, 5], [6, 7]]
-    topics, edits = list(NAMES), [[], [], []]
+def _outline(case: str, trace: dict[str, Any], again: bool) -> list[dict[str, Any]]:
+    lines = trace["text"].split("\n")
+    begins = [" ".join(line.split()[:4]) for line in lines]
+    groups = [0, *([0] * 3 if case == "no-groups" else [1] * 3), 0, 0]
+    if case == "swallowed-answer":
+        groups[4:] = [1, 1]
+    if case == "made-up" or (case == "made-up-first" and not again):
+        begins[2] = "Nobody has said this."
+    return [{"begins": b, "group": g} for b, g in zip(begins, groups, strict=True)]
+
+
+def _branches(case: str, trace: dict[str, Any], again: bool) -> list[dict[str, Any]]:
+    numbers, topics, edits = [1, 2, 3], list(NAMES), [[], [], []]
     count = re.findall(r"has (\d+) plums", trace["prompt"])[1]
     match case:
         case "edits":
             edits[1] = [{"source": "Similarly, as above, that", "replacement": "That"}]
-        case "overlap-first" if not again:
-            spans[1][0] = 3
-        case "left-out":
-            spans[1][1] = 4
         case "number-edit":
             edits[1] = [{"source": f"are {count} plums", "replacement": "are 100 plums"}]
         case "flipped-sign":
             edits[1] = [{"source": "plums", "replacement": "plums = plums"}]
         case "swallowed-answer":
-            spans[2][1] = 9
+            numbers, topics, edits = [*range(1, 6)], [*NAMES, "So", "answer"], [[]] * 5
         case "unfaithful":
             edits[1] = [{"source": "without any doubt", "replacement": "but it is wrong"}]
         case "too-long":
@@ -109,13 +114,18 @@ def _block(case: str, trace: dict[str, Any], again: bool) -> dict[str, Any]:
         case "equal-topics":
             topics = ["Plums"] * 3
         case "out-of-range":
-            spans[2][1] = 99
+            numbers[2] = 99
+        case "twice":
+            numbers[2] = 2
         case "empty-body":
             line = trace["text"].split("\n")[2]
             body = line.removeprefix(NAMES[1])
             edits[1] = [{"source": body.replace(count, ""), "replacement": ""}]
-    return {"branches": [{"topic": t, "first": a, "last": b, "edits": e}
-                         for t, (a, b), e in zip(topics, spans, edits, strict=True)]}  # fmt: skip
+    given = [{"branch": n, "topic": t, "edits": e}
+             for n, t, e in zip(numbers, topics, edits, strict=True)]  # fmt: skip
+    if case == "left-out" or (case == "left-out-first" and not again):
+        del given[1]
+    return given
 
 
 def status(body: dict[str, Any]) -> int | None:
@@ -226,12 +236,12 @@ def test_a_server_that_goes_away_ends_the_run_and_can_be_resumed(tmp_path, undis
 
 
 def test_the_reason_goes_back_to_the_model():
-    trace = make_trace_of(CASES.index("overlap-first"))
+    trace = make_trace_of(CASES.index("left-out-first"))
     with serving(brain) as server, make_client(server.url) as client:
         LLMRewriter(client).rewrite(trace["text"], trace["prompt"])
         (retry,) = [b["messages"][-1]["content"] for b in server.bodies
                     if b["messages"][-1]["content"].startswith("That cannot")]  # fmt: skip
-        assert "overlapping spans" in retry and "'Bert Moor' (3 to 5)" in retry
+        assert "branches left out: 1 of 3" in retry
         ballots = [b for b in server.bodies if "A problem and" in b["messages"][0]["content"]]
         assert len(ballots) == 3
         assert all(b["response_format"]["json_schema"]["strict"] for b in server.bodies)

@@ -15,13 +15,16 @@ Span = tuple[int, int]  # the first and the last sentence, counted from 1
 _MARKS = re.compile(r"^(?:[\s*#>•\"“_-]|\d{1,3}[.)]\s)+")
 
 
-def find_groups(steps: Sequence[tuple[str, int]], sentences: Sequence[str]) -> list[list[Span]]:
+def find_groups(
+    steps: Sequence[tuple[str, int]], sentences: Sequence[str], problem: str
+) -> list[list[Span]]:
     """The spans of each group of two and more steps.
 
     steps: (first words, group), in order; neighbours of the same group above 0 are independent. A
-    step ends where the next one begins; words from within a sentence are a part of the step before.
-    Raises Fault where words do not stand behind those of the step before.
+    step ends where the next one begins. Words from within a sentence, or from the problem, begin
+    none. Raises Fault at other words that do not stand behind those of the step before.
     """
+    problem = " ".join(problem.split())
     texts = [" ".join(s.split()) for s in sentences]
     begins: list[tuple[int, int]] = []  # sentence, group
     for words, group in steps:
@@ -32,7 +35,7 @@ def find_groups(steps: Sequence[tuple[str, int]], sentences: Sequence[str]) -> l
         found = next((i for i in range(at, len(texts)) if _starts(texts[i:], wanted)), None)
         if found is not None:
             begins.append((found, group))
-        elif wanted not in rest:
+        elif wanted not in rest and wanted not in problem:
             raise Fault("not in the trace", f"{words!r:.80}, behind the step before it")
     edges = pairwise([*begins, (len(texts), 0)])
     spans = [(at + 1, end, group) for (at, group), (end, _) in edges]

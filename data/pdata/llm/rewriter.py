@@ -90,12 +90,12 @@ class LLMRewriter:
         if len(sentences) < 2:
             raise Fault(NO_STEPS)
 
-        talk = [_say("outline", problem=prompt, trace=text)]
-        groups = self._converse(talk, OUTLINE, lambda reply: _read_outline(reply, sentences))
-        if not groups:
-            raise Fault(NO_STEPS)
+        def read_outline(reply: dict[str, Any]) -> list[list[Span]]:
+            steps = _read(reply, "steps", list)
+            said = [(_read(s, "begins", str), _read(s, "group", int)) for s in steps]
+            return find_groups(said, sentences, prompt)
 
-        def read(reply: dict[str, Any]) -> Trace:
+        def read_proposal(reply: dict[str, Any]) -> Trace:
             trace, blocks = build_trace(sentences, _read_proposal(reply, groups), prompt)
             if not blocks:
                 raise Fault(NO_STEPS)
@@ -103,8 +103,12 @@ class LLMRewriter:
             self._vote(prompt, text, trace, blocks)
             return trace
 
+        talk = [_say("outline", problem=prompt, trace=text)]
+        groups = self._converse(talk, OUTLINE, read_outline)
+        if not groups:
+            raise Fault(NO_STEPS)
         talk.append(_say("rewrite", branches=_list_branches(groups, sentences)))
-        return self._converse(talk, PROPOSAL, read)
+        return self._converse(talk, PROPOSAL, read_proposal)
 
     def _converse(
         self,
@@ -221,39 +225,32 @@ def _read(row: Any, key: str, kind: type[T]) -> T:
     return value
 
 
-def _read_outline(row: dict[str, Any], sentences: list[str]) -> list[list[Span]]:
-    steps = _read(row, "steps", list)
-    return find_groups(
-        [(_read(s, "begins", str), _read(s, "group", int)) for s in steps], sentences
-    )
-
-
 def _read_proposal(row: dict[str, Any], groups: list[list[Span]]) -> list[list[Branch]]:
-    """The branches of each group that is not left out, as a whole."""
+    """The branches of each group that are not left out; of one alone none."""
     said: dict[int, dict[str, Any]] = {}
     for branch in _read(row, "branches", list):
         if said.setdefault(_read(branch, "branch", int), branch) is not branch:
             raise Fault("wrong schema", f"branch {branch['branch']} is there twice")
-    blocks, number = [], 0
+    spans = [span for group in groups for span in group]
+    if wrong := [n for n in said if not 1 <= n <= len(spans)]:
+        raise Fault("wrong schema", f"branch {wrong[0]}: expected 1 to {len(spans)}")
+    blocks, end = [], 0
     for group in groups:
-        branches = []
-        for first, last in group:
-            number += 1
-            if row := said.pop(number, {}):
-                edits = tuple(
-                    Edit(_read(edit, "source", str), _read(edit, "replacement", str))
-                    for edit in _read(row, "edits", list)
-                )
-                topic = _read(row, "topic", str).strip().rstrip(":：")
-                branches.append(Branch(topic, first, last, edits))
-        if branches and len(branches) < len(group):
-            raise Fault("branches left out", f"{len(group) - len(branches)} of {len(group)}: "
-                        "expected all of a block, or none")  # fmt: skip
-        if branches:
-            blocks.append(branches)
-    if said:
-        raise Fault("wrong schema", f"branch {min(said)}: expected 1 to {number}")
+        begin, end = end, end + len(group)
+        kept = [n for n in range(begin + 1, end + 1) if n in said]
+        if kept and len(kept) < kept[-1] - kept[0] + 1:
+            raise Fault("branches left out", f"between branches {kept[0]} and {kept[-1]}")
+        if len(kept) > 1:
+            blocks.append([_read_branch(said[n], *spans[n - 1]) for n in kept])
     return blocks
+
+
+def _read_branch(row: dict[str, Any], first: int, last: int) -> Branch:
+    edits = tuple(
+        Edit(_read(edit, "source", str), _read(edit, "replacement", str))
+        for edit in _read(row, "edits", list)
+    )
+    return Branch(_read(row, "topic", str).strip().rstrip(":："), first, last, edits)
 
 
 def _list_branches(groups: list[list[Span]], sentences: list[str]) -> str:

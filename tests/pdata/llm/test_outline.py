@@ -13,7 +13,7 @@ STEPS = [("There are", 0), ("1. **Bus**", 1), ("2. **Tram**", 1), ("3. **Taxi**"
 
 
 def find(steps: list[tuple[str, int]], text: str = LIST) -> list[list[tuple[int, int]]]:
-    return find_groups(steps, split_sentences(text))
+    return find_groups(steps, split_sentences(text), "How do I get\nto the station?")
 
 
 def test_a_step_ends_where_the_next_begins():
@@ -27,8 +27,9 @@ def test_marks_may_be_left_out_and_a_copy_may_go_on(copy):
     assert find([*STEPS[:2], (copy, 1), STEPS[3]]) == [[(2, 3), (4, 4), (5, 5)]]
 
 
-def test_words_within_a_sentence_belong_to_the_step_before():
-    assert find([*STEPS[:2], ("Ten minutes", 1), *STEPS[2:]]) == [[(2, 3), (4, 4), (5, 5)]]
+@pytest.mark.parametrize("words", ["minutes. Often", "How do I get to the station?"])
+def test_words_within_a_sentence_and_of_the_problem_begin_no_step(words):
+    assert find([*STEPS[:2], (words, 0), *STEPS[2:]]) == [[(2, 3), (4, 4), (5, 5)]]
 
 
 @pytest.mark.parametrize("steps", [[], STEPS[:1], STEPS[:2], [(words, 0) for words, _ in STEPS]])
@@ -65,7 +66,7 @@ def test_a_whole_outline_is_found_again(text, groups):
     sentences = split_sentences(text)
     steps = [(s, g) for s, g in zip(sentences, groups, strict=False) if s.strip(" \n.")]
     try:
-        found = find_groups(steps, sentences)
+        found = find_groups(steps, sentences, "")
     except Fault:
         return
     spans = [span for group in found for span in group]

@@ -241,10 +241,26 @@ def test_the_reason_goes_back_to_the_model():
         LLMRewriter(client).rewrite(trace["text"], trace["prompt"])
         (retry,) = [b["messages"][-1]["content"] for b in server.bodies
                     if b["messages"][-1]["content"].startswith("That cannot")]  # fmt: skip
-        assert "branches left out: 1 of 3" in retry
+        assert "branches left out: between branches 1 and 3" in retry
         ballots = [b for b in server.bodies if "A problem and" in b["messages"][0]["content"]]
         assert len(ballots) == 3
         assert all(b["response_format"]["json_schema"]["strict"] for b in server.bodies)
+
+
+@pytest.mark.parametrize("left_out, forked", [(1, [2]), (2, [])])
+def test_branches_that_are_left_out_at_an_end_stay_text(left_out, forked):
+    trace = make_trace_of(0)
+
+    def model(messages):
+        reply = json.loads(brain(messages))
+        if "branches" in reply:
+            del reply["branches"][-left_out:]
+        return json.dumps(reply)
+
+    with serving(model) as server, make_client(server.url) as client:
+        found = LLMRewriter(client).rewrite(trace["text"], trace["prompt"])
+    assert [len(fork.branches) for fork in found.trace.all_forks()] == forked
+    assert plain_text(found.trace) == trace["text"]
 
 
 @pytest.mark.parametrize("votes, asked", [(0, 0), (1, 1), (5, 5)])

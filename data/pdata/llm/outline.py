@@ -29,13 +29,12 @@ def find_groups(
     begins: list[tuple[int, int]] = []  # sentence, group
     for words, group in steps:
         wanted, at = " ".join(words.split()).rstrip(".… "), begins[-1][0] + 1 if begins else 0
-        rest = " ".join(texts[max(0, at - 1) :])
-        if not wanted:
+        if not _MARKS.sub("", wanted):
             raise Fault("wrong schema", f"'begins' {words!r}: expected the first words of a step")
-        found = next((i for i in range(at, len(texts)) if _starts(texts[i:], wanted)), None)
+        found = next((i for i in range(at, len(texts)) if _begins(texts, i, wanted)), None)
         if found is not None:
             begins.append((found, group))
-        elif wanted not in rest and wanted not in problem:
+        elif wanted not in problem and wanted not in " ".join(texts[max(0, at - 1) :]):
             raise Fault("not in the trace", f"{words!r:.80}, behind the step before it")
     edges = pairwise([*begins, (len(texts), 0)])
     spans = [(at + 1, end, group) for (at, group), (end, _) in edges]
@@ -47,9 +46,9 @@ def find_groups(
     return groups
 
 
-def _starts(texts: Sequence[str], wanted: str) -> bool:
-    """Whether sentences begin with these words."""
-    rest = " ".join(texts[: 1 + wanted.count(" ")])  # a sentence is a word at least
+def _begins(texts: Sequence[str], i: int, wanted: str) -> bool:
+    """Whether what stands from sentence `i` on begins with these words."""
+    rest = " ".join(texts[i : i + 1 + wanted.count(" ")])  # a sentence has a word at least
     return rest.startswith(wanted) or _MARKS.sub("", rest).startswith(_MARKS.sub("", wanted))
 
 

@@ -43,7 +43,7 @@ def test_numbers_tell_groups_apart():
     assert find(steps, text) == [[(2, 2), (3, 3)], [(4, 4), (5, 5)]]
 
 
-@pytest.mark.parametrize("copy", ["Boat", "There are three", ""])
+@pytest.mark.parametrize("copy", ["Boat", "There are three", "", "**"])
 def test_words_that_do_not_follow_are_a_fault(copy):
     with pytest.raises(Fault):
         find([*STEPS[:3], (copy, 1)])

@@ -167,7 +167,7 @@ class LLMRewriter:
             except Fault as e:
                 raise Fault(DEPENDENT, f"vote {sample + 1} cannot be read: {e}") from e
             if not independent:
-                raise Fault(DEPENDENT, reason)
+                raise Fault(DEPENDENT, f"vote {sample + 1}: {reason}")
             if not same:
                 raise Fault("content changed", reason)
 

@@ -281,4 +281,4 @@ def test_one_vote_against_is_enough():
 
     with serving(model) as server, make_client(server.url) as client:
         found = LLMRewriter(client).rewrite(trace["text"], trace["prompt"])
-    assert (found.reason, found.detail) == ("dependent steps", "no")
+    assert (found.reason, found.detail) == ("dependent steps", "vote 3: no")

@@ -6,6 +6,7 @@ import torch
 
 from pbranch.errors import RequestError
 from pbranch.format.grammar import LaneState
+from pinfer.drafting.lookahead import MODES
 from pinfer.drafting.ngram import NgramSource
 from pinfer.params import EngineLimits
 from pinfer.sampling.processors import process
@@ -17,6 +18,7 @@ from pinfer.search.tree.settings import SearchSettings
 from pinfer.search.tree.tree_search import TreeSearch
 from tests.pinfer.drafting.test_distribution import assert_follows, drawn_from, unrelated
 from tests.support.draft_sources import Guessing
+from tests.support.lookahead import Recalling, random_source
 from tests.support.search_scripts import RandomOrder, tree_of
 from tests.support.toy_engine import END_OF_TEXT, SIZE, Toy, toy_model
 from tests.support.toy_search import CODEC, PROMPT, TASK, LaneSearch, NaiveBranches, sampling
@@ -78,6 +80,21 @@ def test_guesses_of_a_source_are_confirmed_and_change_nothing():
         assert tree_of(run.run()) == tree
         assert run.request.stats.drafted
         assert run.request.stats.passes <= passes * plain.request.stats.passes
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_look_ahead_rows_change_no_tree(mode):
+    """Those of random weights, and of an earlier search; at temperature 0, since drawn guesses keep
+    the distribution alone."""
+    settings = SearchSettings(width=3, keep=2, depth=3, early=1)
+    plain = LaneSearch(Toy(MODEL), settings)
+    tree = tree_of(plain.run())
+    for source in (random_source(MODEL, mode), Recalling(MODEL, mode, [plain.request])):
+        toy = Toy(MODEL, source=source, limits=EngineLimits(max_draft_rows=64))
+        run = LaneSearch(toy, settings)
+        assert tree_of(run.run()) == tree
+        assert run.request.stats.drafted and not source._logits, "nothing is kept of ended lanes"
+    assert run.request.stats.accepted.total() > 8
 
 
 def test_drawn_guesses_leave_the_models_distribution():

@@ -12,7 +12,8 @@ from pdata.llm.proposal import Fault
 
 Span = tuple[int, int]  # the first and the last sentence, counted from 1
 # what a copy may leave out: marks of a list, a heading, bold or a quotation
-_MARKS = re.compile(r"^(?:[\s*#>•\"“_-]|\d{1,3}[.)]\s)+")
+_MARKS = re.compile(r"^(?:[\s*#>•'_-]|\d{1,3}[.)]\s)+")
+_QUOTES = str.maketrans(dict.fromkeys('“”„‘’"', "'"))
 
 
 def find_groups(
@@ -24,11 +25,10 @@ def find_groups(
     step ends where the next one begins. Words from within a sentence, or from the problem, begin
     none. Raises Fault at other words that do not stand behind those of the step before.
     """
-    problem = " ".join(problem.split())
-    texts = [" ".join(s.split()) for s in sentences]
+    problem, texts = _flatten(problem), list(map(_flatten, sentences))
     begins: list[tuple[int, int]] = []  # sentence, group
     for words, group in steps:
-        wanted, at = " ".join(words.split()).rstrip(".… "), begins[-1][0] + 1 if begins else 0
+        wanted, at = _flatten(words).rstrip(".… "), begins[-1][0] + 1 if begins else 0
         if not _MARKS.sub("", wanted):
             raise Fault("wrong schema", f"'begins' {words!r}: expected the first words of a step")
         found = next((i for i in range(at, len(texts)) if _begins(texts, i, wanted)), None)
@@ -44,6 +44,11 @@ def find_groups(
         if group > 0 and len(members) > 1:
             groups.append([*members[:-1], _cut(members, sentences)])
     return groups
+
+
+def _flatten(text: str) -> str:
+    """Without line breaks, and with one kind of quotation mark: a copy may have others."""
+    return " ".join(text.split()).translate(_QUOTES)
 
 
 def _begins(texts: Sequence[str], i: int, wanted: str) -> bool:

@@ -27,6 +27,11 @@ def test_marks_may_be_left_out_and_a_copy_may_go_on(copy):
     assert find([*STEPS[:2], (copy, 1), STEPS[3]]) == [[(2, 3), (4, 4), (5, 5)]]
 
 
+def test_quotation_marks_may_differ():
+    text = 'Two:\n“Go”, he says.\n"Stop", she says.'
+    assert find([("'Go', he", 1), ("“Stop”", 1)], text) == [[(2, 2), (3, 3)]]
+
+
 @pytest.mark.parametrize("words", ["minutes. Often", "How do I get to the station?"])
 def test_words_within_a_sentence_and_of_the_problem_begin_no_step(words):
     assert find([*STEPS[:2], (words, 0), *STEPS[2:]]) == [[(2, 3), (4, 4), (5, 5)]]

@@ -93,6 +93,7 @@ def _build_block(
     gaps = [text[len(body) :] for text, body in zip(raw, bodies, strict=True)]
     known = set(_NUMBER.findall(f"{prompt}\n{lead}"))
     _check_topics([b.topic for b in branches], known)
+    _check_names([b.topic for b in branches], bodies)
     steps = []
     for i, (branch, body) in enumerate(zip(branches, bodies, strict=True)):
         siblings = [b.topic for b in branches if b is not branch]
@@ -129,6 +130,16 @@ def _check_topics(topics: Sequence[str], known: set[str]) -> None:
             raise Fault(
                 "unfit topic", f"topic {topic!r} tells {told[0]}, which nobody knows before"
             )
+
+
+def _check_names(topics: Sequence[str], bodies: Sequence[str]) -> None:
+    """Raises Fault at a topic that has more words of another branch than of its own."""
+    texts = [set(_fold(body).split()) for body in bodies]
+    for i, topic in enumerate(topics):
+        shared = [len(text.intersection(_fold(topic).split())) for text in texts]
+        best = max(range(len(shared)), key=shared.__getitem__)
+        if shared[best] > shared[i]:
+            raise Fault("unfit topic", f"topic {topic!r} of branch {i + 1} names branch {best + 1}")
 
 
 def _place_topic(topic: str, body: str) -> tuple[str, str]:

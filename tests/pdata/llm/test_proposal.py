@@ -83,6 +83,18 @@ def test_topics_are_short_distinct_and_tell_nothing(topics, reason):
     assert fault.value.reason == reason
 
 
+def test_a_topic_names_its_own_branch():
+    """As a small model does that counts from the introduction on."""
+    text = "Two ways:\n1. **By bus**: it is warm.\n2. **By tram**: it is fast.\nDone."
+    spans = [(2, 2), (3, 3)]
+    with pytest.raises(Fault, match="'By bus' of branch 2 names branch 1"):
+        build(
+            *(Branch(t, *s) for t, s in zip(["Two ways", "By bus"], spans, strict=True)), text=text
+        )
+    topics = ["the bus", "the fast tram"]
+    assert build(*(Branch(t, *s) for t, s in zip(topics, spans, strict=True)), text=text)
+
+
 def test_what_stands_before_a_topic_in_its_line_is_part_of_it():
     text = "Two of them:\n1. **Red**: it is warm.\n2. **Blue**: it is cold.\nDone."
     tree = build(Branch("Red", 2, 2), Branch("Blue", 3, 3), text=text)

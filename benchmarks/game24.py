@@ -108,7 +108,9 @@ def solve(args: argparse.Namespace) -> None:
     # how probable "sure" is ranks thoughts; a sampled word would say no more than yes or no
     settings = SearchSettings(width=args.width, keep=args.keep, depth=3, evaluate=args.evaluate)
     found: dict[str, Any] = {"search": arm(problems, args.rounds, lambda problem, seed: _search(
-        run_search(engine, TASK, problem, settings, SamplingParams(temperature=1.0, seed=seed))
+        run_search(
+            engine, TASK, problem, settings, SamplingParams(temperature=args.temperature, seed=seed)
+        )
     ))}  # fmt: skip
 
     def chains(problem: str, seed: int, count: int, temperature: float) -> tuple[float, int]:
@@ -121,7 +123,7 @@ def solve(args: argparse.Namespace) -> None:
 
     found["greedy"] = arm(problems, 1, lambda p, seed: chains(p, seed, 1, 0.0))
     count = round(found["search"]["tokens"] / found["greedy"]["tokens"])
-    found["sampled"] = arm(problems, 1, lambda p, seed: chains(p, seed, count, 1.0))
+    found["sampled"] = arm(problems, 1, lambda p, seed: chains(p, seed, count, args.temperature))
     found["sampled"]["chains"] = count
     asked = {k: str(v) for k, v in vars(args).items() if k != "run"}
     report = {"settings": asked, "problems": len(problems), **found}
@@ -165,6 +167,7 @@ def main() -> None:
     ask.add_argument("--rounds", type=int, default=3, help="searches of a puzzle, other seeds")
     ask.add_argument("--width", type=int, default=10)
     ask.add_argument("--keep", type=int, default=5)
+    ask.add_argument("--temperature", type=float, default=0.5)
     ask.add_argument("--evaluate", default="logprob", choices=["logprob", "value"])
     ask.add_argument("--out", type=Path)
     ask.set_defaults(run=solve)

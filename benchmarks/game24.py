@@ -103,7 +103,8 @@ def solve(args: argparse.Namespace) -> None:
 
     torch.set_num_threads(1)
     engine = Engine.from_pretrained(args.model, "none", device="cpu")
-    split = puzzles()[("train", "held-out").index(args.split)]
+    train, held_out = puzzles()
+    split = train if args.split == "train" else held_out
     problems = [spell(numbers) for numbers in split[: args.n]]
     # how probable "sure" is ranks thoughts; a sampled word would say no more than yes or no
     settings = SearchSettings(width=args.width, keep=args.keep, depth=3, evaluate=args.evaluate)

@@ -1,7 +1,7 @@
 """Where the steps that a model outlines stand in the trace, of which it copies the first words.
 
-Small models miscount sentences, but copy well: Qwen2.5-Coder-1.5B named sentences that were not
-meant, or that do not exist, in most of its outlines (docs/data.md).
+Small models miscount sentences, but copy well: asked for numbers, Qwen2.5-Coder-1.5B had no usable
+outline for half of the traces (docs/data.md).
 """
 
 import re

@@ -1,6 +1,6 @@
-"""The `llm` rewriter: a model says which sentences of a trace are branches, and is checked.
+"""The `llm` rewriter: a model says which steps of a trace are branches, and is checked.
 
-Three questions a trace: outline and groups, spans with small edits, and votes on independence. A
+Three questions a trace: outline and groups, topics with small edits, and votes on independence. A
 trace that the model cannot handle goes to the rules; one that it finds dependent stays linear.
 """
 

@@ -13,6 +13,7 @@ from pinfer.attention.lse_merge import FUSED, Merge, attend_padded, attend_run, 
 from pinfer.attention.view import Group, Part, View
 
 COPY_BELOW_BYTES = 512 * 1024  # of keys and values: a run that costs less to copy than a call
+BUNDLE_BELOW_BYTES = 2 * 2**20  # of one call: a larger copy leaves the processor's cache
 # of keys: under one mask they cost less than a second call and a merge
 SINGLE_CALL_BELOW_BYTES = 128 * 1024
 
@@ -142,7 +143,8 @@ def bundle_short_parts(view: View) -> tuple[list[Part], list[Bundle]]:
     short.sort(key=lambda p: p.length)
     bundles: list[list[Part]] = []
     for part in short:
-        if not bundles or part.length > 2 * bundles[-1][0].length + 16:
+        room = BUNDLE_BELOW_BYTES // (part.length * slot_bytes)
+        if not bundles or part.length > 2 * bundles[-1][0].length + 16 or len(bundles[-1]) >= room:
             bundles.append([])
         bundles[-1].append(part)
     alone = {id(b[0]) for b in bundles if len(b) == 1}

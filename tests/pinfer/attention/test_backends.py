@@ -168,9 +168,10 @@ def test_a_window_cuts_a_view_by_position(seed, window):
 
 
 @settings(max_examples=60)
-@given(seed=st.integers(0, 10**6), long=st.integers(1, 40))
-def test_runs_of_one_row_are_bundled(seed, long):
-    """Short runs of one reader share calls, whatever their lengths; the others keep their own."""
+@given(seed=st.integers(0, 10**6), long=st.integers(1, 40), most=st.integers(1, 100))
+def test_runs_of_one_row_are_bundled(seed, long, most):
+    """Short runs of one reader share calls, whatever their lengths; the others keep their own. No
+    bundle copies more than `most` slots."""
     rng = random.Random(seed)
     cuts = sorted({0, 40, *(rng.randrange(40) for _ in range(8))})
     parts = [
@@ -181,13 +182,14 @@ def test_runs_of_one_row_are_bundled(seed, long):
     view = a_view([40] * 6, parts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sdpa, "COPY_BELOW_BYTES", long * 128)  # 2 heads of 4 float64, keys and values
+        patch.setattr(sdpa, "BUNDLE_BELOW_BYTES", most * 128)
         rest, bundles = view.derived(sdpa.bundle_short_parts)
         query = torch.randn(6, 4, 4, generator=torch.Generator().manual_seed(seed)).double()
         found = both_ways(query, view)
     assert len(rest) + sum(len(b.rows) for b in bundles) == len(parts)
     inside = [b.bias[:, 0, 0] == 0 for b in bundles]
     assert all(len(mask) > 1 and mask.any(1).all() for mask in inside)
-    assert all(mask.sum(1).max() <= long for mask in inside)
+    assert all(mask.sum(1).max() <= long and mask.numel() <= most for mask in inside)
     expected = dense.attend(query, view, 0, scale=0.5, softcap=None)
     for answer in found:
         torch.testing.assert_close(answer, expected, rtol=0, atol=1e-12)

@@ -12,8 +12,8 @@ from pdata.llm.proposal import Fault
 
 Span = tuple[int, int]  # the first and the last sentence, counted from 1
 # what a copy may leave out: marks of a list, a heading, bold or a quotation
-_MARKS = re.compile(r"^(?:[\s*#>•'_-]|\d{1,3}[.)]\s)+")
-_QUOTES = str.maketrans(dict.fromkeys('“”„‘’"', "'"))
+_MARKS = re.compile(r"^(?:[\s*#>•'\"“”_-]|\d{1,3}[.)]\s)+")
+ENOUGH = 24  # letters that begin as a sentence does: a copy may go wrong behind them
 
 
 def find_groups(
@@ -22,21 +22,24 @@ def find_groups(
     """The spans of each group of two and more steps.
 
     steps: (first words, group), in order; neighbours of the same group above 0 are independent. A
-    step ends where the next one begins. Words from within a sentence, or from the problem, begin
-    none. Raises Fault at other words that do not stand behind those of the step before.
+    step ends where the next one begins. Only letters and digits are compared, and of a long copy
+    the first. Words from within a sentence, or from the problem, begin none. Raises Fault at other
+    words that do not stand behind those of the step before, if a branch begins or ends there.
     """
-    problem, texts = _flatten(problem), list(map(_flatten, sentences))
+    if all(group <= 0 for _, group in steps):
+        return []
+    inside = _letters(problem)
     begins: list[tuple[int, int]] = []  # sentence, group
     for words, group in steps:
-        wanted, at = _flatten(words).rstrip(".… "), begins[-1][0] + 1 if begins else 0
-        if not _MARKS.sub("", wanted):
-            raise Fault("wrong schema", f"'begins' {words!r}: expected the first words of a step")
-        found = next((i for i in range(at, len(texts)) if _begins(texts, i, wanted)), None)
+        wanted, (at, last) = _letters(words), begins[-1] if begins else (-1, 0)
+        found = _find(words, sentences, at + 1)
         if found is not None:
             begins.append((found, group))
-        elif wanted not in problem and wanted not in " ".join(texts[max(0, at - 1) :]):
+            continue
+        known = inside + "\n" + _letters("".join(sentences[max(0, at) :]))
+        if (group > 0 or last > 0) and (not wanted or wanted[:ENOUGH] not in known):
             raise Fault("not in the trace", f"{words!r:.80}, behind the step before it")
-    edges = pairwise([*begins, (len(texts), 0)])
+    edges = pairwise([*begins, (len(sentences), 0)])
     spans = [(at + 1, end, group) for (at, group), (end, _) in edges]
     groups = []
     for group, found_steps in groupby(spans, lambda span: span[2]):
@@ -46,15 +49,20 @@ def find_groups(
     return groups
 
 
-def _flatten(text: str) -> str:
-    """Without line breaks, and with one kind of quotation mark: a copy may have others."""
-    return " ".join(text.split()).translate(_QUOTES)
+def _letters(text: str) -> str:
+    return "".join(re.findall(r"[^\W_]", text.casefold()))
 
 
-def _begins(texts: Sequence[str], i: int, wanted: str) -> bool:
-    """Whether what stands from sentence `i` on begins with these words."""
-    rest = " ".join(texts[i : i + 1 + wanted.count(" ")])  # a sentence has a word at least
-    return rest.startswith(wanted) or _MARKS.sub("", rest).startswith(_MARKS.sub("", wanted))
+def _find(words: str, sentences: Sequence[str], at: int) -> int | None:
+    """The first sentence from `at` on that begins with these words, or else with the first."""
+    copies = [c for c in (_letters(words), _letters(_MARKS.sub("", words))) if c]
+    for enough in (len(words), ENOUGH):
+        for i in range(at, len(sentences)):
+            rest = "".join(sentences[i : i + 1 + words.count(" ")])  # each has a word at least
+            said = _letters(rest), _letters(_MARKS.sub("", rest))
+            if any(s.startswith(c[:enough]) for c in copies for s in said):
+                return i
+    return None
 
 
 def _cut(members: Sequence[Span], sentences: Sequence[str]) -> Span:

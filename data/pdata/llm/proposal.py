@@ -7,12 +7,13 @@ and checks the form; whether the branches are independent is judged elsewhere.
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from pbranch.format.tree import Fork, Segment, Trace, make_trace
 from pdata.rules.blocks.labels import MAX_WORDS, Kind, Label, count_words, title_of
 from pdata.rules.blocks.steps import Block, Step
+from pdata.rules.blocks.topics import first_words
 from pdata.rules.prompt import Prompt
 
 MAX_TOPIC = 80  # characters, for scripts that put no spaces between words
@@ -92,6 +93,9 @@ def _build_block(
     bodies = [text.rstrip() for text in raw]
     gaps = [text[len(body) :] for text, body in zip(raw, bodies, strict=True)]
     known = set(_NUMBER.findall(f"{prompt}\n{lead}"))
+    branches = [
+        replace(b, topic=_cut_copy(b.topic, body)) for b, body in zip(branches, bodies, strict=True)
+    ]
     _check_topics([b.topic for b in branches], known)
     _check_names([b.topic for b in branches], bodies)
     steps = []
@@ -114,6 +118,13 @@ def _build_block(
 
 def _fold(topic: str) -> str:
     return " ".join(re.findall(r"\w+", topic.casefold())) or topic
+
+
+def _cut_copy(topic: str, body: str) -> str:
+    """A topic that copies the beginning of its branch, and is too long for one: its first words, up
+    to the first number or stop."""
+    copies = body.removeprefix(_BULLET.match(body)[0]).startswith(topic.rstrip("."))  # type: ignore[index]
+    return (copies and count_words(topic) > MAX_WORDS and first_words(topic)) or topic
 
 
 def _check_topics(topics: Sequence[str], known: set[str]) -> None:

@@ -32,7 +32,36 @@ def test_quotation_marks_may_differ():
     assert find([("'Go', he", 1), ("“Stop”", 1)], text) == [[(2, 2), (3, 3)]]
 
 
-@pytest.mark.parametrize("words", ["minutes. Often", "How do I get to the station?"])
+LINES = "The cost of a big pack of ten pens is 5.\nThe cost of a big pack of two rolls is 4.\nSo 9."
+
+
+def test_a_copy_that_goes_wrong_behind_its_first_letters_is_found():
+    wrong = [
+        ("the cost of a big pack of ten pens: $5", 1),
+        ("The cost of a big pack of two rolls: 4", 1),
+    ]
+    assert find(wrong, LINES) == [[(1, 1), (2, 2)]]
+    later = [
+        ("The cost of a big pack of two rolls", 1),
+        ("So", 1),
+    ]  # a whole copy comes before a part
+    assert find(later, LINES) == [[(2, 2), (3, 3)]]
+
+
+def test_where_no_step_is_a_branch_nothing_is_looked_for():
+    assert find([("Boat", 0), ("", 0)]) == []
+
+
+def test_lost_words_matter_where_a_branch_begins_or_ends():
+    assert find([("Boat", 0), *STEPS[1:]]) == find(STEPS)
+    for place, group in ((1, 1), (2, 0)):
+        with pytest.raises(Fault, match="not in the trace"):
+            find([*STEPS[:place], ("Boat", group), *STEPS[place:]])
+
+
+@pytest.mark.parametrize(
+    "words", ["minutes. Often", "Minutes, often", "How do I get to the station?"]
+)
 def test_words_within_a_sentence_and_of_the_problem_begin_no_step(words):
     assert find([*STEPS[:2], (words, 0), *STEPS[2:]]) == [[(2, 3), (4, 4), (5, 5)]]
 

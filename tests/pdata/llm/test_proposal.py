@@ -27,6 +27,14 @@ def test_branches_keep_every_character():
     assert isinstance(tree.parts[1], Fork)
 
 
+def test_a_topic_that_copies_its_branch_is_cut_before_the_first_number_or_stop():
+    copied = "On highways they used 210 / 35 = 6 gallons of gas."
+    text = f"Both pay.\n- {copied}\n- In towns, 4 of it.\nDone."
+    tree = build(Branch(copied, 2, 2), Branch("In towns", 3, 3), text=text)
+    assert next(tree.forks()).topics == ("- On highways they used", "- In towns")
+    assert plain_text(tree) == text
+
+
 def test_an_edit_may_take_a_sibling_out_and_nothing_else():
     edit = Edit("as in Case 1, it", "it")
     tree = build(Branch("Case 1", 2, 2), Branch("Case 2", 3, 3, (edit,)))

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from pbranch.format.tree import Fork, Segment, Trace, make_trace
 from pdata.rules.blocks.labels import MAX_WORDS, Kind, Label, count_words, title_of
+from pdata.rules.blocks.masks import whole
 from pdata.rules.blocks.steps import Block, Step
 from pdata.rules.blocks.topics import first_words
 from pdata.rules.prompt import Prompt
@@ -24,6 +25,9 @@ _BREAK = re.compile(
 _NUMBER = re.compile(r"(?:(?<![\w)\]])[-−])?\d+(?:[.,]\d+)*")
 _SIGN = re.compile(r"[+*/×÷·=≠<>≤≥≈^%√]|(?<=[\w)\]])\s*[-−]\s*(?=[\d(])")
 _BULLET = re.compile(r"(?:[-*•+][ \t]+)?(?:\d{1,3}[.)][ \t]+)?")
+# what a line begins with where it is an item of a list: its indent, and a sign or a number
+_ITEM = re.compile(r"([ \t]*)(?:([-*•+])|\d{1,3}([.)]))[ \t]")
+_TITLE_ALONE = re.compile(r"\W*(?:\*\*[^*\n]+\*\*\W*|[^\n.!?。]*[:：]\W*)")
 
 
 class Fault(Exception):
@@ -60,36 +64,41 @@ def split_sentences(text: str) -> list[str]:
 
 def build_trace(
     sentences: Sequence[str], proposal: Sequence[Sequence[Branch]], prompt: str
-) -> tuple[Trace, list[Block]]:
-    """The tree of a proposal, and each of its blocks with the whole text before and after it.
+) -> tuple[Trace, list[Block], list[Block]]:
+    """The tree of a proposal; each of its blocks, with the whole text before and after it; and the
+    same blocks as the text has them, a list without titles where it tells none.
 
-    Spans follow one another, in a block without a gap. Raises Fault where an edit does not fit or
+    Spans follow one another, in a block without a gap. Raises Fault where a branch begins or ends
+    within code, a formula or a table, or is part of a longer list, where an edit does not fit or
     changes a number, or a topic does not announce its branch.
     """
     text = "".join(sentences)
     margin = text[: len(text) - len(text.lstrip())]  # branches begin with their topic
     parts: list[str | Segment | Fork] = [margin if proposal and proposal[0][0].first == 1 else ""]
-    blocks: list[Block] = []
+    blocks, plain = list[Block](), list[Block]()
     at, gap = 0, ""  # sentences that are in the tree, space that is still to come
     for branches in proposal:
         parts.append(gap + "".join(sentences[at : branches[0].first - 1]))
-        block, gap = _build_block(sentences, branches, prompt)
+        block, said, gap = _build_block(sentences, branches, prompt)
         blocks.append(block)
+        plain.append(said)
         topics = tuple(step.label.text for step in block.steps)
         bodies = tuple(make_trace(step.text) for step in block.steps)
         parts.append(Fork(topics, bodies, block.separator))
         at = branches[-1].last
     parts.append(gap + "".join(sentences[at:]))
-    return make_trace(*parts), blocks
+    return make_trace(*parts), blocks, plain
 
 
 def _build_block(
     sentences: Sequence[str], branches: Sequence[Branch], prompt: str
-) -> tuple[Block, str]:
-    """The block, and the space after its last branch."""
+) -> tuple[Block, Block, str]:
+    """The block, the block as the text has it, and the space after its last branch."""
     lead = "".join(sentences[: branches[0].first - 1])
     tail = "".join(sentences[branches[-1].last :])
-    raw = ["".join(sentences[b.first - 1 : b.last]).lstrip() for b in branches]
+    raw = ["".join(sentences[b.first - 1 : b.last]) for b in branches]
+    _check_spans(lead, raw, tail, branches)
+    raw = [text.lstrip() for text in raw]
     bodies = [text.rstrip() for text in raw]
     gaps = [text[len(body) :] for text, body in zip(raw, bodies, strict=True)]
     known = set(_NUMBER.findall(f"{prompt}\n{lead}"))
@@ -98,22 +107,59 @@ def _build_block(
     ]
     _check_topics([b.topic for b in branches], known)
     _check_names([b.topic for b in branches], bodies)
-    steps = []
+    steps, said = [], []
     for i, (branch, body) in enumerate(zip(branches, bodies, strict=True)):
         siblings = [b.topic for b in branches if b is not branch]
         edited = _edit(body, branch, known | {str(i + 1)}, siblings)
-        topic, edited = _place_topic(branch.topic, edited)
-        if not re.search(r"\w", edited[len(topic) :]):
+        topic, placed = _place_topic(branch.topic, edited)
+        if not re.search(r"\w", placed[len(topic) :]) or _TITLE_ALONE.fullmatch(edited):
             raise Fault("empty body", f"branch {branch.topic!r} says nothing after its topic")
         if re.search(r"</?think>", edited) or edited.count("```") % 2:
             raise Fault("wrong span", f"branch {branch.topic!r} cuts a think or code block in two")
         subject = title_of(branch.topic, Prompt(prompt)).subject
-        steps.append(Step(Label(topic, subject), edited))
+        steps.append(Step(Label(topic, subject), placed))
+        said.append(Step(Label(_BULLET.match(edited)[0]), edited))  # type: ignore[index]
     topics = [step.label.text for step in steps]
     if len({_fold(t) for t in topics}) < len(topics):
         raise Fault("equal topics", f"topics {', '.join(map(repr, topics))} are not distinct")
     separator = Counter(gaps[:-1]).most_common(1)[0][0]
-    return Block(Kind.titled, lead, tuple(steps), separator, gaps[-1] + tail), gaps[-1]
+    block = Block(Kind.titled, lead, tuple(steps), separator, gaps[-1] + tail)
+    titled = all(map(_has_title, steps, said))
+    plain = block if titled else replace(block, kind=Kind.bulleted, steps=tuple(said))
+    return block, plain, gaps[-1]
+
+
+def _has_title(step: Step, said: Step) -> bool:
+    """Whether the topic of a step is a title in the text itself."""
+    after = said.text[len(step.label.text) :]
+    return step.text == said.text and bool(re.match(r"\W*[:：\n]|\*\*", after))
+
+
+def _check_spans(lead: str, texts: Sequence[str], tail: str, branches: Sequence[Branch]) -> None:
+    """Raises Fault where a branch begins or ends within what is not cut, or where the branches are
+    not all items of a list and nothing else."""
+    text, at, starts = "".join((lead, *texts, tail)), len(lead), list[int]()
+    for branch, span in zip(branches, texts, strict=True):
+        start = at + len(span) - len(span.lstrip())
+        end = at + len(span.rstrip())
+        if whole(text, start) != start or whole(text, end) != end:
+            raise Fault("wrong span", f"branch {branch.topic!r} begins or ends within code or math")
+        starts.append(start)
+        at += len(span)
+    items = [_read_item(text, start) for start in starts]
+    before = lead.rstrip()
+    around = [len(text) - len(tail.lstrip())]
+    if before:  # its last line, and its last paragraph
+        around += [len(before) - len(before.rpartition(gap)[2]) for gap in ("\n", "\n\n")]
+    if any(items) and (len(set(items)) > 1 or items[0] in [_read_item(text, i) for i in around]):
+        raise Fault("part of a list", "all items of a list are branches, or none, and nothing else")
+
+
+def _read_item(text: str, at: int) -> tuple[str, ...] | None:
+    """Indent and sign of the list's item that begins here, None where none does."""
+    line = text.rfind("\n", 0, at) + 1
+    item = None if text[line:at].strip() else _ITEM.match(text, line)
+    return item and tuple(map(str, item.groups()))
 
 
 def _fold(topic: str) -> str:

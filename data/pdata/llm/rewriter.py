@@ -96,10 +96,10 @@ class LLMRewriter:
             return find_groups(said, sentences, prompt)
 
         def read_proposal(reply: dict[str, Any]) -> Trace:
-            trace, blocks = build_trace(sentences, _read_proposal(reply, groups), prompt)
+            trace, blocks, said = build_trace(sentences, _read_proposal(reply, groups), prompt)
             if not blocks:
                 raise Fault(NO_STEPS)
-            self._check(text, prompt, trace, blocks)
+            self._check(text, prompt, trace, said)
             self._vote(prompt, text, trace, blocks)
             return trace
 

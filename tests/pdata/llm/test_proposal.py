@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pdata.llm.proposal import Branch, Edit, Fault, build_trace, split_sentences
+from pdata.rules.dependence.independence import find_dependence
+from pdata.rules.prompt import Prompt
 from rapidfuzz.distance import Levenshtein
 
 from pbranch.format.tree import Fork, plain_text
@@ -121,15 +123,67 @@ def test_a_title_that_holds_the_topic_is_the_topic():
 @pytest.mark.parametrize("end", ["</think>", "```"])
 def test_a_branch_does_not_end_within_a_block_of_thinking_or_code(end):
     text = f"Two:\nA: one.\nB: two.\n{end}\nDone."
-    with pytest.raises(Fault, match="in two"):
+    with pytest.raises(Fault, match="wrong span"):
         build(Branch("A", 2, 2), Branch("B", 3, 4), text=text)
     assert build(Branch("A", 2, 2), Branch("B", 3, 3), text=text)
+
+
+def test_a_block_stands_within_no_code():
+    text = "Two:\n```\n# Read\na = 1\n# Write\nb = 2\n```\nDone."
+    with pytest.raises(Fault, match="wrong span"):
+        build(Branch("Read", 3, 4), Branch("Write", 5, 6), text=text)
+
+
+@pytest.mark.parametrize(
+    "spans, right",
+    [
+        ([(2, 2), (3, 3), (4, 5)], True),
+        ([(2, 2), (3, 3)], False),
+        ([(3, 3), (4, 5)], False),
+        ([(1, 1), (2, 2)], False),
+        ([(2, 2), (3, 3), (4, 4), (5, 5)], False),
+    ],
+)
+def test_a_block_takes_all_items_of_a_list(spans, right):
+    text = (
+        "Three red:\n- A rose smells.\n- A tulip may not.\n- A lily may:\n  - The red lily.\nDone."
+    )
+    topics = ["Three red", "A rose", "A tulip", "A lily", "The red lily"]
+    branches = [Branch(topics[first - 1], first, last) for first, last in spans]
+    if right:
+        assert plain_text(build(*branches, text=text)).count("-") == 4
+        return
+    with pytest.raises(Fault, match="part of a list"):
+        build(*branches, text=text)
+
+
+def test_a_list_may_be_all_there_is():
+    text = "1. A rose smells.\n\n2. A tulip may not."
+    assert plain_text(build(Branch("A rose", 1, 1), Branch("A tulip", 2, 2), text=text)) == text
+
+
+def test_a_title_alone_is_no_branch():
+    text = "Two:\n**Red**\n**Blue**: it is cold.\nDone."
+    with pytest.raises(Fault, match="empty body"):
+        build(Branch("Red one", 2, 2), Branch("Blue", 3, 3), text=text)
+
+
+def test_what_has_no_title_is_looked_at_from_its_first_word():
+    text = "Two.\nIt is red and large.\nIn other words, it glows.\nDone."
+    branches = [[Branch("The colour", 2, 2), Branch("What it means", 3, 3)]]
+    _, (block,), (said,) = build_trace(split_sentences(text), branches, "")
+    assert [step.text for step in said.steps] == text.split("\n")[1:3]
+    assert find_dependence(said, Prompt("")) and not find_dependence(block, Prompt(""))
+    titled = "Two.\nRed: it glows.\nBlue: then it is cold.\nDone."
+    branches = [[Branch("Red", 2, 2), Branch("Blue", 3, 3)]]
+    _, blocks, said_so = build_trace(split_sentences(titled), branches, "")
+    assert blocks == said_so and find_dependence(blocks[0], Prompt("")) is None
 
 
 def test_several_blocks():
     text = " Start.\nA: one.\nB: two.\n\nC: red.\nD: blue.\nE: end."
     blocks = [[Branch("A", 2, 2), Branch("B", 3, 3)], [Branch("C", 4, 4), Branch("D", 5, 5)]]
-    tree, found = build_trace(split_sentences(text), blocks, "")
+    tree, found, _ = build_trace(split_sentences(text), blocks, "")
     assert plain_text(tree) == text and len(list(tree.forks())) == 2
     assert [b.tail for b in found] == ["\n\nC: red.\nD: blue.\nE: end.", "\nE: end."]
 

@@ -105,7 +105,7 @@ OPENERS = re.compile(
     r"(?:adding|subtracting|substituting|simplifying|plugging|equating|solving|rearranging)|"
     r"the (?:final|next|resulting|remaining) \w+|all (?:of )?(?:the )?others?\b|"
     r"the (?:rest|others)\b|what(?: is|['’]s| was) left\b|of the \w+(?=,)|"
-    r"every(?:thing|one) else|because of (?:that|this)|once|having|"
+    r"every(?:thing|one) else|because of (?:that|this)|once|having|in other words|put simply|"
     r"this|these|those|now that|with (?:this|that|it|them)|from (?:here|there|this|that|it)|"
     r"given (?:this|that)|using (?:this|that|it|the)|that|such)\b|"
     r"[\s:：.)*+•–—-]*(?!While|When|If|As|Since|Is|Are|Was|Ensure|Make)"
@@ -117,7 +117,7 @@ OPENERS = re.compile(
     rf"(?:{_FAILS_CN})|"
     r"(?:[-•*\d.)]+ )?(?:\w+ ){1,5}(?:is|are) then [a-z]+ed\b|"
     r"[\s\d:：.、）)*+•–—-]*(?:【\w{1,4}】\s*)?"
-    r"(?:然后|接着|接下来|随后|之后|于是|因此|所以|由此|据此|既然|现在|综合以上|综上|其余|"
+    r"(?:然后|接着|接下来|随后|之后|于是|因此|所以|由此|据此|既然|现在|综合以上|综上|其余|换句话说|换言之|"
     r"[将从由][^，。：:\n]{1,30}(?:代入(?:公式|上式|该式|上述)|(?:归结|推|得|导)出|"
     r"(?:可|推|得)[得知到]))",
     re.IGNORECASE,

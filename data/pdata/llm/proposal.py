@@ -27,6 +27,7 @@ _SIGN = re.compile(r"[+*/×÷·=≠<>≤≥≈^%√]|(?<=[\w)\]])\s*[-−]\s*(?=
 _BULLET = re.compile(r"(?:[-*•+][ \t]+)?(?:\d{1,3}[.)][ \t]+)?")
 # what a line begins with where it is an item of a list: its indent, and a sign or a number
 _ITEM = re.compile(r"([ \t]*)(?:([-*•+])|\d{1,3}([.)]))[ \t]")
+_BOLD = re.compile(r"\*\*[^*\n\d]{1,80}\*\*")
 _TITLE_ALONE = re.compile(r"\W*(?:\*\*[^*\n]+\*\*\W*|[^\n.!?。]*[:：]\W*)")
 
 
@@ -202,7 +203,8 @@ def _check_names(topics: Sequence[str], bodies: Sequence[str]) -> None:
 def _place_topic(topic: str, body: str) -> tuple[str, str]:
     """(topic, body) where the body begins with the topic, which is put there if need be.
 
-    What stands before it becomes a part of it: a bullet, a number, or the words of its title.
+    What stands before it becomes a part of it: a bullet, a number, or the words of its title. A
+    title in bold type that the body begins with is the topic, whatever the model calls it.
     """
     at = body.find(topic)
     before, after = body[: max(at, 0)], body[at + len(topic) :]
@@ -212,6 +214,8 @@ def _place_topic(topic: str, body: str) -> tuple[str, str]:
         bold = re.match(r"[:：]?\*\*", after) if (before + topic).count("**") % 2 else None
         return before + topic + (bold[0] if bold else ""), body
     bullet = _BULLET.match(body)[0]  # type: ignore[index]
+    if own := _BOLD.match(body, len(bullet)):
+        return f"{bullet}{own[0]}", body
     return f"{bullet}{topic}", f"{bullet}{topic}: {body[len(bullet) :]}"
 
 

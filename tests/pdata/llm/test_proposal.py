@@ -112,6 +112,16 @@ def test_what_stands_before_a_topic_in_its_line_is_part_of_it():
     assert plain_text(tree) == text
 
 
+def test_a_title_in_bold_type_is_the_topic_whatever_the_model_says():
+    text = "Two of them:\n1. **Red**: it is warm.\n2. **Blue**: it is cold.\nDone."
+    tree = build(Branch("The warm one", 2, 2), Branch("The cold one", 3, 3), text=text)
+    assert next(tree.forks()).topics == ("1. **Red**", "2. **Blue**")
+    assert plain_text(tree) == text
+    told = text.replace("Red", "7 of them")  # a number that the topics may not tell
+    tree = build(Branch("The warm one", 2, 2), Branch("The cold one", 3, 3), text=told)
+    assert next(tree.forks()).topics == ("1. The warm one", "2. **Blue**")
+
+
 def test_a_title_that_holds_the_topic_is_the_topic():
     text = "Both:\nHeight of Ann: tall.\nHeight of Bert: they say that Ann: is small.\nDone."
     tree = build(Branch("Ann", 2, 2), Branch("Bert", 3, 3), text=text)

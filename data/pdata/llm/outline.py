@@ -11,8 +11,7 @@ from itertools import groupby, pairwise
 from pdata.llm.proposal import Fault
 
 Span = tuple[int, int]  # the first and the last sentence, counted from 1
-# what a copy may leave out: marks of a list, a heading, bold or a quotation
-_MARKS = re.compile(r"^(?:[\s*#>•'\"“”_-]|\d{1,3}[.)]\s)+")
+_NUMBER = re.compile(r"^\W*\d{1,3}[.)]\s")  # of a list's item, which a copy may leave out
 ENOUGH = 24  # letters that begin as a sentence does: a copy may go wrong behind them
 
 
@@ -55,11 +54,11 @@ def _letters(text: str) -> str:
 
 def _find(words: str, sentences: Sequence[str], at: int) -> int | None:
     """The first sentence from `at` on that begins with these words, or else with the first."""
-    copies = [c for c in (_letters(words), _letters(_MARKS.sub("", words))) if c]
+    copies = [c for c in (_letters(words), _letters(_NUMBER.sub("", words))) if c]
     for enough in (len(words), ENOUGH):
         for i in range(at, len(sentences)):
             rest = "".join(sentences[i : i + 1 + words.count(" ")])  # each has a word at least
-            said = _letters(rest), _letters(_MARKS.sub("", rest))
+            said = _letters(rest), _letters(_NUMBER.sub("", rest))
             if any(s.startswith(c[:enough]) for c in copies for s in said):
                 return i
     return None

@@ -11,8 +11,15 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from pbranch.format.tree import Fork, Segment, Trace, make_trace
-from pdata.rules.blocks.labels import MAX_WORDS, Kind, Label, count_words, title_of
-from pdata.rules.blocks.masks import whole
+from pdata.rules.blocks.labels import (
+    MAX_WORDS,
+    Kind,
+    Label,
+    count_words,
+    find_labels,
+    title_of,
+)
+from pdata.rules.blocks.masks import shield, whole
 from pdata.rules.blocks.steps import Block, Step
 from pdata.rules.blocks.topics import first_words
 from pdata.rules.prompt import Prompt
@@ -25,8 +32,6 @@ _BREAK = re.compile(
 _NUMBER = re.compile(r"(?:(?<![\w)\]])[-−])?\d+(?:[.,]\d+)*")
 _SIGN = re.compile(r"[+*/×÷·=≠<>≤≥≈^%√]|(?<=[\w)\]])\s*[-−]\s*(?=[\d(])")
 _BULLET = re.compile(r"(?:[-*•+][ \t]+)?(?:\d{1,3}[.)][ \t]+)?")
-# what a line begins with where it is an item of a list: its indent, and a sign or a number
-_ITEM = re.compile(r"([ \t]*)(?:([-*•+])|\d{1,3}([.)]))[ \t]")
 _BOLD = re.compile(r"\*\*[^*\n\d]{1,80}\*\*")
 _TITLE_ALONE = re.compile(r"\W*(?:\*\*[^*\n]+\*\*\W*|[^\n.!?。]*[:：]\W*)")
 
@@ -76,19 +81,19 @@ def build_trace(
     text = "".join(sentences)
     margin = text[: len(text) - len(text.lstrip())]  # branches begin with their topic
     parts: list[str | Segment | Fork] = [margin if proposal and proposal[0][0].first == 1 else ""]
-    blocks, plain = list[Block](), list[Block]()
+    blocks, as_said = list[Block](), list[Block]()
     at, gap = 0, ""  # sentences that are in the tree, space that is still to come
     for branches in proposal:
         parts.append(gap + "".join(sentences[at : branches[0].first - 1]))
         block, said, gap = _build_block(sentences, branches, prompt)
         blocks.append(block)
-        plain.append(said)
+        as_said.append(said)
         topics = tuple(step.label.text for step in block.steps)
         bodies = tuple(make_trace(step.text) for step in block.steps)
         parts.append(Fork(topics, bodies, block.separator))
         at = branches[-1].last
     parts.append(gap + "".join(sentences[at:]))
-    return make_trace(*parts), blocks, plain
+    return make_trace(*parts), blocks, as_said
 
 
 def _build_block(
@@ -119,15 +124,15 @@ def _build_block(
             raise Fault("wrong span", f"branch {branch.topic!r} cuts a think or code block in two")
         subject = title_of(branch.topic, Prompt(prompt)).subject
         steps.append(Step(Label(topic, subject), placed))
-        said.append(Step(Label(_BULLET.match(edited)[0]), edited))  # type: ignore[index]
+        said.append(Step(Label(_bullet(edited)), edited))
     topics = [step.label.text for step in steps]
     if len({_fold(t) for t in topics}) < len(topics):
         raise Fault("equal topics", f"topics {', '.join(map(repr, topics))} are not distinct")
     separator = Counter(gaps[:-1]).most_common(1)[0][0]
     block = Block(Kind.titled, lead, tuple(steps), separator, gaps[-1] + tail)
-    titled = all(map(_has_title, steps, said))
-    plain = block if titled else replace(block, kind=Kind.bulleted, steps=tuple(said))
-    return block, plain, gaps[-1]
+    if all(map(_has_title, steps, said)):
+        return block, block, gaps[-1]
+    return block, replace(block, kind=Kind.bulleted, steps=tuple(said)), gaps[-1]
 
 
 def _has_title(step: Step, said: Step) -> bool:
@@ -147,20 +152,28 @@ def _check_spans(lead: str, texts: Sequence[str], tail: str, branches: Sequence[
             raise Fault("wrong span", f"branch {branch.topic!r} begins or ends within code or math")
         starts.append(start)
         at += len(span)
-    items = [_read_item(text, start) for start in starts]
+    items = [_find_item(text, start) for start in starts]
     before = lead.rstrip()
     around = [len(text) - len(tail.lstrip())]
     if before:  # its last line, and its last paragraph
         around += [len(before) - len(before.rpartition(gap)[2]) for gap in ("\n", "\n\n")]
-    if any(items) and (len(set(items)) > 1 or items[0] in [_read_item(text, i) for i in around]):
+    if any(items) and (len(set(items)) > 1 or items[0] in [_find_item(text, i) for i in around]):
         raise Fault("part of a list", "all items of a list are branches, or none, and nothing else")
 
 
-def _read_item(text: str, at: int) -> tuple[str, ...] | None:
-    """Indent and sign of the list's item that begins here, None where none does."""
-    line = text.rfind("\n", 0, at) + 1
-    item = None if text[line:at].strip() else _ITEM.match(text, line)
-    return item and tuple(map(str, item.groups()))
+def _find_item(text: str, at: int) -> tuple[Kind, tuple[str, str]] | None:
+    """How the list counts or marks its items of which one begins here, None where none does."""
+    start = text.rfind("\n", 0, at) + 1
+    if text[start:at].strip():
+        return None
+    line = text[start:].partition("\n")[0]
+    labels = find_labels(shield(line), Prompt(""))
+    kind = next((kind for kind in (Kind.counted, Kind.bulleted) if kind in labels), None)
+    return (kind, labels[kind][0].frame) if kind else None
+
+
+def _bullet(body: str) -> str:
+    return _BULLET.match(body)[0]  # type: ignore[index]
 
 
 def _fold(topic: str) -> str:
@@ -170,7 +183,7 @@ def _fold(topic: str) -> str:
 def _cut_copy(topic: str, body: str) -> str:
     """A topic that copies the beginning of its branch, and is too long for one: its first words, up
     to the first number or stop."""
-    copies = body.removeprefix(_BULLET.match(body)[0]).startswith(topic.rstrip("."))  # type: ignore[index]
+    copies = body.removeprefix(_bullet(body)).startswith(topic.rstrip("."))
     return (copies and count_words(topic) > MAX_WORDS and first_words(topic)) or topic
 
 
@@ -213,7 +226,7 @@ def _place_topic(topic: str, body: str) -> tuple[str, str]:
     if at >= 0 and (listed or (titled and count_words(before + topic) <= MAX_WORDS)):
         bold = re.match(r"[:：]?\*\*", after) if (before + topic).count("**") % 2 else None
         return before + topic + (bold[0] if bold else ""), body
-    bullet = _BULLET.match(body)[0]  # type: ignore[index]
+    bullet = _bullet(body)
     if own := _BOLD.match(body, len(bullet)):
         return f"{bullet}{own[0]}", body
     return f"{bullet}{topic}", f"{bullet}{topic}: {body[len(bullet) :]}"

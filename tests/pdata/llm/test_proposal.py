@@ -167,6 +167,16 @@ def test_a_block_takes_all_items_of_a_list(spans, right):
         build(*branches, text=text)
 
 
+@pytest.mark.parametrize("signs", [("(a) ", "(b) ", "(c) "), ("一、", "二、", "三、")])
+def test_lists_are_told_as_the_rules_tell_them(signs):
+    items = ["A rose smells.", "A tulip may not.", "A lily does."]
+    text = "Three:\n" + "\n".join(map("".join, zip(signs, items, strict=True)))
+    branches = [Branch(" ".join(x.split()[:2]), n, n) for n, x in enumerate(items, 2)]
+    assert len(next(build(*branches, text=text).forks()).branches) == 3
+    with pytest.raises(Fault, match="part of a list"):
+        build(*branches[:2], text=text)
+
+
 def test_a_list_may_be_all_there_is():
     text = "1. A rose smells.\n\n2. A tulip may not."
     assert plain_text(build(Branch("A rose", 1, 1), Branch("A tulip", 2, 2), text=text)) == text

@@ -31,6 +31,8 @@ from evaluate import (
     summary,
 )
 
+from pbranch import console
+
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = ROOT / "recipes" / "sft.yaml"
 LEGEND = """\
@@ -215,4 +217,4 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    console.run(main)

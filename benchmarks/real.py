@@ -36,6 +36,8 @@ from evaluate import (
     summary,
 )
 
+from pbranch import console
+
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "data" / "smollm2"
 BATCH = 8  # requests of a timed batch
@@ -235,4 +237,4 @@ def print_table(found: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    console.run(main)

@@ -9,6 +9,13 @@ import pytest
 from tests.support.repository import ROOT
 
 
+def test_what_is_wrong_is_said_in_one_line(tmp_path):
+    command = [sys.executable, ROOT / "benchmarks" / "real.py", "--model", tmp_path / "none"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ") and "none" in done.stderr
+
+
 @pytest.mark.slow
 def test_the_report_is_whole(tmp_path):
     out, adapter = tmp_path / "report.json", ROOT / "data" / "tiny" / "adapter"

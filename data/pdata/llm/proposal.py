@@ -31,7 +31,7 @@ _BREAK = re.compile(
 )
 _NUMBER = re.compile(r"(?:(?<![\w)\]])[-−])?\d+(?:[.,]\d+)*")
 _SIGN = re.compile(r"[+*/×÷·=≠<>≤≥≈^%√]|(?<=[\w)\]])\s*[-−]\s*(?=[\d(])")
-_BULLET = re.compile(r"(?:[-*•+][ \t]+)?(?:\d{1,3}[.)][ \t]+)?")
+_BULLET = re.compile(r"(?:[-*•+][ \t]+)?(?:(?:\d{1,3}[.)]|[A-Za-z]\)|\(\w{1,2}\))[ \t]+)?")
 _BOLD = re.compile(r"\*\*[^*\n\d]{1,80}\*\*")
 _TITLE_ALONE = re.compile(r"\W*(?:\*\*[^*\n]+\*\*\W*|[^\n.!?。]*[:：]\W*)")
 

@@ -1,6 +1,7 @@
 """Proposals as trees: every character stays, edits change no number, topics tell nothing."""
 
 import random
+import re
 import time
 
 import pytest
@@ -120,6 +121,17 @@ def test_a_title_in_bold_type_is_the_topic_whatever_the_model_says():
     told = text.replace("Red", "7 of them")  # a number that the topics may not tell
     tree = build(Branch("The warm one", 2, 2), Branch("The cold one", 3, 3), text=told)
     assert next(tree.forks()).topics == ("1. The warm one", "2. **Blue**")
+
+
+@pytest.mark.parametrize("letters", ["(a) (b)", "a) b)", "- (i) - (ii)"])
+def test_a_topic_goes_behind_the_letter_of_its_item(letters):
+    first, second = re.findall(r"(?:- )?\S+", letters)
+    text = f"Both:\n{first} It is warm.\n{second} It is cold.\nDone."
+    tree = build(Branch("Red", 2, 2), Branch("Blue", 3, 3), text=text)
+    assert next(tree.forks()).topics == (f"{first} Red", f"{second} Blue")
+    assert plain_text(tree) == text.replace("It", "Red: It", 1).replace(". It", ".", 1).replace(
+        f"{second} It", f"{second} Blue: It"
+    )
 
 
 def test_a_title_that_holds_the_topic_is_the_topic():

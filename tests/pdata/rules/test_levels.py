@@ -31,7 +31,15 @@ def test_the_next_section_is_no_item(marks: list[str], section: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "marks", [["I.", "II.", "III."], ["(a)", "(b)", "(c)"], ["G.", "H.", "I."]]
+    "marks",
+    [
+        ["I.", "II.", "III."],
+        ["(i)", "(ii)", "(iii)"],
+        ["(iii)", "(iv)", "(v)"],
+        ["(a)", "(b)", "(c)"],
+        ["G.", "H.", "I."],
+        ["(g)", "(h)", "(i)"],
+    ],
 )
 def test_numerals_and_letters_go_on(marks: list[str]) -> None:
     things = ["the mill", "some caves", "one tower"]

@@ -1,4 +1,4 @@
-"""What counts a line: Case 3, 2., (b), 一、, Second approach, Thirdly, 其次. Knows no prompt."""
+"""What counts a line: Case 3, 2., (b), (iv), 一、, Second approach, Thirdly, 其次. Knows no prompt."""
 
 import re
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _NUMBERED = re.compile(
     rf"(?P<a>\d{{1,3}}|[A-Z]|[IVX]{{2,4}})"
     rf"(?:(?:\.\)|[.)])(?=\s)|(?<=\d)[.)](?=[一-鿿《“【*]|(?:19|20)\d\d年)|(?<=\d)）|[、．])|"
     rf"(?P<b>[A-Za-z])\)(?=\s)|"
-    rf"\((?P<c>\w|\d\d)\)(?=[\s一-鿿])|(?P<d>[{_CN}]{{1,3}})(?:、|[.．](?=[^\W\d]))|[（(](?P<e>[{_CN}]{{1,3}}|\d)[）)])"
+    rf"\((?P<c>\w|\d\d|[ivx]{{2,4}})\)(?=[\s一-鿿])|(?P<d>[{_CN}]{{1,3}})(?:、|[.．](?=[^\W\d]))|[（(](?P<e>[{_CN}]{{1,3}}|\d)[）)])"
 )
 # what is numbered is an alternative, and a sentence about it may begin right away
 _OPTION = re.compile(
@@ -167,7 +167,7 @@ def _numbers(text: str) -> tuple[int, ...]:
         unit = _CN.index(units) + 1 if units else 0
         return ((_CN.index(tens) + 1 if tens else 1) * 10 + unit if ten else unit,)
     letter = (ord(text[0].lower()) - ord("a") + 1,) if len(text) == 1 else ()
-    if not re.fullmatch("[IVX]+", text):
+    if not re.fullmatch("[IVX]+|[ivx]+", text):
         return letter
-    values = [{"I": 1, "V": 5, "X": 10}[c] for c in text]
+    values = [{"I": 1, "V": 5, "X": 10}[c] for c in text.upper()]
     return (sum(-a if a < b else a for a, b in zip(values, [*values[1:], 0], strict=True)), *letter)

@@ -93,7 +93,7 @@ class Core:
         cache = LaneCache(arena)
         if kv is not None:
             cache = PagedLaneCache(arena, kv)
-            bound, watch = PagedBound(cache, limits), cache.watch
+            bound, watch = PagedBound(cache, limits, spec.layout), cache.watch
         runner = Runner(model, backend, policy=watch, cache=cache)
         scheduler = Scheduler(spec, limits, runner.cache, bound, source)
         return cls(scheduler, runner, sampler)

@@ -24,6 +24,8 @@ from pinfer.commands.prompt_files import (
 )
 from pinfer.eviction.options import KVOptions, parse_budget
 
+KV_BUDGET, KV_PAGE, KV_RATIO = "1024", 16, 0.5
+
 
 def generate(
     prompt: Annotated[
@@ -109,9 +111,11 @@ def generate(
     kv_budget: Annotated[
         str,
         typer.Option(help="tokens kept a lane; 25%: of prompt and limit; +512: besides the prompt"),
-    ] = "1024",
-    kv_page: Annotated[int, typer.Option(help="tokens evicted together")] = 16,
-    kv_ratio: Annotated[float, typer.Option(help="raas: share of pages used by a token")] = 0.5,
+    ] = KV_BUDGET,
+    kv_page: Annotated[int, typer.Option(help="tokens evicted together")] = KV_PAGE,
+    kv_ratio: Annotated[
+        float, typer.Option(help="raas: share of pages used by a token")
+    ] = KV_RATIO,
     kv_picture: Annotated[
         str | None, typer.Option(help="SVG of which page lived when, of a single prompt")
     ] = None,
@@ -252,8 +256,10 @@ def check_output(output: str | None, read: Sequence[str], option: str = "--outpu
 
 
 def read_kv(policy: str | None, budget: str, page: int, ratio: float) -> KVOptions | None:
-    """How the cache is bounded; None where it is not."""
+    """How the cache is bounded; None where it is not. BadParameter where no policy is named."""
     if policy is None:
+        if (budget, page, ratio) != (KV_BUDGET, KV_PAGE, KV_RATIO):
+            raise typer.BadParameter("--kv-budget, --kv-page and --kv-ratio need --kv")
         return None
     tokens, on_top = parse_budget(budget)
     return KVOptions(policy, tokens, page, ratio, on_top=on_top)

@@ -4,13 +4,27 @@ The bound of Quest (arXiv 2406.10774): with each channel's least and greatest ke
 of the page can have a larger product with the query.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+
+
+def stack_heads(layers: Sequence[Tensor]) -> Tensor:
+    """Queries or keys (…, heads, channels) of layers as one (layers, …, heads, channels). Where
+    they differ, products stay as they are: zeros fill up channels, and heads of keys that more
+    queries share are repeated."""
+    heads, channels = (max(x.shape[i] for x in layers) for i in (-2, -1))
+    return torch.stack([
+        pad(x.repeat_interleave(heads // x.shape[-2], -2), (0, channels - x.shape[-1]))
+        for x in layers
+    ])  # fmt: skip
 
 
 def key_bounds(keys: Tensor) -> Tensor:
-    """Of a page's keys (n, Hk, D): the greatest and the least of each channel, (Hk, 2D)."""
-    return torch.cat((keys.amax(0), keys.amin(0)), -1)
+    """Of pages' keys (…, n, Hk, D): the greatest and the least of each channel, (…, Hk, 2D)."""
+    return torch.cat((keys.amax(-3), keys.amin(-3)), -1)
 
 
 def value_norm(values: Tensor) -> Tensor:
@@ -32,9 +46,7 @@ def page_scores(query: Tensor, bounds: Tensor) -> Tensor:
 
 def page_weights(query: Tensor, bounds: Tensor, held: Tensor) -> Tensor:
     """What share of attention each page may draw: a softmax over the pages that a layer holds
-    (L, P), the mean over heads; (L, R, P) float32, 0 for others. Half precision is widened."""
-    if query.dtype in (torch.float16, torch.bfloat16):
-        query = query.float()
-    scores = page_scores(query, bounds) * query.shape[-1] ** -0.5
+    (L, P), the mean over heads; (L, R, P) float32, 0 for others. The query is scaled."""
+    scores = page_scores(query, bounds)
     scores = scores.masked_fill(~held[:, None, None], -torch.inf)
     return scores.softmax(-1).nan_to_num(0.0).mean(2).float()

@@ -35,9 +35,24 @@ class KVTrace:
     evictions: list[int] = field(default_factory=list)  # by layer
     slots: int = 0
     most: int = 0
+    _numbers: dict[tuple[Path, int, int], int] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.evictions = [0] * self.layers
+
+    def add(self, page: PageLife) -> int:
+        """The number of a page; what a lane and its branches close each for itself is one page."""
+        number = self._numbers.setdefault((page.path, page.start, page.tokens), len(self.pages))
+        if number == len(self.pages):
+            self.pages.append(page)
+        return number
+
+    def discard(self, path: Path, now: int) -> None:
+        """All that the lane at `path` still keeps of its own leaves."""
+        for page in self.pages:
+            if page.path == path:
+                for layer in range(self.layers):
+                    page.gone.setdefault(layer, now)
 
     def as_dict(self) -> dict[str, Any]:
         """What the statistics of an answer say."""

@@ -1,6 +1,6 @@
 """The pages of readers in an arena: how they close, and how those that go give back their slots."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from torch import Tensor
 from pinfer.eviction.options import KVOptions
 from pinfer.eviction.pages import Pages, choose_victims
 from pinfer.eviction.policies import get_policy
-from pinfer.eviction.scores import key_bounds, value_norm
+from pinfer.eviction.scores import key_bounds, stack_heads, value_norm
 from pinfer.eviction.trace import KVTrace, PageLife
 from pinfer.kv_cache.arena import Arena
 from pinfer.kv_cache.reader import Reader
@@ -47,7 +47,7 @@ class PageStore:
     def close(self, reader: Reader, path: Path, trace: KVTrace) -> None:
         """The oldest tokens of the open page become a page."""
         self.add_open(reader.pages, reader, path, trace, self.size)
-        del reader.open[: self.size]
+        reader.close(min(self.size, len(reader.open)))
 
     def add_open(
         self, pages: Pages, reader: Reader, path: Path, trace: KVTrace, most: int | None = None
@@ -137,28 +137,22 @@ class PageStore:
                 "segment": segment,
                 "offset": begin.to(arena.device),
                 "index": index + at,
-                "page": len(trace.pages),
+                "page": trace.add(PageLife(path, some[0], tokens, now)),
             }
             if policy.looks:
-                columns["bounds"] = self._of_each(key_bounds, arena.keys, segment, begin, tokens)
+                keys = self._of_each(arena.keys, segment, begin, tokens)
+                columns["bounds"] = key_bounds(stack_heads(keys))
             if policy.norms:
-                columns["norm"] = self._of_each(value_norm, arena.values, segment, begin, tokens)
-            trace.pages.append(PageLife(path, some[0], tokens, now))
+                values = self._of_each(arena.values, segment, begin, tokens)
+                columns["norm"] = torch.stack([value_norm(x) for x in values])
             pages.add({**columns, **policy.new_page(now)})
 
     def _of_each(
-        self,
-        what: Callable[[Tensor], Tensor],
-        pools: Sequence[Tensor | None],
-        segment: int,
-        offset: Tensor,
-        tokens: int,
-    ) -> Tensor:
-        """(layers, …) of what lies in each layer at its offset of a segment."""
+        self, pools: Sequence[Tensor | None], segment: int, offset: Tensor, tokens: int
+    ) -> list[Tensor]:
+        """What lies in each layer at its offset of a segment: (tokens, Hk, D)."""
         begins = (self.arena.segments[segment].start + offset).tolist()
-        return torch.stack(
-            [what(x[b : b + tokens]) for x, b in zip(pools, begins, strict=True) if x is not None]
-        )
+        return [x[b : b + tokens] for x, b in zip(pools, begins, strict=True) if x is not None]
 
 
 def _spread(starts: Tensor, lengths: Tensor) -> Tensor:

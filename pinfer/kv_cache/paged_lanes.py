@@ -113,6 +113,8 @@ class PagedLaneCache(LaneCache):
         room: dict[Lane, int] = {}
         for count, token in enumerate(tokens):
             lane = token.home
+            if token.joins is not None and lane in room:
+                return count  # what it joins would come before what stands in this pass
             if lane not in room:
                 if any(_related(lane, other) for other in room):
                     return count
@@ -126,7 +128,7 @@ class PagedLaneCache(LaneCache):
         """How many tokens of a lane may stand in one pass: until its page is full."""
         reader = self._readers.get(lane)
         if reader is None:
-            return self._pinned(lane) + self.store.size
+            return self._pinned(lane) - self._shared(lane) + self.store.size
         return reader.room(self.store.size)
 
     def truncate(self, lane: Lane, drop: int) -> int:
@@ -155,7 +157,7 @@ class PagedLaneCache(LaneCache):
             pages["offset"] = pages["offset"] + behind
             pages["index"] = pages["index"] + reader.fed
             reader.pages.extend(pages)
-            reader.fed, reader.last = reader.fed + child.fed, max(reader.last, child.last)
+            reader.fed, reader.before = reader.fed + child.fed, max(reader.before, child.last)
             behind += self.arena.segments[child.segment].length
         super().join(lane, branches)
         store.compact(reader)
@@ -165,7 +167,11 @@ class PagedLaneCache(LaneCache):
         """As `TokenCache`."""
         reader = self._readers.pop(lane, None)
         super().discard(lane)
-        return 0 if reader is None else reader.fed
+        if reader is None:
+            return 0
+        if lane.request.finish_reason is None:
+            _trace(lane).discard(lane.path, reader.last)
+        return reader.fed
 
     def release(self, request: Request, keep_prompt: int | None = None) -> None:
         """As `TokenCache`."""
@@ -222,10 +228,11 @@ class PagedLaneCache(LaneCache):
         none = torch.zeros(self.arena.layers, dtype=torch.long)
         if lane.parent is None:
             request, pages = lane.request, self.store.no_pages()
-            shared = sum(length or 0 for _, length in self.context(lane))
             budget = self.options.tokens(len(request.prompt), request.params.max_new_tokens)
             request.stats.kv = KVTrace(self.options, budget, self.arena.layers)
-            return Reader(number, pages, pinned, pinned - shared, none, last=pinned - 1)
+            return Reader(
+                number, pages, pinned, pinned - self._shared(lane), none, before=pinned - 1
+            )
         parent = self._readers[lane.parent]
         self.store.look(parent)
         pages = parent.pages.copy()
@@ -239,6 +246,11 @@ class PagedLaneCache(LaneCache):
             return len(lane.request.prompt)
         left = _trace(lane).budget - self._readers[lane.parent].pinned - 2 * self.store.size
         return lane.header.length if lane.header.length <= left else 0
+
+    def _shared(self, lane: Lane) -> int:
+        """Tokens of another request's prompt that a lane begins with."""
+        home = self._homes.get(lane)
+        return 0 if home is None else sum(length or 0 for _, length in home.context)
 
     def _drop(self, lane: Lane, count: int) -> None:
         reader = self._readers[lane]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pbranch.errors import ModelError
+from pinfer.eviction.scores import stack_heads
 
 View = TypeVar("View")
 
@@ -25,13 +26,16 @@ class QueryWatch:
         return view
 
     def take(self) -> Tensor | None:
-        """The queries (layers, R, H, D) since the last call; None where there are none. ModelError
-        where the layers' heads differ: they could not be kept apart in one table of pages."""
+        """The queries (layers, R, H, D) since the last call, times D ** -0.5, half precision
+        widened; None where there are none. ModelError where layers have more heads than others."""
         queries, self._queries = self._queries, {}
         if not queries:
             return None
-        shapes = {q.shape for q in queries.values()}
-        if len(shapes) > 1:
-            first, second = [tuple(s[1:]) for s in shapes][:2]
-            raise ModelError(f"kv: layers have heads {first} and {second}, expected all alike")
-        return torch.stack([queries[layer] for layer in sorted(queries)])
+        if len({q.shape[1] for q in queries.values()}) > 1:
+            raise ModelError("kv: layers have different numbers of heads, expected all alike")
+        return stack_heads([_scale(queries[layer]) for layer in sorted(queries)])
+
+
+def _scale(query: Tensor) -> Tensor:
+    half = query.dtype in (torch.float16, torch.bfloat16)
+    return (query.float() if half else query) * query.shape[-1] ** -0.5

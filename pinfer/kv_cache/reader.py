@@ -17,9 +17,10 @@ from pinfer.eviction.pages import Pages
 class Reader:
     """pages: of all that it sees, its ancestors' included, the closed ones. pinned: tokens of its
     whole path that never go, `own_pinned` of its own segment. fed: tokens of its own so far,
-    evicted ones included. open: positions of the tokens on the open page. length (layers,), on the
-    host: tokens in its segment. first, last: positions of its own tokens. pending: (position,
-    weights of the pages) of tokens whose looks are not yet in the marks. hidden: see `find_hidden`.
+    evicted ones included. open: positions of the tokens on the open page; before: of the token in
+    front of them. length (layers,), on the host: tokens in its segment. first: position of its own
+    first token. pending: (position, weights of the pages) of tokens whose looks are not yet in the
+    marks. hidden: see `find_hidden`.
     """
 
     segment: int
@@ -27,12 +28,17 @@ class Reader:
     pinned: int
     own_pinned: int
     length: Tensor
-    last: int
+    before: int
     first: int | None = None
     fed: int = 0
     open: list[int] = field(default_factory=list)
     pending: list[tuple[int, Tensor]] = field(default_factory=list)
     hidden: dict[int, Tensor | None] = field(default_factory=dict)
+
+    @property
+    def last(self) -> int:
+        """The position of its newest token."""
+        return self.open[-1] if self.open else self.before
 
     @property
     def fixed(self) -> int:
@@ -52,17 +58,23 @@ class Reader:
         """It is fed tokens at these positions; returns how many of them are pinned."""
         pinned = min(len(positions), self.own_pinned - self.fixed)
         self.first = positions[0] if self.first is None else self.first
-        self.last = positions[-1]
+        if pinned:
+            self.before = positions[pinned - 1]
         self.fed += len(positions)
         self.open += positions[pinned:]
         self.length = self.length + len(positions)
         return pinned
 
+    def close(self, count: int) -> None:
+        """Its oldest tokens on the open page have become a closed one."""
+        self.before = self.open[count - 1]
+        del self.open[:count]
+
     def drop(self, count: int) -> None:
         """Its last tokens leave, from closed pages, too; those that are gone cannot come back."""
         self.fed -= count
-        self.last -= count  # they stood side by side
         off_page = min(count, len(self.open))
+        self.before -= count - off_page  # closed pages hold text, which stands side by side
         del self.open[len(self.open) - off_page :]
         if off_page == count:
             self.length = self.length - count
@@ -87,7 +99,8 @@ class Reader:
         if torch.equal(owner.fixed + tokens.sum(1).cpu(), owner.length):
             return None
         edges = torch.zeros(pages.layers, int(owner.length.max()) + 1, device=pages.device)
-        edges[:, 0], edges[:, owner.fixed] = 1, edges[:, owner.fixed] - 1
+        edges[:, 0] += 1
+        edges[:, owner.fixed] -= 1
         edges.scatter_add_(1, pages["offset"] * there, there.to(edges.dtype))
         edges.scatter_add_(1, (pages["offset"] + pages["tokens"]) * there, -there.to(edges.dtype))
         return edges.cumsum(1)[:, :-1] > 0

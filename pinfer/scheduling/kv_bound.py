@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from itertools import islice
 
+from pbranch.format.layout import LayoutOptions
 from pinfer.eviction.options import most_slots
 from pinfer.kv_cache.paged_lanes import PagedLaneCache
 from pinfer.params import EngineLimits, SamplingParams
@@ -33,17 +34,20 @@ keep_all = KVBound()
 
 
 class PagedBound(KVBound):
-    """Of a cache that keeps a budget a lane."""
+    """Of a cache that keeps a budget a lane; of a layout that hides outlines, in lanes, too."""
 
-    def __init__(self, cache: PagedLaneCache, limits: EngineLimits) -> None:
-        self.cache, self.limits = cache, limits
+    def __init__(self, cache: PagedLaneCache, limits: EngineLimits, layout: LayoutOptions) -> None:
+        self.cache, self.limits, self.layout = cache, limits, layout
 
     def __call__(self, prompt_tokens: int, params: SamplingParams, kv_per_token: int) -> int:
         """As `KVBound`."""
         most = super().__call__(prompt_tokens, params, kv_per_token)
         lanes = 1
         if params.may_branch:
-            lanes = sum(params.max_topics**depth for depth in range(params.max_depth + 1))
+            at_depth = [params.max_topics**depth for depth in range(params.max_depth + 1)]
+            lanes = sum(at_depth)
+            if self.layout.outline == "own":
+                lanes += sum(at_depth[:-1])  # one of each lane that may fork
         new, passing = params.max_new_tokens, self.limits.max_draft_rows
         return most_slots(self.cache.options, prompt_tokens, new, most, lanes, passing)
 

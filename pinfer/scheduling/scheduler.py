@@ -288,6 +288,5 @@ class Scheduler:
 
     def _most_kv(self, request: Request) -> int:
         """Slots that a request may still come to hold of its own."""
-        tokens = len(request.prompt) - shareable(request)
         per_token = request.trunk.controller.kv_per_token(request.params)
-        return self.bound(tokens, request.params, per_token)
+        return self.bound(len(request.prompt), request.params, per_token) - shareable(request)

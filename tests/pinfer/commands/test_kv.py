@@ -48,3 +48,6 @@ def test_what_cannot_be_is_refused_in_one_line(pinfer, tmp_path):
         assert (code, out) == (1, "") and said in err and err.count("\n") == 1, err
     code, _, err = pinfer("Check.", *short("--kv-picture", tmp_path / "x.svg"))
     assert code == 2 and "--kv-picture needs --kv" in err
+    for option in ("--kv-budget", "20"), ("--kv-page", "4"), ("--kv-ratio", "0.1"):
+        code, out, err = pinfer("Check.", *short(*option))
+        assert (code, out) == (2, "") and "--kv-ratio need --kv" in err

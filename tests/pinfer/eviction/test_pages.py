@@ -2,6 +2,7 @@
 
 import math
 import random
+from importlib.resources import files
 
 import pytest
 import torch
@@ -12,8 +13,8 @@ from pbranch.errors import RequestError
 from pinfer.eviction.marks import top
 from pinfer.eviction.options import NAMES, KVOptions, most_slots, parse_budget
 from pinfer.eviction.pages import Pages, choose_victims
-from pinfer.eviction.policies import get_policy
-from pinfer.eviction.scores import key_bounds, page_scores, page_weights
+from pinfer.eviction.policies import POLICIES, get_policy
+from pinfer.eviction.scores import key_bounds, page_scores, page_weights, stack_heads
 
 CPU, LAYERS = torch.device("cpu"), 3
 
@@ -64,8 +65,11 @@ def test_used_by_all_is_first_in_first_out():
     lane = Lane(KVOptions("raas", 5, 1, ratio=1.0))
     for _ in range(30):
         lane.step()
+    sink = Lane(KVOptions("sink", 5, 1))
+    for _ in range(30):
+        sink.step()
     assert lane.gone == [(n + 5, layer, n) for n in range(1, 26) for layer in range(LAYERS)]
-    assert Lane(KVOptions("sink", 5, 1)).gone == []
+    assert lane.gone == sink.gone
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -78,7 +82,9 @@ def test_a_page_of_one_token_is_the_token_form(seed):
         query = torch.randn(1, 1, 4, 4, generator=generator)
         if order:
             alone = torch.stack([key_bounds(keys[i]) for i in order])[None]
-            found = page_weights(query, alone, torch.ones(1, len(order), dtype=torch.bool))[0, 0]
+            found = page_weights(query / 2, alone, torch.ones(1, len(order), dtype=torch.bool))[
+                0, 0
+            ]
             stacked = torch.cat([keys[i] for i in order]).repeat_interleave(2, 1)
             true = (torch.einsum("hd,nhd->hn", query[0, 0], stacked) / 2).softmax(-1).mean(0)
             torch.testing.assert_close(found, true)
@@ -129,6 +135,24 @@ def test_no_key_of_a_page_beats_its_score(seed, groups, tokens):
     assert slack.min() > -1e-12
     if tokens == 1:
         assert slack.max() < 1e-12
+
+
+def test_heads_that_differ_are_stacked_without_a_change_of_products():
+    queries = [torch.randn(3, 4, 6), torch.randn(3, 4, 2)]
+    keys = [torch.randn(5, 2, 6), torch.randn(5, 1, 2)]
+    bounds = key_bounds(stack_heads(keys))[:, None]
+    found = page_scores(stack_heads(queries), bounds)
+    for layer, (query, key) in enumerate(zip(queries, keys, strict=True)):
+        alone = page_scores(query[None], key_bounds(key)[None, None])
+        torch.testing.assert_close(found[layer], alone[0])
+
+
+def test_policies_are_short_and_named():
+    """A policy is a file that is read at a glance."""
+    folder = files("pinfer.eviction.policies")
+    assert tuple(POLICIES) == NAMES
+    for name in NAMES:
+        assert len((folder / f"{name}.py").read_text(encoding="utf-8").splitlines()) <= 60
 
 
 def test_weights_of_a_layer_sum_to_one():

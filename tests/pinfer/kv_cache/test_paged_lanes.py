@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinfer.eviction.options import KVOptions
+from pinfer.eviction.pages import Pages
 from pinfer.kv_cache.arena import Arena
 from pinfer.kv_cache.paged_lanes import PagedLaneCache
+from pinfer.kv_cache.reader import Reader
 from pinfer.model_spec import ModelSpec
 from pinfer.params import SamplingParams
 from pinfer.request.marker_controller import MARKERS
@@ -81,6 +83,18 @@ def test_random_use_keeps_the_text_in_order(seed, name):
                 assert reader.fed == len(text.stamps) and reader.last == len(text.stamps) - 1
                 continue  # its last tokens may be among those that were evicted
         text.check()
+
+
+def test_the_newest_token_is_known_when_look_ahead_rows_have_left():
+    """Rows behind several tokens stand at the same positions."""
+    none = torch.zeros(LAYERS, dtype=torch.long)
+    reader = Reader(0, Pages(LAYERS, CPU), 2, 2, none, before=-1)
+    reader.take([0, 1, 2, 3])
+    reader.take([4, 5, 5, 6, 6, 7])
+    reader.drop(4)
+    assert (reader.last, reader.open) == (5, [2, 3, 4, 5])
+    reader.close(4)
+    assert (reader.last, reader.open) == (5, [])
 
 
 def test_a_full_pool_is_enough_for_the_budget():

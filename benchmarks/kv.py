@@ -2,8 +2,8 @@
 
 python benchmarks/kv.py length [--model DIR | --shape 896,14,2,64,24] [--budget 1024]
 python benchmarks/kv.py accuracy --problems FILE.jsonl --out RUN.jsonl [--model DIR --adapter none]
-    [--policies raas,random,value,sink] [--budgets 50%,25%,12.5%]
-python benchmarks/kv.py table RUN.jsonl
+    [--policies raas,random,value,sink] [--budgets 50%,25%,12.5%] [--page 16] [--ratio 0.5]
+python benchmarks/kv.py table RUN.jsonl [--json FILE]
 
 A problem is a line with `prompt` or `messages`, and `answer`. Budgets are shares of the mean answer
 of full attention, the prompt on top. `accuracy` goes on where an earlier run has stopped.
@@ -49,12 +49,12 @@ class Arm:
         """As the table says it."""
         return self.policy if self.policy == FULL else f"{self.policy} {100 * self.share:g}%"
 
-    def options(self, mean_answer: float, page: int) -> KVOptions | None:
+    def options(self, mean_answer: float, page: int, ratio: float) -> KVOptions | None:
         """Of the engine; two pages at least, as a budget needs."""
         if self.policy == FULL:
             return None
         budget = max(2 * page, round(self.share * mean_answer))
-        return KVOptions(self.policy, budget, page, on_top=True)
+        return KVOptions(self.policy, budget, page, ratio, on_top=True)
 
 
 def bounded(core: Core, kv: KVOptions | None) -> Core:
@@ -71,7 +71,7 @@ def decode_arm(engine: Engine, arm: Arm, args: argparse.Namespace) -> None:
     problems = list(read_objects(args.problems))[: args.n]
     done = {row["problem"] for row in rows_of(args.out) if row["arm"] == arm.name}
     full = [row for row in rows_of(args.out) if row["arm"] == FULL]
-    kv = arm.options(mean(row["tokens"] for row in full) if full else 0, args.page)
+    kv = arm.options(mean(row["tokens"] for row in full) if full else 0, args.page, args.ratio)
     engine.core = bounded(engine.core, kv)
     left = [i for i in range(len(problems)) if i not in done]
     params = SamplingParams(max_new_tokens=args.max_new_tokens, mode=args.mode)
@@ -121,26 +121,33 @@ def paired_test(lost: int, won: int) -> float:
     return min(1.0, 2 * tail)
 
 
-def print_table(path: Path) -> None:
+def compare(path: Path) -> list[dict[str, Any]]:
     """Every arm against full attention, on the problems that both have answered."""
     arms: dict[str, dict[int, dict[str, Any]]] = {}
     for row in rows_of(path):
         arms.setdefault(row["arm"], {})[row["problem"]] = row
-    full = arms.get(FULL, {})
-    print("| arm | n | right | 95 % | lost, won | p | tokens | kept | evicted pages | s |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    full, found = arms.get(FULL, {}), []
     for name, rows in arms.items():
         right, n = sum(r["right"] for r in rows.values()), len(rows)
-        low, high = interval(right, n)
         both = [(full[i]["right"], r["right"]) for i, r in rows.items() if i in full]
         lost, won = sum(a and not b for a, b in both), sum(b and not a for a, b in both)
-        figures = [
-            f"{mean(r[key] for r in rows.values()):.{digits}f}"
-            for key, digits in (("tokens", 0), ("kv_rows", 0), ("evictions", 0), ("seconds", 2))
-        ]
+        row = {"arm": name, "n": n, "right": right / n, "interval": interval(right, n)}
+        row |= {"lost": lost, "won": won, "p": paired_test(lost, won)}
+        keys = ("tokens", "kv_rows", "evictions", "seconds")
+        found.append(row | {key: mean(r[key] for r in rows.values()) for key in keys})
+    return found
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """What `compare` has found, in Markdown."""
+    print("| arm | n | right | 95 % | lost, won | p | tokens | kept | evicted pages | s |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        low, high = row["interval"]
         print(
-            f"| {name} | {n} | {right / n:.3f} | {low:.2f} to {high:.2f} | {lost}, {won} | "
-            f"{paired_test(lost, won):.3f} | {' | '.join(figures)} |"
+            f"| {row['arm']} | {row['n']} | {row['right']:.3f} | {low:.2f} to {high:.2f} | "
+            f"{row['lost']}, {row['won']} | {row['p']:.3f} | {row['tokens']:.0f} | "
+            f"{row['kv_rows']:.0f} | {row['evictions']:.0f} | {row['seconds']:.2f} |"
         )
 
 
@@ -152,7 +159,7 @@ def measure_accuracy(args: argparse.Namespace) -> None:
     arms = [Arm(p, share) for share in shares for p in args.policies.split(",")]
     for arm in (Arm(FULL), *arms):
         decode_arm(engine, arm, args)
-    print_table(args.out)
+    print_table(compare(args.out))
 
 
 def shaped_model(shape: str) -> Any:
@@ -171,7 +178,7 @@ def shaped_model(shape: str) -> Any:
 
 def measure_length(args: argparse.Namespace) -> None:
     """Step time and bytes of the cache at growing lengths, full attention beside a bounded one.
-    Between the lengths a page of tokens is fed in each pass."""
+    Between the lengths a pass feeds a page of tokens."""
     if args.model is None:
         model = FastModel(shaped_model(args.shape))
     else:
@@ -193,9 +200,10 @@ def measure_length(args: argparse.Namespace) -> None:
         run(Batch(tokens=prompt))
         at = len(prompt)
         for length in lengths:
-            while at + page <= length - args.steps:
-                run(Batch(tokens=feed(request, at, page)))
-                at += page
+            while (left := length - args.steps - at) > 0:
+                some = min(page, left, core.scheduler.bound.room(request.trunk))
+                run(Batch(tokens=feed(request, at, some)))
+                at += some
             seconds = []
             for _ in range(args.steps):
                 start = time.perf_counter()
@@ -210,8 +218,9 @@ def measure_length(args: argparse.Namespace) -> None:
                 f"| {name} | {at} | {found[name][-1]:.1f} | {arena.rows} | {size:.0f} |", flush=True
             )
     for name in found.keys() - {FULL}:
-        cheaper = [n for n, a, b in zip(lengths, found[name], found[FULL], strict=True) if a < b]
-        print(f"{name}: below full attention from {cheaper[0] if cheaper else 'no'} tokens on")
+        wins = [a < b for a, b in zip(found[name], found[FULL], strict=True)]
+        since = next((n for i, n in enumerate(lengths) if all(wins[i:])), "no")
+        print(f"{name}: below full attention from {since} tokens on")
 
 
 def feed(request: Any, at: int, count: int) -> list[QueuedToken]:
@@ -227,6 +236,7 @@ def main() -> None:
     length, accuracy = verbs.add_parser("length"), verbs.add_parser("accuracy")
     table = verbs.add_parser("table")
     table.add_argument("out", type=Path)
+    table.add_argument("--json", type=Path, help="write the figures there, too")
     for verb in (length, accuracy):
         verb.add_argument("--model")
         verb.add_argument("--dtype")
@@ -242,12 +252,15 @@ def main() -> None:
     accuracy.add_argument("--n", type=int)
     accuracy.add_argument("--batch", type=int, default=8)
     accuracy.add_argument("--mode", default="linear")
+    accuracy.add_argument("--ratio", type=float, default=0.5, help="as --kv-ratio")
     accuracy.add_argument("--max-new-tokens", type=int, default=1024)
     accuracy.add_argument("--policies", default="raas,random,value,sink")
     accuracy.add_argument("--budgets", default="50%,25%,12.5%")
     args = parser.parse_args()
     if args.verb == "table":
-        print_table(args.out)
+        print_table(found := compare(args.out))
+        if args.json is not None:
+            args.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     else:
         {"length": measure_length, "accuracy": measure_accuracy}[args.verb](args)
 

@@ -123,7 +123,7 @@ class LookaheadSource:
                 params = lane.request.params
                 if params.temperature > 0:
                     drawn[i].append(warp(row[None], params)[0].softmax(-1))
-                    place = f"{lane.request.prefix.key}|{lane.path}|{lane.position + k}"
+                    place = f"{lane.request.prefix.key}|{lane.path}|{lane.position}|{k}"
                     token = draw(drawn[i][-1], f"{params.seed}|{place}")
                 tokens[i].append(token)
                 before[i] = token
@@ -142,7 +142,8 @@ class LookaheadSource:
 
 def draw(q: Tensor, key: str) -> int:
     """A token drawn from probabilities (vocabulary,), by noise that belongs to `key` alone: the
-    sampler's is another. A guess that was never verified may be drawn again by the same key."""
+    sampler's is another. No two drafts share a key, not even where a guess was never verified: what
+    it was may have decided whether there is another draft."""
     digest = hashlib.blake2b(f"look-ahead {key}".encode(), digest_size=8).digest()
     generator = torch.Generator(q.device).manual_seed(int.from_bytes(digest, "big"))
     return int(torch.multinomial(q, 1, generator=generator))

@@ -20,6 +20,7 @@ class Rival:
         self.drawn = False  # what drawn guesses are worth shows only where they are fed
         self._overall = Acceptance()
         self._requests: dict[Request, Acceptance] = {}
+        self._asked: set[Request] = set()
         self._open: dict[Lane, tuple[int, Sequence[int]]] = {}  # (items before a draft, its tokens)
         self._steps: deque[float] = deque(maxlen=_NEWEST)
 
@@ -42,7 +43,9 @@ class Rival:
     def ask(self, wishes: Sequence[Wish]) -> tuple[list[Draft], float]:
         """Its drafts, and the seconds that they took; 0 where it reads a prompt for the first time,
         which is no price of guesses."""
-        new = any(wish.lane.request not in self._requests for wish in wishes)
+        requests = {wish.lane.request for wish in wishes}
+        new = not requests <= self._asked
+        self._asked |= requests
         begin = self.clock()
         drafts = list(self.source.propose(wishes))
         seconds = 0.0 if new else self.clock() - begin
@@ -50,7 +53,6 @@ class Rival:
         if longest and not new:
             self._steps.append(seconds / longest)
         for (lane, _), draft in zip(wishes, drafts, strict=True):
-            self._rates(lane.request)
             self.drawn |= draft.distributions is not None
             if draft.tokens:  # one at a time: a lane's next draft is watched once this one is known
                 self._open.setdefault(lane, (len(lane.items), draft.tokens))
@@ -78,6 +80,7 @@ class Rival:
         self.settle()
         self._open = {lane: x for lane, x in self._open.items() if lane.request is not request}
         self._requests.pop(request, None)
+        self._asked.discard(request)
         self.source.forget(request)
 
     def _rates(self, request: Request) -> Acceptance:

@@ -21,7 +21,7 @@ from pinfer.request.state import Lane, QueuedToken, Request
 from pinfer.sampling.noise import gumbel
 from pinfer.sampling.processors import process
 from pinfer.scheduling.batch import Batch, SampleSite
-from pinfer.scheduling.drafts import site_after
+from pinfer.scheduling.drafts import share, site_after
 
 _MOST_ROWS = 512  # tokens of a pass that catches up
 
@@ -65,6 +65,7 @@ class ModelSource(Follower):
     def begin(self, spec: ModelSpec, limits: EngineLimits) -> None:
         """As `Follower`."""
         self.spec, self._most_rows = spec, limits.max_kv_rows
+        self._rows = limits.max_draft_rows
 
     def shared(self, lane: Lane, tokens: int) -> None:
         """As `Follower`: the prompt is read in full; prompts are not kept here."""
@@ -74,6 +75,7 @@ class ModelSource(Follower):
     def coming(self, tokens: Sequence[QueuedToken], rows: int) -> None:
         """As `Follower`."""
         self._add(tokens)
+        self._rows = rows
 
     def feeding(self, tokens: Sequence[QueuedToken]) -> None:
         """As `Follower`: guesses, which are text unless they are truncated."""
@@ -111,11 +113,17 @@ class ModelSource(Follower):
 
     def propose(self, wishes: Sequence[Wish]) -> list[Draft]:
         """As `DraftSource`."""
-        asked = [wish for wish in wishes if wish.lane.request not in self._left]
+        shares = share([wish.most for wish in wishes], self._rows)  # what is fed of each at most
+        asked = [
+            Wish(wish.lane, most)
+            for wish, most in zip(wishes, shares, strict=True)
+            if most and wish.lane.request not in self._left
+        ]
         if not asked:
             return [Draft()] * len(wishes)
-        drafts = iter(self._decode(asked, self._catch_up(asked)))
-        return [Draft() if wish.lane.request in self._left else next(drafts) for wish in wishes]
+        drafts = self._decode(asked, self._catch_up(asked))
+        found = dict(zip([wish.lane for wish in asked], drafts, strict=True))
+        return [found.get(wish.lane, Draft()) for wish in wishes]
 
     def _add(self, tokens: Sequence[QueuedToken]) -> None:
         """More tokens that were fed, or are about to be."""
@@ -169,7 +177,7 @@ class ModelSource(Follower):
         try:
             while True:
                 sites = [_site(wishes[i].lane, guessed[i]) for i in live]
-                tokens, distributions = draw(logits, sites)
+                tokens, distributions = draw(logits, sites, len(guessed[live[0]]))
                 for i, site, token, row in zip(live, sites, tokens, distributions, strict=True):
                     lane, place = wishes[i].lane, len(guessed[i]) + 1
                     home = lane.newest.home if lane.newest else lane
@@ -211,9 +219,10 @@ def _site(lane: Lane, guessed: Sequence[QueuedToken]) -> SampleSite:
     return site_after(newest, lane.state.grammar, frozenset(t.token_id for t in guessed))
 
 
-def draw(logits: Tensor, sites: Sequence[SampleSite]) -> tuple[list[int], list[Tensor]]:
+def draw(logits: Tensor, sites: Sequence[SampleSite], place: int) -> tuple[list[int], list[Tensor]]:
     """A token a site, each request's by its own parameters, and the probabilities (vocabulary,)
-    that it was drawn from; of greedy requests the best token, which is not drawn."""
+    that it was drawn from; of greedy requests the best token, which is not drawn. place: in its
+    draft; the noise is that of no other draft."""
     logits = logits if logits.dtype == torch.float64 else logits.float()
     tokens, distributions = [0] * len(sites), list(logits)
     for number in dict.fromkeys(site.request for site in sites):
@@ -222,7 +231,7 @@ def draw(logits: Tensor, sites: Sequence[SampleSite]) -> tuple[list[int], list[T
         processed = process(logits[at], mine)
         scores = processed
         if mine[0].params.temperature > 0:
-            scores = processed + gumbel(mine, processed, "|draft")
+            scores = processed + gumbel(mine, processed, f"|draft {place}")
         best = scores.argmax(-1).tolist()
         for i, token, row in zip(at, best, processed.softmax(-1), strict=True):
             tokens[i], distributions[i] = token, row

@@ -195,6 +195,29 @@ def test_the_cheapest_of_two_sources_drafts():
     assert found.seconds < 0.6 * plain.seconds and min(found.asked.values()) > 5
 
 
+def test_reading_a_prompt_is_no_price_of_guesses():
+    """Of the second request neither."""
+    now, read = [0.0], set()
+
+    def guess(lane, most):
+        now[0] += 0.02 * most
+        if lane.request not in read:
+            read.add(lane.request)
+            now[0] += 30.0
+        return [2] * most
+
+    source = AutoSource(Guessing(guess), clock=lambda: now[0])
+    spec = ModelSpec(None, frozenset({END_OF_TEXT}), 100_000)
+    scheduler = Scheduler(spec, EngineLimits(cost=FLAT), source=source)
+    for _ in range(4):
+        request = scheduler.add([5], greedy(max_new_tokens=200, mode="linear"))
+        while scheduler.busy:
+            batch = scheduler.schedule()
+            scheduler.commit(batch, [Choice(2, True) for _ in batch.sites])
+            scheduler.take_finished()
+        assert request.stats.passes < 30
+
+
 def test_what_a_request_has_taught_is_forgotten_with_it():
     found = Run(HALF, guessing(0.5), branches=3, requests=2)
     (rival,) = found.source.rivals

@@ -181,10 +181,11 @@ def test_guesses_have_noise_of_their_own():
     """Else a guess and what is sampled in its place would not be independent."""
     sites = [SampleSite(0, PARAMS, (), position, 0) for position in range(200)]
     like = torch.zeros(200, SIZE)
-    own, other = gumbel(sites, like, "|draft"), gumbel(sites, like)
+    own, other = gumbel(sites, like, "|draft 0"), gumbel(sites, like)
     assert abs(torch.corrcoef(torch.stack((own.flatten(), other.flatten())))[0, 1]) < 0.05
-    tokens, _ = draw(like, sites)
+    tokens, _ = draw(like, sites, 0)
     assert tokens == own.argmax(-1).tolist() != other.argmax(-1).tolist()
+    assert tokens != draw(like, sites, 1)[0], "and that of no other draft's place"
 
 
 @torch.inference_mode()
@@ -223,7 +224,7 @@ def test_guesses_are_drawn_from_what_is_reported():
     counts, n = torch.zeros(SIZE), 4000
     for position in range(n):
         site = SampleSite(0, params, (), position, 0, frozenset({1, 2}))
-        (token,), (row,) = draw(logits, [site])
+        (token,), (row,) = draw(logits, [site], 0)
         counts[token] += 1
     assert 1 < (row > 0).sum() <= 6 and row.sum() == pytest.approx(1)
     assert (counts[row == 0] == 0).all()
@@ -358,3 +359,21 @@ def test_another_tokenizer_is_one_line():
     check_same_tokens({"a": 0, "b": 1}, {"a": 0, "b": 1, "<pad>": 2}, "small")
     with pytest.raises(ModelError, match=r"model:small.*2 ids differ, the first is 1, 'c' and not"):
         check_same_tokens(ours, {"a": 0, "c": 1, "b": 2}, "small")
+
+
+def test_no_more_is_guessed_than_is_fed():
+    """Guesses cost passes of the small model: lanes share the rows before it is asked."""
+    model = toy_model("llama", 1, dict.fromkeys(range(16, SIZE), -1000.0))  # no marker, no end
+    for lanes in (1, 4, 16):
+        source, guessed = Checked(model), []
+        propose = source.propose
+
+        def watched(wishes, propose=propose, guessed=guessed):
+            drafts = propose(wishes)
+            guessed += [len(draft.tokens) for draft in drafts]
+            return drafts
+
+        source.propose = watched
+        params = greedy(max_new_tokens=30, draft_tokens=8, mode="linear")
+        found = Toy(model, source=source).run([[n] for n in range(lanes)], params)
+        assert sum(guessed) == sum(r.stats.drafted for r in found) > 20

@@ -13,7 +13,7 @@ class LoraOptions:
     """The adapter; the six vocabulary rows of the markers are trained with it in any case."""
 
     r: int = 32
-    alpha: int = 64
+    alpha: int | float = 64  # what PiSSA with rsLoRA leaves is no whole number
     dropout: float = 0.0
     target_modules: str | list[str] = "all-linear"
     use_rslora: bool = False
@@ -24,7 +24,8 @@ class LoraOptions:
 
     def __post_init__(self) -> None:
         _at_least("lora.r", self.r, 1)
-        _at_least("lora.alpha", self.alpha, 1)
+        if self.alpha <= 0:
+            raise RecipeError(f"lora.alpha: found {self.alpha}, expected more than 0")
         if not 0 <= self.dropout < 1:
             raise RecipeError(f"lora.dropout: found {self.dropout}, expected a share in [0, 1)")
         if self.starts_within_base and self.save_dtype != "float32":
@@ -73,6 +74,9 @@ class TrainOptions:
     def __post_init__(self) -> None:
         for key in ("batch_rows", "max_length", "logging_steps", "save_steps"):
             _at_least(f"train.{key}", getattr(self, key), 1)
+        for key in ("eval_steps", "weight_decay", "max_grad_norm"):
+            if (found := getattr(self, key)) < 0:
+                raise RecipeError(f"train.{key}: found {found}, expected 0 or more")
         if self.steps is not None:
             _at_least("train.steps", self.steps, 1)
         if self.micro_rows is not None:

@@ -262,7 +262,9 @@ def save(run: Run, metrics: dict[str, float]) -> None:
 
 
 def warn_of_weak_markers(recipe: Recipe, scores: dict[str, float]) -> None:
-    """A last line where the model will seldom fork."""
+    """A last line where the model will seldom fork, or nobody knows whether it will."""
+    if scores and recipe.form != "linear" and "eval_accuracy_fork" not in scores:
+        say("warning: no held-out trace forks: how well fork and spawn are predicted is not known")
     if weak := weak_markers(scores):
         found = ", ".join(f"{name} {value:.2f}" for name, value in weak.items())
         say(

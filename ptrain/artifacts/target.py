@@ -8,7 +8,7 @@ from pbranch.files.file_identity import refuse_overwriting
 from pbranch.files.recipe import dump_recipe, load_recipe
 from pbranch.format.branch_config import FILE_NAME as BRANCH_CONFIG
 from ptrain.artifacts.artifact import RECIPE, matches
-from ptrain.checkpoints.storage import list_checkpoints, staging
+from ptrain.checkpoints.storage import MANIFEST, list_checkpoints, staging
 from ptrain.config import LookaheadRecipe, Recipe
 
 
@@ -20,7 +20,8 @@ def check_out(out: Path, read: Iterable[str | Path]) -> None:
     if not out.is_dir():
         raise RecipeError(f"out: {out} is a file; expected a folder")
     held = sorted(path for path in out.iterdir() if matches(path.name))
-    refuse_overwriting([*held, *list_checkpoints(out)], read)
+    held += list_checkpoints(out)
+    refuse_overwriting(held, read)
     refuse_foreign(out, held, is_own(out))
 
 
@@ -36,7 +37,8 @@ def refuse_foreign(out: Path, held: Iterable[Path], own: bool) -> None:
 
 def is_own(out: Path) -> bool:
     """Whether a run has written into `out`, though it may have been killed after its first file."""
-    signs = [staging(out).exists(), (out / BRANCH_CONFIG).is_file(), list_checkpoints(out)]
+    own = [c for c in list_checkpoints(out) if (c / MANIFEST).is_file()]
+    signs = [staging(out).exists(), (out / BRANCH_CONFIG).is_file(), own]
     return any(signs) or is_dump(out / RECIPE)
 
 

@@ -17,6 +17,7 @@ _CLOSE = r"(?:</(?:\w+:)?think(?:ing)?>|\[/THINK\])"
 _OPENED = re.compile(rf"{_OPEN}\s*\Z")  # at the end of a prompt
 _CLOSED = re.compile(rf"{_CLOSE}\s*\Z")
 _OPENS = re.compile(rf"\s*{_OPEN}")  # at the start of a completion
+_TAGS = re.compile(rf"(?P<open>{_OPEN})|{_CLOSE}")
 _EMPTY = re.compile(rf"\s*{_OPEN}\s*{_CLOSE}\s*")
 TAIL = 24  # tokens of a prompt that may be what opens the answer
 
@@ -85,9 +86,11 @@ class CompletionCleaner:
 
 def check_thinking(prompt: str, text: str) -> None:
     """Raises ThinkError unless `text`, behind the end of its prompt, closes the block that either
-    of them opens, and no other."""
+    of them opens. Later blocks are whole, too; in an answer without thinking, tags that open one
+    are words like others."""
     opens, closes = _OPENS.match(text), re.search(_CLOSE, text)
-    if _OPENED.search(prompt):
+    opened = bool(_OPENED.search(prompt))
+    if opened:
         if not closes:
             raise ThinkError(
                 "the prompt opens a think block and the completion never closes it; expected "
@@ -103,3 +106,16 @@ def check_thinking(prompt: str, text: str) -> None:
         raise ThinkError("the completion opens a think block and never closes it")
     elif closes and not opens:
         raise ThinkError("the completion closes a think block that nothing opens")
+    if opened or opens:
+        _check_blocks(text, opened)
+
+
+def _check_blocks(text: str, inside: bool) -> None:
+    """Raises ThinkError unless blocks open and close by turns. inside: one is open before."""
+    for tag in _TAGS.finditer(text):
+        if bool(tag["open"]) == inside:
+            what = "opens a think block within another" if inside else "closes a think block twice"
+            raise ThinkError(f"the completion {what}")
+        inside = not inside
+    if inside:
+        raise ThinkError("the completion opens a think block and never closes it")

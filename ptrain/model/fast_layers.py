@@ -59,7 +59,8 @@ def _is_plain(layer: Any) -> bool:
     """Whether a layer is a base's frozen matrix and one pair of LoRA matrices, nothing more."""
     base = layer.get_base_layer()
     names = layer.active_adapters
-    if type(base) is not nn.Linear or base.weight.requires_grad or len(names) != 1:
+    trains = type(base) is not nn.Linear or any(p.requires_grad for p in base.parameters())
+    if trains or len(names) != 1:
         return False
     (name,) = names
     pair = (layer.lora_A[name], layer.lora_B[name]) if name in layer.lora_A else ()

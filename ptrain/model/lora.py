@@ -63,7 +63,7 @@ def lora_config(options: LoraOptions, rows: dict[str, list[int]]) -> LoraConfig:
         return LoraConfig(
             task_type="CAUSAL_LM",
             r=options.r,
-            lora_alpha=options.alpha,
+            lora_alpha=options.alpha,  # type: ignore[arg-type]  # any number will do
             lora_dropout=options.dropout,
             target_modules=options.target_modules,
             use_rslora=options.use_rslora,

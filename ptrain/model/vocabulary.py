@@ -242,7 +242,8 @@ def _trained_rows(layer: Any) -> tuple[Tensor, Tensor] | None:
     not the only thing trained there, or where the matrix is not here as a whole."""
     matrix = layer.get_base_layer().weight
     sharded = hasattr(matrix, "ds_id") or isinstance(matrix, DTensor)
-    if sharded or matrix.requires_grad or layer.disable_adapters or layer.merged:
+    trains = any(p.requires_grad for p in layer.get_base_layer().parameters())
+    if sharded or trains or layer.disable_adapters or layer.merged:
         return None
     (name,) = layer.active_adapters
     rows = layer.trainable_tokens_delta[name]

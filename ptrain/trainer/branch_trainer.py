@@ -13,6 +13,8 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PrinterCallback
 
+from pbranch.errors import RecipeError
+from pbranch.files.markdown import one_line
 from pbranch.format.markers import find_markers
 from ptrain.artifacts.stop_tokens import stop_at_turn_end
 from ptrain.config import Recipe
@@ -64,7 +66,10 @@ class BranchSFTTrainer(ResumableSFTTrainer):
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """transformers', with a rate of their own for the markers' rows."""
-        optimizer = super().create_optimizer(model)
+        try:
+            optimizer = super().create_optimizer(model)
+        except (ImportError, ValueError) as e:  # its package is not there, or wants more arguments
+            raise RecipeError(f"train.optimizer: {one_line(e)}") from e
         set_marker_rates(optimizer, model or self.model, self.marker_lr)
         return optimizer
 

@@ -81,6 +81,11 @@ VALUES = {
     "train.max_length=4": "no trace to train on, 40 left out (40 longer than 4 tokens)",
     "model=./none": "model ./none: no such folder",
     "model=me/no-such-model": "model me/no-such-model: no such folder, nor on the Hub: not in",
+    "train.eval_steps=-1": "train.eval_steps: found -1, expected 0 or more",
+    "train.weight_decay=-1": "train.weight_decay: found -1.0, expected 0 or more",
+    "train.max_grad_norm=-1": "train.max_grad_norm: found -1.0, expected 0 or more",
+    "lora.alpha=0": "lora.alpha: found 0, expected more than 0",
+    "train.optimizer=adamw_8bit": "train.optimizer: ",
     "train.optimizer=adam_w": "train.optimizer: found 'adam_w', expected one of transformers'",
 }
 

@@ -25,6 +25,14 @@ def test_a_folder_of_others_is_refused(tmp_path: Path, name: str) -> None:
     assert (tmp_path / name).read_text() == PAGE
 
 
+def test_checkpoints_of_another_trainer_are_refused(tmp_path: Path) -> None:
+    """`resume: never` would remove them."""
+    (tmp_path / "checkpoint-500").mkdir()
+    (tmp_path / "checkpoint-500" / "model.safetensors").write_text("weights")
+    with pytest.raises(RecipeError, match=r"holds checkpoint-500, which no run has written"):
+        check_out(tmp_path, [])
+
+
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
     with pytest.raises(RecipeError, match="is a file; expected a folder"):
@@ -42,6 +50,8 @@ def test_a_folder_of_an_earlier_run_is_its_own(tmp_path: Path, sign: str) -> Non
         (tmp_path / sign).write_text("{}")
     else:
         (tmp_path / sign).mkdir()
+    if sign == "checkpoint-2":
+        (tmp_path / sign / "files.json").write_text("{}")
     (tmp_path / "README.md").write_text("a card")
     assert is_own(tmp_path)
     check_out(tmp_path, [])
@@ -51,6 +61,7 @@ def test_what_a_run_reads_is_not_written_over(tmp_path: Path) -> None:
     """A model to tune in full, an adapter of a checkpoint that would go, a file of data."""
     checkpoint = tmp_path / "checkpoint-2"
     checkpoint.mkdir()
+    (checkpoint / "files.json").write_text("{}")
     for folder in (tmp_path, checkpoint):
         (folder / "model.safetensors").write_text("weights")
     data = tmp_path.parent / f"{tmp_path.name}.jsonl"

@@ -60,6 +60,7 @@ OPENED, CLOSED = "<think>\n", "<think>\n\n</think>\n\n"
         ("", "<|im_start|>assistant\nA.", "A.", [OPENING]),
         (OPENED, "<|im_start|>assistant\n<think>\nso</think>A.", "so</think>A.", [OPENING]),
         ("", "A tag <think> in the text.", "A tag <think> in the text.", []),
+        ("", "<think>a</think>A<think>b</think>B", "<think>a</think>A<think>b</think>B", []),
     ],
 )
 def test_what_the_prompt_has_opened_is_not_opened_again(opening, completion, text, notes):
@@ -76,6 +77,10 @@ def test_what_the_prompt_has_opened_is_not_opened_again(opening, completion, tex
         (CLOSED, "so</think>A.", "has closed its think block and the completion has another"),
         ("", "<think>so", "the completion opens a think block and never closes it"),
         ("", "so</think>A.", "the completion closes a think block that nothing opens"),
+        (OPENED, "<think><think>so</think>A.", "the completion opens a think block within another"),
+        ("", "<think>\n<think>so</think>A.", "the completion opens a think block within another"),
+        (OPENED, "so</think>A</think>.", "the completion closes a think block twice"),
+        ("", "<think>so</think>A. <think>B", "the completion opens a think block and never closes"),
     ],
 )
 def test_thinking_that_is_not_whole_is_refused(opening, completion, message):

@@ -31,7 +31,7 @@ from ptrain.trainer.evaluate import (
     rate,
     weak_markers,
 )
-from tests.ptrain.conftest import make_records
+from tests.ptrain.conftest import make_records, write_records
 from tests.support.repository import ROOT
 from tests.support.run_command import run_command
 
@@ -224,6 +224,14 @@ def test_a_fork_that_is_never_right_is_said_by_name(bases, data, tmp_path, capsy
     assert f"{round(report['eval_fork_rate'] * count)} of {count} prompts fork" in line
     (last,) = report["evaluations"]
     assert last["step"] == 2 and last["eval_accuracy_fork"] == report["eval_accuracy_fork"]
+
+
+def test_held_out_traces_without_a_fork_are_said(bases, data, tmp_path, capsys):
+    """Nothing else would tell that fork and spawn were never measured."""
+    chains = write_records(tmp_path / "chains.jsonl", make_records(3, depth=0))
+    options = recipe(bases["qwen3"], data, tmp_path / "run", steps=1)
+    train(replace(options, eval_data=str(chains), eval_share=0.0))
+    assert "warning: no held-out trace forks: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

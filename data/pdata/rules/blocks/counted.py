@@ -1,4 +1,4 @@
-"""What counts a line: Case 3, 2., (b), (iv), 一、, Second approach, Thirdly, 其次. Knows no prompt."""
+"""What counts a line: Case 3, 2., (b), (iv), 一、, Second approach, 其次. Knows no prompt."""
 
 import re
 from dataclasses import dataclass

@@ -13,8 +13,13 @@ from ptrain.config import LookaheadRecipe, Recipe
 
 
 def check_out(out: Path, read: Iterable[str | Path]) -> None:
-    """Raise RecipeError where `out` holds files that a run would write over and no run has left,
-    DataError where one of those is in `read`; a folder there stands for its files."""
+    """Raise RecipeError where `out` holds files that a run would write over and no run has left, or
+    lies within a folder of `read`; DataError where one of those is in `read`; a folder there stands
+    for its files."""
+    read = list(read)
+    for source in map(Path, read):
+        if source.is_dir() and source.resolve() in out.resolve().parents:
+            raise RecipeError(f"out: {out} lies in {source}, which the run reads; expected another")
     if not out.exists():
         return
     if not out.is_dir():

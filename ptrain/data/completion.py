@@ -6,10 +6,11 @@ The prompt or the trainer writes those, so a trace that holds them too would be 
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pbranch.errors import DataError
-from pbranch.format.tree import Segment, Trace, make_trace, plain_text
+from pbranch.format.tree import Fork, Segment, Trace, make_trace, plain_text
 from pbranch.hf.segment_codec import SegmentCodec
 
 _OPEN = r"(?:<(?:\w+:)?think(?:ing)?>|\[THINK\])"
@@ -78,10 +79,14 @@ class CompletionCleaner:
         return trace
 
     def _drop_ends(self, trace: Trace) -> Trace:
-        last = trace.parts[-1] if trace.parts else None
-        if not isinstance(last, Segment):
-            return trace
-        return make_trace(*trace.parts[:-1], self._ends.sub("", last.text))
+        *others, last = trace.parts or ("",)
+        if isinstance(last, Segment):
+            return make_trace(*others, self._ends.sub("", last.text))
+        if isinstance(last, Fork):
+            *before, branch = last.branches
+            last = replace(last, branches=(*before, self._drop_ends(branch)))
+            return make_trace(*others, last)
+        return trace
 
 
 def check_thinking(prompt: str, text: str) -> None:

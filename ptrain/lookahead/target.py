@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from pbranch.errors import AdapterError
+from pbranch.errors import AdapterError, ModelError
 from pbranch.format.branch_config import BranchConfig, load_branch_config
 from pbranch.hf.base_models import locate
 from pbranch.hf.fingerprint import fingerprint
@@ -16,6 +16,9 @@ from pbranch.hf.lookahead.files import LookaheadConfig, adapter_digest
 from pbranch.hf.merge_adapter import check_markers, merge_adapter
 from ptrain.config import BranchOptions, LookaheadRecipe, Recipe
 from ptrain.lookahead.row_pass import ATTENTION, register
+
+# what the head and the attention of `row_pass` leave out, by the configs' names
+_UNSEEN = ("attn_logit_softcapping", "final_logit_softcapping", "logits_scaling", "logit_scale")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ def find_target(recipe: LookaheadRecipe) -> Target:
     AdapterError or MarkerError where they cannot be used."""
     path, trust = locate(recipe.model), recipe.trust_remote_code
     config = load_config(path, trust)
+    _check_scaling(path, config)
     if recipe.adapter is None:
         tokenizer, learned = load_tokenizer(path, trust), find_branch_config(path)
         if learned is not None:
@@ -71,6 +75,17 @@ def find_target(recipe: LookaheadRecipe) -> Target:
             "merged model"
         )
     return Target(path, config, load_tokenizer(folder, trust), folder, learned)
+
+
+def _check_scaling(path: str, config: Any) -> None:
+    """ModelError where logits are not plain products: rows would learn another model's."""
+    text = config.get_text_config()
+    for name in _UNSEEN:
+        if (value := getattr(text, name, None)) not in (None, 1):
+            raise ModelError(
+                f"{path}: look-ahead rows cannot be trained for a model with {name} ({value}); "
+                "expected one without, as Qwen or Llama"
+            )
 
 
 def data_recipe(recipe: LookaheadRecipe, learned: BranchConfig | None) -> Recipe:

@@ -33,6 +33,14 @@ def test_checkpoints_of_another_trainer_are_refused(tmp_path: Path) -> None:
         check_out(tmp_path, [])
 
 
+def test_a_folder_within_what_is_read_is_refused(tmp_path: Path) -> None:
+    """Its files would be the source's, so that the run could not go on."""
+    (tmp_path / "model").mkdir()
+    with pytest.raises(RecipeError, match=r"out: .*run lies in .*model, which the run reads"):
+        check_out(tmp_path / "model" / "run", [tmp_path / "model"])
+    check_out(tmp_path / "run", [tmp_path / "model"])
+
+
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
     with pytest.raises(RecipeError, match="is a file; expected a folder"):

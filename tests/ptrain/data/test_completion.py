@@ -106,6 +106,7 @@ def test_thinking_that_is_not_whole_is_counted_and_said_once(tmp_path, caplog):
         (f"A.\n{END}\n{OTHER_END}{OTHER_END}\n", "A.\n", [ENDING]),
         (f"So {FORK} A.{END}", f"So {FORK} A.", [ENDING]),
         (f"So {FORK}{END}", f"So {FORK}", [ENDING]),
+        (f"So {(END + E).join(FORK.rsplit(E, 1))}", f"So {FORK}", [ENDING]),
         (f"A {END} and so on.", f"A {END} and so on.", [SPELLED]),
         (f"A {END} and so on.{END}", f"A {END} and so on.", [ENDING, SPELLED]),
         ("A.\n", "A.\n", []),

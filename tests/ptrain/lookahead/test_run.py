@@ -175,3 +175,6 @@ def test_what_no_run_can_start_with(trained, bases, data, adapter, tmp_path):
     plain = write_records(tmp_path / "plain.jsonl", make_records(6, depth=0))
     with pytest.raises(ModelError, match="no linear layer q_proj; expected layers built as in"):
         train_lookahead(recipe(folder, plain, tmp_path / "x"))
+    capped = make_base(tmp_path / "capped", "gemma2")
+    with pytest.raises(ModelError, match="cannot be trained for a model with attn_logit_softcapp"):
+        train_lookahead(recipe(capped, plain, tmp_path / "x"))

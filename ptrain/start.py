@@ -1,7 +1,8 @@
 """What a run starts from: a plain base, a model that has the markers already, or an adapter."""
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,15 @@ class Start:
             before, now = getattr(self.learned, key), getattr(recipe.branches, key)
             if before != now:
                 yield f"branches.{key} is {now}; {name} was trained with {before}"
+        for key in ("form", "template_args", "switch"):
+            before, now = getattr(self.learned, key), getattr(recipe, key)
+            if before != now:
+                yield f"{key} is {_spell(now)}; {name} was trained with {_spell(before)}"
+
+
+def _spell(value: Any) -> str:
+    """As JSON has it."""
+    return json.dumps(value, default=asdict, ensure_ascii=False)
 
 
 @refusing

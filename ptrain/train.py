@@ -267,10 +267,12 @@ def warn_of_weak_markers(recipe: Recipe, scores: dict[str, float]) -> None:
         say("warning: no held-out trace forks: how well fork and spawn are predicted is not known")
     if weak := weak_markers(scores):
         found = ", ".join(f"{name} {value:.2f}" for name, value in weak.items())
+        rates = f"train.lr ({recipe.train.lr:.1e})"
+        if recipe.tuning == "lora":  # else the markers' rows have the rate of all others
+            rates = f"train.marker_lr ({recipe.train.marker_lr}) or {rates}"
         say(
             f"warning: of these markers too few are predicted right: {found}. The model will "
-            "seldom fork; train longer, on more traces that fork, or raise train.marker_lr "
-            f"({recipe.train.marker_lr}) or train.lr ({recipe.train.lr:.1e})"
+            f"seldom fork; train longer, on more traces that fork, or raise {rates}"
         )
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from pbranch.errors import AdapterError, MarkerError, ModelError, RecipeError
-from pbranch.format.branch_config import load_branch_config
+from pbranch.format.branch_config import SwitchOptions, load_branch_config
 from pinfer.engine import Engine
 from pinfer.params import SamplingParams
 from ptrain.artifacts.merge import merge
@@ -57,7 +57,12 @@ def test_an_adapter_is_the_start(first, tmp_path, capsys):
     recipe, adapter = first
     still = replace(recipe.train, lr=1e-12, marker_lr=1e-12)
     again = replace(recipe, adapter=str(adapter), out=str(tmp_path / "again"), train=still)
-    assert f"goes on from there: {adapter}" in "\n".join(check(again))
+    said = "\n".join(check(again))
+    assert f"goes on from there: {adapter}" in said and "was trained with" not in said
+    other = replace(again, form="mixed", switch=SwitchOptions(parallel="Fork."))
+    said = "\n".join(check(other))
+    assert f'form is "mixed"; {adapter} was trained with "parallel"' in said
+    assert 'switch is {"parallel": "Fork.", "linear": null}; ' in said
     out = train(again)
     assert f"goes on from there: {adapter}" in capsys.readouterr().err
     assert same(load_file(out / WEIGHTS), load_file(adapter / WEIGHTS), atol=1e-7)

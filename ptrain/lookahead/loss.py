@@ -90,6 +90,7 @@ class Tally:
         places, (run, anchors, *_) = sums[:-1], sums[-1].tolist()
         counts = places[:, 3].clamp(min=1)
         found = {"eval_loss": float(places[:, 0].sum() / counts.sum())}
-        for k, (_, accepted, agrees, _) in enumerate((places / counts[:, None]).tolist(), 1):
-            found |= {f"eval_agreement_{k}": agrees, f"eval_acceptance_{k}": accepted}
+        for k, (_, accepted, agrees, counted) in enumerate((places / counts[:, None]).tolist(), 1):
+            if counted:
+                found |= {f"eval_agreement_{k}": agrees, f"eval_acceptance_{k}": accepted}
         return found | ({"eval_accepted": run / anchors} if anchors else {})

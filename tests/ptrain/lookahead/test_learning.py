@@ -8,7 +8,7 @@ from pbranch.hf.lookahead.files import LookaheadConfig, tensor_shapes
 from pbranch.hf.lookahead.row_lora import RowLora
 from ptrain.config import LookaheadOptions
 from ptrain.lookahead.anchors import rows_ahead
-from ptrain.lookahead.loss import Tally, score_batch
+from ptrain.lookahead.loss import Scores, Tally, score_batch
 from ptrain.lookahead.row_pass import run_ahead, run_text
 from ptrain.lookahead.weights import Lookahead
 from tests.ptrain.lookahead.test_rows import load
@@ -87,3 +87,12 @@ def test_an_evaluation_counts_by_place(bases):
     whole = agrees[scores.labelled.unflatten(1, (-1, 2)).all(2)]
     run = whole[:, 0] + whole[:, 0] * whole[:, 1]
     assert abs(found["eval_accepted"] - float(run.mean())) < 1e-6
+
+
+def test_a_place_that_nothing_counted_has_no_score():
+    tally, none = Tally(tokens=2), torch.zeros(1, 2)
+    labelled = torch.tensor([[True, False]])
+    tally.sums.append(tally.count(Scores(labelled, none, labelled.float(), labelled.float())))
+    found = tally.scores()
+    assert found["eval_agreement_1"] == found["eval_acceptance_1"] == 1.0
+    assert not {"eval_agreement_2", "eval_acceptance_2", "eval_accepted"} & found.keys()

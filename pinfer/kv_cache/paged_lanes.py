@@ -128,7 +128,7 @@ class PagedLaneCache(LaneCache):
         """How many tokens of a lane may stand in one pass: until its page is full."""
         reader = self._readers.get(lane)
         if reader is None:
-            return self._pinned(lane) - self._shared(lane) + self.store.size
+            return self._pinned(lane) + self.store.size
         return reader.room(self.store.size)
 
     def truncate(self, lane: Lane, drop: int) -> int:
@@ -224,33 +224,27 @@ class PagedLaneCache(LaneCache):
 
     def _open(self, lane: Lane) -> Reader:
         """A lane sees what its parent sees, keeps what it keeps, and goes on by itself."""
-        number, pinned = self.fork(lane), self._pinned(lane)
+        number, own = self.fork(lane), self._pinned(lane)
         none = torch.zeros(self.arena.layers, dtype=torch.long)
         if lane.parent is None:
             request, pages = lane.request, self.store.no_pages()
             budget = self.options.tokens(len(request.prompt), request.params.max_new_tokens)
             request.stats.kv = KVTrace(self.options, budget, self.arena.layers)
-            return Reader(
-                number, pages, pinned, pinned - self._shared(lane), none, before=pinned - 1
-            )
+            pinned = len(request.prompt)
+            return Reader(number, pages, pinned, own, none, before=pinned - 1)
         parent = self._readers[lane.parent]
         self.store.look(parent)
         pages = parent.pages.copy()
         self.store.add_open(pages, parent, lane.parent.path, _trace(lane))
-        return Reader(number, pages, parent.pinned + pinned, pinned, none, parent.last)
+        return Reader(number, pages, parent.pinned + own, own, none, parent.last)
 
     def _pinned(self, lane: Lane) -> int:
-        """Tokens at the beginning of a lane that never go: a prompt; a branch's header, where that
-        leaves room for two pages."""
+        """Tokens at the beginning of a lane's own segment that never go: a prompt, but for what it
+        shares; a branch's header, where that leaves room for two pages."""
         if lane.parent is None:
-            return len(lane.request.prompt)
+            return len(lane.request.prompt) - lane.request.prefix.shared
         left = _trace(lane).budget - self._readers[lane.parent].pinned - 2 * self.store.size
         return lane.header.length if lane.header.length <= left else 0
-
-    def _shared(self, lane: Lane) -> int:
-        """Tokens of another request's prompt that a lane begins with."""
-        home = self._homes.get(lane)
-        return 0 if home is None else sum(length or 0 for _, length in home.context)
 
     def _drop(self, lane: Lane, count: int) -> None:
         reader = self._readers[lane]

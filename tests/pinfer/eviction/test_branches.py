@@ -192,6 +192,24 @@ def test_admission_counts_all_that_a_request_may_keep(outline):
     assert request.error is None and sum(request.stats.kv.evictions) > 20
 
 
+@pytest.mark.parametrize("shared_ts", [False, True])
+def test_branches_share_their_prefix(shared_ts):
+    """8 branches: no more slots than the trunk's budget and what is left of it for each branch."""
+    topics = [x for i in range(8) for x in (M.topic, i)]
+    scripts = {(): [*([1, 2] * 8), M.fork, *topics, M.spawn, 5, 22]}
+    scripts |= {((0, i),): [i, 3, 5] * 40 + [M.end] for i in range(8)}
+    prompt, budget = [*range(16)] * 3, 48 + 40
+    toy = Toy(
+        toy_model("qwen3", 8), kv=kv("raas", budget, shared_ts=shared_ts), choose=scripted(scripts)
+    )
+    watch = Watch(toy)
+    (request,) = watch.run([prompt], greedy(max_new_tokens=1200, max_topics=8))
+    assert request.stats.widest == 8
+    assert max(n for n, _, _ in watch.sizes) <= budget + PAGE + 8 * (budget - 48 + PAGE)
+    assert max(watch.counts) <= budget + PAGE
+    assert len(prompt) + 8 * 121 > 2 * max(n for n, _, _ in watch.sizes), "far less than all"
+
+
 @pytest.mark.parametrize("budget", [78, 12])
 def test_a_shared_prompt_is_counted_once(budget):
     """16 requests that come one by one are decoded at once, where their prompts without sharing
